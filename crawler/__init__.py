@@ -1,0 +1,26 @@
+"""Songcrawl: pull every record of an integer-keyed web API into a bucket or a folder, each accounted for exactly once.
+
+What is here for users is imported when it is first asked for, so that the function starts without it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from crawler.faces.notebook import crawl, execute_async_event_loop, get_data_asynchronously, request_song_info
+    from crawler.ground.records import SongRecord
+
+__all__ = ["SongRecord", "crawl", "execute_async_event_loop", "get_data_asynchronously", "request_song_info"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SongRecord":
+        from crawler.ground.records import SongRecord
+
+        return SongRecord
+    if name in __all__:
+        from crawler.faces import notebook
+
+        return getattr(notebook, name)
+    raise AttributeError(f"module 'crawler' has no attribute {name!r}")

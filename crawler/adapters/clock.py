@@ -1,0 +1,22 @@
+"""The machine's clocks."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class SystemClock:
+    """Tell the time of this machine."""
+
+    def now(self) -> float:
+        """Give the monotonic clock, in seconds: it never steps, whatever happens to the date."""
+        return time.monotonic()
+
+    def epoch(self) -> float:
+        """Give the wall clock, in seconds since 1970 UTC."""
+        return time.time()
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        """Wait on a held condition until it is notified, `seconds` at most."""
+        condition.wait(seconds)

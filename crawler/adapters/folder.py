@@ -1,0 +1,133 @@
+"""The store in a local folder: the same create-only promise as a bucket's, also through a power cut.
+
+An object is written to a temporary file, synced, and given its name by a hard link, which fails if the name is taken.
+Its metadata goes to a hidden file beside it just after; an object without one is whole all the same (whoever needs the
+counts reads the rows).
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from crawler.ground.errors import ObjectExists, StoreUnavailable
+from crawler.ground.records import StoredObject
+
+
+class _Sidecar(msgspec.Struct):
+    size: int
+    crc32c: str
+    metadata: dict[str, str]
+
+
+class FolderStore:
+    """Keep objects as files below a folder, made if need be."""
+
+    def __init__(self, folder: Path) -> None:
+        self._root = folder
+        self._temporary = folder / ".tmp"
+
+    @property
+    def url(self) -> str:
+        """Name the folder."""
+        return str(self._root)
+
+    def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
+        """Store an object, all of it or nothing; raises ObjectExists if the name is taken."""
+        path = self._root / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _link(self._write_temporary(data), path)
+            sidecar = _Sidecar(len(data), crc32c(data), dict(metadata))
+            os.replace(self._write_temporary(msgspec.json.encode(sidecar)), _sidecar_path(path))
+            _sync_folder(path.parent)
+        except FileExistsError:
+            raise ObjectExists(name) from None
+        except OSError as error:
+            raise StoreUnavailable(f"The folder {self._root} can't be written: {error.strerror}.") from error
+        return StoredObject(name, sidecar.size, sidecar.crc32c, time.time(), metadata)
+
+    def read(self, name: str) -> bytes | None:
+        """Give an object's bytes; None if there is none."""
+        try:
+            return (self._root / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreUnavailable(f"{self._root / name} can't be read: {error.strerror}.") from error
+
+    def stat(self, name: str) -> StoredObject | None:
+        """Describe an object; None if there is none."""
+        path = self._root / name
+        try:
+            facts = path.stat()
+            sidecar = _read_sidecar(path, facts.st_size)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreUnavailable(f"{path} can't be read: {error.strerror}.") from error
+        return StoredObject(name, facts.st_size, sidecar.crc32c, facts.st_mtime, sidecar.metadata)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Describe every object whose name starts with `prefix`, by name, ascending."""
+        folder = prefix.rpartition("/")[0]
+        for path in sorted((self._root / folder).rglob("*")):
+            name = path.relative_to(self._root).as_posix()
+            hidden = any(piece.startswith(".") for piece in path.relative_to(self._root).parts)
+            if name.startswith(prefix) and not hidden and path.is_file() and (stored := self.stat(name)):
+                yield stored
+
+    def _write_temporary(self, data: bytes) -> Path:
+        self._temporary.mkdir(parents=True, exist_ok=True)
+        path = self._temporary / uuid.uuid4().hex
+        with path.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return path
+
+
+def crc32c(data: bytes) -> str:
+    """Give the CRC-32C of bytes as Cloud Storage writes it: base64 of four bytes, big-endian."""
+    import google_crc32c  # a C extension that only stores need
+
+    return base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file its name unless that is taken (FileExistsError)."""
+    try:
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+
+
+def _sidecar_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.meta")
+
+
+def _read_sidecar(path: Path, size: int) -> _Sidecar:
+    """Read an object's metadata; none, one cut short or another object's counts as empty."""
+    try:
+        sidecar = msgspec.json.decode(_sidecar_path(path).read_bytes(), type=_Sidecar)
+    except (FileNotFoundError, ValueError):
+        sidecar = None
+    if sidecar is None or sidecar.size != size:
+        return _Sidecar(size, crc32c(path.read_bytes()), {})
+    return sidecar
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power cut, where the system can (Windows does so by itself)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,164 @@
+"""The store in a Cloud Storage bucket.
+
+Every object is created with `if_generation_match=0`: the service refuses it (412) if the name is taken. An upload whose
+acknowledgement was lost is refused too when the library sends it again, so a refusal is read back: our own attempt id
+there means that we did it. https://cloud.google.com/storage/docs/request-preconditions
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from crawler.ground.errors import ObjectExists, StoreUnavailable
+from crawler.ground.records import StoredObject
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Blob, Bucket, Client
+
+T = TypeVar("T")
+
+# One operation with all the library's retries; a call's reserve for its last commit is at least as long.
+OPERATION_SECONDS = 20.0
+REQUEST_SECONDS = 10.0
+
+
+class GcsStore:
+    """Keep objects below `prefix` of a bucket; `emulator` is the address of one, used without credentials."""
+
+    def __init__(self, bucket: str, prefix: str = "", emulator: str | None = None) -> None:
+        self._bucket_name = bucket
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._emulator = emulator
+        self._opened: Bucket | None = None
+        self._opening = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """Name the bucket and the prefix."""
+        return f"gs://{self._bucket_name}/{self._prefix}".rstrip("/")
+
+    def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
+        """Store an object, all of it or nothing; raises ObjectExists if the name is taken by another attempt."""
+        blob = self._bucket().blob(self._prefix + name)
+        blob.metadata = dict(metadata)
+        # 412: the name is taken; an identity without storage.objects.delete may get 403 for it.
+        status = self._try(lambda: _upload(blob, data, self._retry()))
+        if status is None:
+            return self._described(blob)
+        stored = self.stat(name)
+        if stored is None:
+            raise StoreUnavailable(f"{self.url} refuses to store {name}: HTTP {status}.")
+        if stored.metadata.get("attempt") == metadata.get("attempt"):
+            return stored
+        raise ObjectExists(name)
+
+    def read(self, name: str) -> bytes | None:
+        """Give an object's bytes, their checksum verified; None if there is none."""
+        blob = self._bucket().blob(self._prefix + name)
+        # raw: what was stored, never inflated on the way.
+        return self._found(
+            lambda: blob.download_as_bytes(raw_download=True, timeout=REQUEST_SECONDS, retry=self._retry())
+        )
+
+    def stat(self, name: str) -> StoredObject | None:
+        """Describe an object; None if there is none."""
+        bucket = self._bucket()
+        blob = self._found(lambda: bucket.get_blob(self._prefix + name, timeout=REQUEST_SECONDS, retry=self._retry()))
+        return self._described(blob) if blob else None
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Describe every object whose name starts with `prefix`, by name, ascending; strongly consistent."""
+        bucket = self._bucket()
+        pages = bucket.list_blobs(prefix=self._prefix + prefix, timeout=REQUEST_SECONDS, retry=self._retry()).pages
+        while (page := self._found(lambda: next(pages, None))) is not None:
+            yield from (self._described(blob) for blob in page)
+
+    def _bucket(self) -> Bucket:
+        """Make the client at the first use: importing it takes 0.3 s, and gunicorn forks after main.py's import."""
+        with self._opening:
+            if self._opened is None:
+                self._opened = self._translated(self._client).bucket(self._bucket_name)
+            return self._opened
+
+    def _client(self) -> Client:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.storage import Client
+
+        if self._emulator is None:
+            return Client()
+        return Client(
+            project="emulator",
+            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            client_options={"api_endpoint": self._emulator},
+        )
+
+    def _retry(self) -> Any:
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        return DEFAULT_RETRY.with_timeout(OPERATION_SECONDS)
+
+    def _described(self, blob: Blob) -> StoredObject:
+        created = blob.time_created
+        return StoredObject(
+            name=str(blob.name).removeprefix(self._prefix),
+            size=int(blob.size or 0),
+            crc32c=str(blob.crc32c),
+            created_at=created.timestamp() if created else 0.0,
+            metadata=dict(blob.metadata or {}),
+        )
+
+    def _found(self, operation: Callable[[], T]) -> T | None:
+        """Run an operation; None if the object, or the bucket, is not there."""
+        from google.api_core.exceptions import Forbidden, NotFound
+
+        try:
+            return self._translated(operation)
+        except NotFound:
+            return None
+        except Forbidden as error:
+            raise StoreUnavailable(f"{self.url} may not be read by this identity.") from error
+
+    def _try(self, operation: Callable[[], None]) -> int | None:
+        """Run an upload; gives None, or the status with which it was refused."""
+        from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed
+
+        try:
+            self._translated(operation)
+        except (PreconditionFailed, Forbidden, NotFound) as error:
+            return int(error.code)
+        return None
+
+    def _translated(self, operation: Callable[[], T]) -> T:
+        """Run an operation; what the libraries raise becomes StoreUnavailable, but for 403, 404 and 412.
+
+        The storage library raises two kinds: google.api_core's, and its own for what its media code met.
+        """
+        import requests
+        from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, PreconditionFailed, from_http_status
+        from google.auth.exceptions import GoogleAuthError
+        from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+
+        try:
+            return operation()
+        except (Forbidden, NotFound, PreconditionFailed):
+            raise
+        except InvalidResponse as error:
+            status = error.response.status_code
+            if status in (403, 404, 412):
+                raise from_http_status(status, str(status)) from error  # type: ignore[no-untyped-call]
+            raise StoreUnavailable(f"{self.url} answers HTTP {status}.") from error
+        except (GoogleAPIError, GoogleAuthError, DataCorruption, requests.RequestException, OSError) as error:
+            raise StoreUnavailable(f"{self.url} can't be reached: {type(error).__name__}.") from error
+
+
+def _upload(blob: Blob, data: bytes, retry: Any) -> None:
+    blob.upload_from_string(
+        data,
+        content_type="application/octet-stream",
+        if_generation_match=0,
+        checksum="crc32c",
+        timeout=REQUEST_SECONDS,
+        retry=retry,
+    )

@@ -1,0 +1,198 @@
+"""The function lane: single-request functions on a real requests.Session, one attempt at a time in each thread.
+
+It is the reference for any faster lane. What requests and urllib3 raise becomes a verdict here, and only here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
+
+from crawler.adapters.sockets import LimitedSocket, LimitedSSLSocket, time_left, time_limit
+from crawler.ground.errors import BadSetting, SongcrawlError, SongNotFetched
+from crawler.ground.records import MISSING, Kind, Verdict, failed, found, refused, retry
+from crawler.ground.settings import PLACEHOLDER
+from crawler.rules.addresses import refusal
+from crawler.rules.info import DeclaredSong, judge_status
+from crawler.rules.retry import parse_retry_after
+
+_UNRESOLVED = "The upstream's host name can't be resolved."
+_UNTRUSTED = "The upstream's TLS certificate can't be trusted, or it speaks no TLS we do."
+
+
+def open_session(
+    max_at_once: int, user_agent: str, headers: Mapping[str, str] | None = None, *, allow_private: bool = False
+) -> requests.Session:
+    """Open a session whose pool fits `max_at_once` threads.
+
+    It takes nothing from the environment (no proxies, no .netrc), never retries by itself, and connects to loopback and
+    private addresses only if allowed.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    # gzip only: it can be inflated with a bound on what comes out.
+    session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
+    adapter = _LimitedAdapter(max_at_once, allow_private)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+class DeclaredLane:
+    """Try songs declared by SONG_URL, their verdicts by a DeclaredSong."""
+
+    def __init__(self, session: requests.Session, url: str, song: DeclaredSong, max_song_bytes: int) -> None:
+        self._session = session
+        self._url = url
+        self._song = song
+        self._max_song_bytes = max_song_bytes
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
+        try:
+            with time_limit(timeout), self._get(self._url.replace(PLACEHOLDER, str(item)), timeout) as response:
+                body = response.raw.read(self._max_song_bytes + 1, decode_content=True)
+                if response.ok and len(body) > self._max_song_bytes:
+                    return failed("too_large")
+                return self._song.judge(response.status_code, body, _retry_after(response))
+        except Exception as error:
+            return _verdict_of(error)
+
+    def _get(self, url: str, timeout: float) -> requests.Response:
+        return self._session.get(url, stream=True, allow_redirects=False, timeout=timeout)
+
+
+class FunctionLane:
+    """Try songs with a user's single-request function, in either form.
+
+    `f(session, song_num)` returns the info; `f(session, song_num, song_urls)` appends `(song_num, info)` to a list.
+    """
+
+    def __init__(self, session: requests.Session, function: Callable[..., Any]) -> None:
+        self._session = session
+        self._function = function
+        self._appends = _takes_three(function)
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Call the function for one item; whatever its requests wait for ends after `timeout` seconds in all."""
+        try:
+            with time_limit(timeout):
+                info = self._append(item) if self._appends else self._function(self._session, item)
+        except SongNotFetched as error:
+            return error.verdict
+        except Exception as error:
+            return _verdict_of_function(error)
+        return MISSING if info is None else found(info)
+
+    def _append(self, item: Any) -> Any:
+        song_urls: list[Any] = []
+        self._function(self._session, item, song_urls)
+        if not song_urls:
+            return None
+        last = song_urls[-1]
+        return last[1] if isinstance(last, tuple) and len(last) == 2 else last
+
+
+def _takes_three(function: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in positional and p.default is p.empty for p in parameters) >= 3
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    return parse_retry_after(response.headers.get("Retry-After"), time.time())
+
+
+def _verdict_of_function(error: Exception) -> Verdict:
+    """Judge what a user's function raised: an HTTP status as such, anything else is an attempt that failed."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        verdict = judge_status(error.response.status_code, _retry_after(error.response))
+        return retry(verdict.error or "failed") if verdict.kind is Kind.FAILED else verdict
+    return _verdict_of(error)
+
+
+def _verdict_of(error: Exception) -> Verdict:
+    """Judge an exception by the most telling of those that caused it; raises our own errors on."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, SongcrawlError):
+            raise cause
+    for kind, verdict in _VERDICTS:
+        if any(isinstance(cause, kind) for cause in causes):
+            return verdict
+    return retry(type(error).__name__)
+
+
+_VERDICTS: tuple[tuple[type[BaseException], Verdict], ...] = (
+    (urllib3.exceptions.NameResolutionError, refused(_UNRESOLVED)),
+    (ssl.SSLCertVerificationError, refused(_UNTRUSTED)),
+    (TimeoutError, retry("timeout")),
+    (requests.Timeout, retry("timeout")),
+    (urllib3.exceptions.TimeoutError, retry("timeout")),
+    (urllib3.exceptions.DecodeError, retry("invalid_encoding")),
+    (requests.exceptions.ContentDecodingError, retry("invalid_encoding")),
+    (ssl.SSLError, retry("connection")),
+    (requests.ConnectionError, retry("connection")),
+    (requests.exceptions.ChunkedEncodingError, retry("connection")),
+    (urllib3.exceptions.HTTPError, retry("connection")),
+    (ConnectionError, retry("connection")),
+)
+
+
+def _causes(error: BaseException) -> Any:
+    """Yield an exception and all it wraps: requests and urllib3 keep the cause in args, `reason` or the context."""
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        cause = waiting.pop()
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+
+
+class _LimitedConnection(HTTPConnection):
+    allow_private = False
+
+    def _new_conn(self) -> LimitedSocket:
+        self.timeout = time_left(self.timeout if isinstance(self.timeout, (int, float)) else None)
+        plain = super()._new_conn()
+        address = plain.getpeername()[0]
+        if reason := refusal(address, self.allow_private):
+            plain.close()
+            raise BadSetting(f"The upstream {self.host} has the address {address}: {reason}.")
+        return LimitedSocket.take(plain)
+
+
+class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
+    pass
+
+
+class _LimitedAdapter(HTTPAdapter):
+    """Keep one pool per host that fits all threads, of connections that keep time limits and allowed addresses."""
+
+    def __init__(self, max_at_once: int, allow_private: bool) -> None:
+        self._allow_private = allow_private
+        super().__init__(pool_connections=16, pool_maxsize=max_at_once, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools' connections ours."""
+        context = create_urllib3_context()
+        context.sslsocket_class = LimitedSSLSocket
+        super().init_poolmanager(*args, ssl_context=context, **kwargs)
+        connection = type("Connection", (_LimitedConnection,), {"allow_private": self._allow_private})
+        tls_connection = type("TLSConnection", (_LimitedTLSConnection,), {"allow_private": self._allow_private})
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": connection}),
+            "https": type("TLSPool", (HTTPSConnectionPool,), {"ConnectionCls": tls_connection}),
+        }

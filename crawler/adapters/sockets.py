@@ -1,0 +1,82 @@
+"""Sockets that keep a total deadline, and connect only where they may.
+
+A socket's own timeout counts from its last byte: an upstream that drips a byte a second outlives any of them (a 60-byte
+body took 11.8 s with `timeout=1`). So the thread that waits sets an instant, and every read and write of its sockets
+gets only what is left until then.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_of_thread = threading.local()
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Let this thread's sockets wait no longer than this in total; an enclosing limit that ends earlier still holds."""
+    outer: float | None = getattr(_of_thread, "until", None)
+    until = time.monotonic() + seconds
+    _of_thread.until = until if outer is None else min(outer, until)
+    try:
+        yield
+    finally:
+        _of_thread.until = outer
+
+
+def time_left(idle: float | None) -> float | None:
+    """Give the seconds a socket of this thread may wait, `idle` at most; None: for ever.
+
+    Raises TimeoutError once nothing is left.
+    """
+    until: float | None = getattr(_of_thread, "until", None)
+    if until is None:
+        return idle
+    left = until - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the total time limit is over")
+    return left if idle is None else min(idle, left)
+
+
+class _Limited:
+    """Mix into a socket class: `settimeout` sets how long one read may idle, the thread's limit bounds them all."""
+
+    _idle: float | None = None
+
+    def settimeout(self, value: float | None) -> None:
+        self._idle = value
+        super().settimeout(value)  # type: ignore[misc]
+
+    def gettimeout(self) -> float | None:
+        return self._idle
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        super().settimeout(time_left(self._idle))  # type: ignore[misc]
+        received: int = super().recv_into(*args, **kwargs)  # type: ignore[misc]
+        return received
+
+    def sendall(self, *args: Any, **kwargs: Any) -> None:
+        super().settimeout(time_left(self._idle))  # type: ignore[misc]
+        super().sendall(*args, **kwargs)  # type: ignore[misc]
+
+
+class LimitedSocket(_Limited, socket.socket):
+    """Be a plain socket that keeps its thread's time limit."""
+
+    @classmethod
+    def take(cls, plain: socket.socket) -> LimitedSocket:
+        """Take over a connected socket."""
+        idle = plain.gettimeout()
+        limited = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        limited.settimeout(idle)
+        return limited
+
+
+class LimitedSSLSocket(_Limited, ssl.SSLSocket):
+    """Be a TLS socket that keeps its thread's time limit; `SSLContext.sslsocket_class` makes contexts use it."""

@@ -1,0 +1,53 @@
+"""A crawl whose results stay in memory: for a notebook, a script, a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from crawler.ground.records import Verdict
+from crawler.seams.ports import Lane
+
+BATCH_SONGS = 1000
+
+
+class Collected:
+    """Be the batch of some items (see engine/work.py) that keeps every outcome as it came."""
+
+    def __init__(self, lane: Lane, items: list[Any]) -> None:
+        self.lane = lane
+        self.items = items
+        self.outcomes: dict[int, Verdict] = {}
+        self.pending: Iterator[int] = iter(range(len(items)))
+
+    def item(self, place: int) -> Any:
+        """Give the caller's own object at a place."""
+        return self.items[place]
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Weigh nothing: what is kept here is the result."""
+        return 0
+
+    def record(self, seconds: float, verdict: Verdict) -> None:
+        """Count nothing."""
+
+    def settle(self, place: int, outcome: Verdict) -> bool:
+        """Keep an outcome; True once all are there."""
+        self.outcomes[place] = outcome
+        return len(self.outcomes) == len(self.items)
+
+    def advance(self) -> bool:
+        """Have nothing heavy to do."""
+        return True
+
+
+def collect(lanes: Iterable[tuple[Lane, Iterable[Any]]], into: list[Collected]) -> Iterator[Collected]:
+    """Cut the items of several lanes into batches, kept in the order of the items as they are drawn."""
+    for lane, items in lanes:
+        rest = iter(items)
+        while chunk := list(islice(rest, BATCH_SONGS)):
+            batch = Collected(lane, chunk)
+            into.append(batch)
+            yield batch

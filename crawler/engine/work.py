@@ -1,0 +1,240 @@
+"""The work of one call: which song is tried next and when, and what its verdict leads to. Shared by all strands.
+
+Rules of this module:
+- Songs are drawn in the order of their batches; a song that must be tried again waits in a heap, holding no strand.
+- Only one strand at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
+  thread, not a hundred.
+- At most OPEN_BATCHES batches are unfinished, and no new song is drawn while the rows that wait weigh more than
+  MOST_BUFFERED_BYTES. Neither can block for good: the oldest unfinished song is always in flight or in the heap.
+- Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
+  undone: never failed.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Protocol
+
+from crawler.ground.deadline import Deadline
+from crawler.ground.errors import UpstreamUnavailable
+from crawler.ground.records import Kind, Verdict, failed, retry
+from crawler.rules.pacing import Pacer
+from crawler.rules.retry import backoff
+from crawler.seams.ports import Clock, Lane
+
+# Two: a kill costs at most two parts' songs again, and a part is committed while the next is fetched.
+OPEN_BATCHES = 2
+MOST_BUFFERED_BYTES = 32 << 20
+
+
+class Batch(Protocol):
+    """Take the outcomes of some songs; `lane` tries them, `pending` yields the places that need an outcome."""
+
+    lane: Lane
+    pending: Iterator[int]
+
+    def item(self, place: int) -> Any:
+        """Give the item at a place, counted from 0."""
+
+    def record(self, seconds: float, verdict: Verdict) -> None:
+        """Count one attempt and how long it took."""
+
+    def settle(self, place: int, outcome: Verdict) -> bool:
+        """Keep a song's outcome; True if there is something for `advance` to do."""
+
+    def advance(self) -> bool:
+        """Do the heavy part (compress, commit), away from the strands; True once the batch is finished."""
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Weigh what waits in memory for `advance`."""
+
+
+@dataclass(eq=False)
+class Attempt:
+    """Be one song on its way: `number` counts tries from 1, `throttles` the throttled ones since the last other."""
+
+    batch: Batch
+    place: int
+    number: int = 1
+    throttles: int = 0
+    started: float = 0.0
+    timeout: float = 0.0
+
+    @property
+    def item(self) -> Any:
+        """Give what stands for the song: its number, or the caller's own object."""
+        return self.batch.item(self.place)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bound the work: tries a song, seconds a request, requests a second (0: no ceiling), requests in flight."""
+
+    max_attempts: int = 4
+    request_timeout: float = 10.0
+    max_per_second: float = 0.0
+    max_at_once: int = 100
+
+
+def ignore_outcome(_: Verdict) -> None:
+    """Be told of an outcome, and do nothing."""
+
+
+@dataclass
+class Work:
+    """Hand out attempts and take their verdicts, thread-safe, until every batch is done or the work is stopped.
+
+    `submit` runs a function away from the strands (compressing, committing); in a simulation, at once. `on_outcome`
+    is told of every song that has one.
+    """
+
+    batches: Iterator[Batch]
+    limits: Limits
+    clock: Clock
+    submit: Callable[[Callable[[], None]], Any]
+    deadline: Deadline = field(default_factory=Deadline)
+    random: Callable[[], float] = random.random
+    on_outcome: Callable[[Verdict], None] = ignore_outcome
+
+    def __post_init__(self) -> None:
+        self._pacer = Pacer(self.limits.max_per_second)
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+        self._retries: list[tuple[float, int, Attempt]] = []
+        self._order = count()
+        self._in_flight: set[Attempt] = set()
+        self._open: list[Batch] = []
+        self._drawn_from: Batch | None = None
+        self._exhausted = False
+        self._stopped = False
+        self.error: BaseException | None = None
+        self.abandoned = 0
+
+    def take(self) -> Attempt | None:
+        """Wait for the next attempt to make; None: there is nothing left to do, ever."""
+        with self._turn, self._changed:
+            while True:
+                now = self.clock.now()
+                if self._stopped or self.deadline.passed(now):
+                    return None
+                until = self._pacer.ready_at()
+                if until <= now:
+                    attempt, until = self._draw(now)
+                    if attempt:
+                        return self._start(attempt, now)
+                    if self._exhausted and not self._retries and not self._in_flight:
+                        return None
+                self.clock.wait(self._changed, _seconds(min(until, self.deadline.at) - now))
+
+    def settle(self, attempt: Attempt, verdict: Verdict) -> bool:
+        """Take the verdict on an attempt; False, and nothing taken, if it was abandoned meanwhile."""
+        with self._changed:
+            if attempt not in self._in_flight:
+                return False
+            self._in_flight.discard(attempt)
+            now = self.clock.now()
+            attempt.batch.record(now - attempt.started, verdict)
+            outcome = self._weigh(attempt, verdict, now)
+            self._changed.notify()
+        if outcome:
+            self.on_outcome(outcome)
+            if attempt.batch.settle(attempt.place, outcome):
+                self.submit(lambda: self._advance(attempt.batch))
+        return True
+
+    def abandon(self, attempt: Attempt) -> bool:
+        """Give up an attempt that sits in a user's function past its timeout; False if it came back after all."""
+        stuck = self.settle(attempt, retry("timeout"))
+        self.abandoned += stuck
+        return stuck
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """Draw no further song; `error`, the first one given, is why."""
+        with self._changed:
+            self._stopped = True
+            self.error = self.error or error
+            self._changed.notify_all()
+
+    def _start(self, attempt: Attempt, now: float) -> Attempt:
+        self._pacer.take(now)
+        attempt.started = now
+        attempt.timeout = min(self.limits.request_timeout, self.deadline.remaining(now))
+        self._in_flight.add(attempt)
+        return attempt
+
+    def _draw(self, now: float) -> tuple[Attempt | None, float]:
+        """Give a due attempt, or None and when to look again (a change notifies earlier)."""
+        if self._retries and self._retries[0][0] <= now:
+            return heappop(self._retries)[2], now
+        fresh = self._draw_fresh()
+        return fresh, self._retries[0][0] if self._retries else math.inf
+
+    def _draw_fresh(self) -> Attempt | None:
+        if sum(batch.buffered_bytes for batch in self._open) > MOST_BUFFERED_BYTES:
+            return None
+        while self._drawn_from or self._open_next():
+            assert self._drawn_from
+            place = next(self._drawn_from.pending, None)
+            if place is not None:
+                return Attempt(self._drawn_from, place)
+            self._drawn_from = None
+        return None
+
+    def _open_next(self) -> bool:
+        if self._exhausted or len(self._open) >= OPEN_BATCHES:
+            return False
+        self._drawn_from = next(self.batches, None)
+        if self._drawn_from is None:
+            self._exhausted = True
+            return False
+        self._open.append(self._drawn_from)
+        return True
+
+    def _weigh(self, attempt: Attempt, verdict: Verdict, now: float) -> Verdict | None:
+        """Turn a verdict into the song's outcome; None: it has none yet."""
+        if verdict.final:
+            return verdict
+        if verdict.kind is Kind.REFUSED:
+            self._stopped = True
+            self.error = self.error or UpstreamUnavailable(verdict.error)
+        if self._stopped or self.deadline.passed(now):
+            return None
+        if verdict.kind is Kind.RETRY:
+            if attempt.number >= self.limits.max_attempts:
+                return failed(verdict.error or "failed")
+            self._retry(attempt, now, backoff(attempt.number, 0, self.random), number=attempt.number + 1)
+        else:
+            self._throttle(attempt, verdict, now)
+        return None
+
+    def _throttle(self, attempt: Attempt, verdict: Verdict, now: float) -> None:
+        if verdict.retry_after is not None:
+            self._pacer.pause(now + verdict.retry_after)
+        wait = backoff(attempt.number, attempt.throttles + 1, self.random)
+        self._retry(attempt, now, max(wait, verdict.retry_after or 0.0), attempt.number, attempt.throttles + 1)
+
+    def _retry(self, attempt: Attempt, now: float, wait: float, number: int, throttles: int = 0) -> None:
+        again = Attempt(attempt.batch, attempt.place, number, throttles)
+        heappush(self._retries, (now + wait, next(self._order), again))
+
+    def _advance(self, batch: Batch) -> None:
+        try:
+            finished = batch.advance()
+        except BaseException as error:  # whatever it is, the strands must not wait for this batch any longer
+            self.stop(error)
+            raise
+        with self._changed:
+            if finished:
+                self._open.remove(batch)
+            self._changed.notify()
+
+
+def _seconds(seconds: float) -> float | None:
+    return None if seconds == math.inf else max(0.0, seconds)

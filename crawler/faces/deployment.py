@@ -1,0 +1,189 @@
+"""One deployment: settings turned into a store and a song, ready for any number of calls at once."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from crawler.adapters.clock import SystemClock
+from crawler.adapters.folder import FolderStore
+from crawler.adapters.gcs import GcsStore
+from crawler.adapters.loop import run_coroutine
+from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
+from crawler.adapters.threads import DaemonThreads
+from crawler.engine.ledger import Ledger
+from crawler.engine.run import RunCall
+from crawler.engine.work import Limits, ignore_outcome
+from crawler.faces.log import LOGGER
+from crawler.ground.deadline import Deadline
+from crawler.ground.errors import BadSetting
+from crawler.ground.records import Verdict
+from crawler.ground.settings import DEFAULT_DEADLINE_SECONDS, Settings
+from crawler.rules.answer import Answer
+from crawler.rules.info import DeclaredSong
+from crawler.rules.request import Ceilings, CrawlRequest
+from crawler.rules.spec import RunSpec, Source, request_digest, utc_text
+from crawler.seams.ports import Lane, Store
+
+# Commits at once: compressing takes a core for milliseconds, a bucket's answer some 50 ms.
+_COMMIT_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Answer calls; `make_lane` opens a lane on a session, `source` names what it crawls."""
+
+    settings: Settings
+    store: Store
+    source: Source
+    make_lane: Callable[[requests.Session], Lane]
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Deployment:
+        """Read the settings and check all of them; raises BadSetting for the first that is wrong."""
+        settings = Settings.from_environ(environ)
+        if "K_SERVICE" in environ and not settings.output.startswith("gs://"):
+            raise BadSetting(
+                f"OUTPUT is {settings.output!r}; allowed in the cloud: gs://bucket/prefix, "
+                "since a folder there is memory that ends with the instance."
+            )
+        source, make_lane = _song(settings)
+        return cls(settings, open_store(settings.output, settings.storage_emulator_host), source, make_lane)
+
+    @property
+    def ceilings(self) -> Ceilings:
+        """Give what a call may lower."""
+        own = self.settings
+        deadline_seconds = own.deadline_seconds or DEFAULT_DEADLINE_SECONDS
+        return Ceilings(own.max_songs, own.max_per_second, own.max_at_once, deadline_seconds)
+
+    def crawl(
+        self,
+        request: CrawlRequest,
+        seconds: float = math.inf,
+        on_outcome: Callable[[Verdict], None] = ignore_outcome,
+    ) -> Answer:
+        """Carry out one call, blocking until it is complete, refused or `seconds` are over."""
+        clock = SystemClock()
+        deadline = Deadline.after(clock.now(), seconds - reserve_seconds(seconds))
+        spec = self._spec(request, clock.epoch())
+        fields = {"run": spec.run, "songs": spec.songs[:200]}
+        LOGGER.info("crawl started", extra={"fields": fields})
+        with self._session() as session, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
+            call = RunCall(
+                ledger=Ledger(self.store, spec.run, attempt=uuid.uuid4().hex),
+                lane=self.make_lane(session),
+                limits=limits_of(self.settings, request),
+                clock=clock,
+                strands=DaemonThreads(),
+                commits=commits,
+                deadline=deadline,
+                on_outcome=on_outcome,
+            )
+            answer = run_coroutine(call.crawl(spec))
+        LOGGER.info(f"crawl {answer.state}", extra={"fields": fields | _facts(answer)})
+        return answer
+
+    def _spec(self, request: CrawlRequest, epoch: float) -> RunSpec:
+        songs = str(request.songs)
+        digest = request_digest(songs, self.source.digest, self.settings.format)
+        today = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y%m%d")
+        return RunSpec(
+            run=request.run or f"{today}-{digest[:8]}",
+            songs=songs,
+            source=self.source.text,
+            source_digest=self.source.digest,
+            format=self.settings.format,
+            part_songs=self.settings.songs_per_part(),
+            created_at=utc_text(epoch),
+        )
+
+    def _session(self) -> requests.Session:
+        return session_of(self.settings)
+
+
+def _facts(answer: Answer) -> dict[str, Any]:
+    names = ("state", "found", "missing", "failed", "remaining", "requests", "throttled", "elapsed_seconds", "detail")
+    return {name: getattr(answer, name) for name in names}
+
+
+def reserve_seconds(seconds: float) -> float:
+    """Give how much of a call's time is kept for its last commits and the answer: a tenth, from 2 s to 15 s.
+
+    But never more than half: a call of three seconds is to fetch something too.
+    """
+    return min(max(2.0, seconds / 10), 15.0, seconds / 2)
+
+
+def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits:
+    """Give the limits of the settings, lowered by what a request says."""
+    return Limits(
+        max_attempts=settings.max_attempts,
+        request_timeout=settings.request_timeout_seconds,
+        max_per_second=(request and request.max_per_second) or settings.max_per_second,
+        max_at_once=(request and request.max_at_once) or settings.max_at_once,
+    )
+
+
+def open_store(output: str, emulator: str | None) -> Store:
+    """Open gs://bucket/prefix, or a folder."""
+    if output.startswith("gs://"):
+        bucket, _, prefix = output.removeprefix("gs://").partition("/")
+        return GcsStore(bucket, prefix, emulator)
+    return FolderStore(Path(output))
+
+
+def session_of(settings: Settings) -> requests.Session:
+    """Open a session as the settings want it."""
+    return open_session(
+        settings.max_at_once,
+        settings.user_agent,
+        settings.song_headers,
+        allow_private=settings.allow_private_upstream,
+    )
+
+
+def declared_lane(settings: Settings, session: requests.Session) -> DeclaredLane:
+    """Open the lane of the song that SONG_URL declares; raises BadSetting if it declares none."""
+    if settings.song_url is None:
+        raise BadSetting(
+            "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num} "
+            "(or SONG_FUNCTION, your own single-request function)."
+        )
+    song = DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry)
+    return DeclaredLane(session, settings.song_url, song, settings.max_song_bytes)
+
+
+def _song(settings: Settings) -> tuple[Source, Callable[[requests.Session], Lane]]:
+    if settings.song_function is None:
+        with session_of(settings) as session:
+            declared_lane(settings, session)  # every expression is compiled once here, so that a bad one shows now
+        url = settings.song_url or ""
+        return (
+            Source.of_url(url, settings.song_info, settings.song_missing),
+            lambda session: declared_lane(settings, session),
+        )
+    if settings.song_url is not None:
+        raise BadSetting("SONG_URL and SONG_FUNCTION are both set; allowed: one of them.")
+    function = _load_function(settings.song_function)
+    return Source.of_function(settings.song_function), lambda session: FunctionLane(session, function)
+
+
+def _load_function(name: str) -> Callable[..., Any]:
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BadSetting(f"SONG_FUNCTION is {name!r}, which can't be loaded: {error}.") from error
+    if not callable(function):
+        raise BadSetting(f"SONG_FUNCTION is {name!r}, which is no function.")
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""The ground floor: values and errors; the standard library and msgspec only."""

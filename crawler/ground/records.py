@@ -1,0 +1,101 @@
+"""The values that travel: the verdict on an attempt at a song, the row and the record it becomes, a stored object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+Status = Literal["found", "missing", "failed"]
+
+
+class SongRecord(NamedTuple):
+    """Pair a song's number (or whatever item stood for it) with its info: the project's promised tuple."""
+
+    song_num: Any
+    info: Any
+
+
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Be one line of a part: exactly one for every number it covers.
+
+    `info` is None unless found; `error` is a stable word, and there only if failed.
+    """
+
+    song_num: int
+    status: Status
+    info: Any
+    error: str | None = None
+
+
+class Kind(Enum):
+    """Say what one attempt at a song came to; the first three end its attempts."""
+
+    FOUND = "found"
+    MISSING = "missing"
+    FAILED = "failed"
+    RETRY = "retry"  # this attempt failed, another may not: counted against MAX_ATTEMPTS
+    THROTTLED = "throttled"  # the upstream asks us to slow down: not counted
+    REFUSED = "refused"  # the upstream as a whole is down or refuses us: no song's fault
+
+
+class Verdict(NamedTuple):
+    """Judge one attempt. `error` is a stable word, or for REFUSED a sentence; `retry_after` is in seconds, if given."""
+
+    kind: Kind
+    info: Any = None
+    error: str | None = None
+    retry_after: float | None = None
+
+    @property
+    def final(self) -> bool:
+        """Tell whether the song needs no further attempt."""
+        return self.kind in _FINAL
+
+
+_FINAL = frozenset({Kind.FOUND, Kind.MISSING, Kind.FAILED})
+
+MISSING = Verdict(Kind.MISSING)
+
+
+def found(info: Any) -> Verdict:
+    """Judge the song found."""
+    return Verdict(Kind.FOUND, info)
+
+
+def failed(error: str) -> Verdict:
+    """Judge that no further attempt can help."""
+    return Verdict(Kind.FAILED, error=error)
+
+
+def retry(error: str) -> Verdict:
+    """Judge that another attempt may do better."""
+    return Verdict(Kind.RETRY, error=error)
+
+
+def throttled(error: str, retry_after: float | None = None) -> Verdict:
+    """Judge that the upstream wants fewer requests; `retry_after` is its own word on when, in seconds."""
+    return Verdict(Kind.THROTTLED, error=error, retry_after=retry_after)
+
+
+def refused(sentence: str) -> Verdict:
+    """Judge that the upstream as a whole won't answer, whichever song is asked for."""
+    return Verdict(Kind.REFUSED, error=sentence)
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """Describe one object of a store.
+
+    `name` is relative to the output; `size` in bytes; `crc32c` of its bytes in the base64 form of Cloud Storage;
+    `created_at` in epoch seconds.
+    """
+
+    name: str
+    size: int
+    crc32c: str
+    created_at: float
+    metadata: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,284 @@
+"""Every setting, from one table: what `python -m crawler settings` prints and the README's table is tested against.
+
+All durations are in seconds, all sizes in bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from crawler.ground.errors import BadSetting
+
+VERSION = "0.1.0"
+# A reserved name until the project has an address of its own; whoever deploys sets USER_AGENT to a contact.
+PROJECT_URL = "https://songcrawl.example"
+PLACEHOLDER = "{song_num}"
+
+# What an HTTP call may take when neither DEADLINE_SECONDS nor the platform says: nine minutes.
+DEFAULT_DEADLINE_SECONDS = 540.0
+
+
+def _number(least: float, most: float, kind: type = float) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        if not re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?" if kind is float else r"[0-9]{1,15}", text, re.ASCII):
+            raise ValueError(text)
+        value = kind(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value
+
+    return parse
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def _text(text: str) -> str | None:
+    return text or None
+
+
+def _flag(text: str) -> bool:
+    return {"0": False, "1": True}[text]
+
+
+def _auto_number(text: str) -> int | None:
+    return None if text == "auto" else int(_number(1, 100_000, int)(text))
+
+
+def _optional_seconds(text: str) -> float | None:
+    return None if text == "" else float(_number(1, 3600)(text))
+
+
+def _song_url(text: str) -> str | None:
+    if not text:
+        return None
+    url = urlsplit(text)
+    origin = f"{url.scheme}://{url.netloc}"
+    whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
+    if not whole or PLACEHOLDER in origin or PLACEHOLDER not in text or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(text)
+    return text
+
+
+def _song_function(text: str) -> str | None:
+    if text and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
+        raise ValueError(text)
+    return text or None
+
+
+def _headers(text: str) -> dict[str, str]:
+    headers = msgspec.json.decode(text, type=dict[str, str])
+    for name, value in headers.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t -~]*", value):
+            raise ValueError(name)
+    return headers
+
+
+def _output(text: str) -> str:
+    if not text or (text.startswith("gs:") and not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}(/.*)?", text)):
+        raise ValueError(text)
+    return text
+
+
+def _emulator(text: str) -> str | None:
+    if text and not re.fullmatch(r"https?://[^/\s]+/?", text):
+        raise ValueError(text)
+    return text.rstrip("/") or None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Describe one environment variable; `allowed` completes the sentence "X is ...; allowed: ..."."""
+
+    name: str
+    default: str
+    parse: Callable[[str], Any]
+    allowed: str
+    help: str
+    secret: bool = False
+
+    def read(self, environ: Mapping[str, str]) -> Any:
+        """Parse the variable, or its default; raises BadSetting with one sentence, never a secret's value."""
+        text = environ.get(self.name, self.default)
+        try:
+            return self.parse(text)
+        except (ValueError, KeyError):
+            value = "a value that can't be used" if self.secret else repr(text[:200])
+            raise BadSetting(f"{self.name} is {value}; allowed: {self.allowed}.") from None
+
+
+SETTINGS = (
+    Setting(
+        "SONG_URL",
+        "",
+        _song_url,
+        "an http or https URL with {song_num} after the host and no user name in it, "
+        "such as https://api.deezer.com/track/{song_num}",
+        "URL template of a song, {song_num} in it",
+    ),
+    Setting("SONG_INFO", "@", str, "a JMESPath expression", "JMESPath that picks info from the JSON body"),
+    Setting("SONG_MISSING", "", _text, "a JMESPath expression", "JMESPath, true for a body that says: no such song"),
+    Setting("SONG_RETRY", "", _text, "a JMESPath expression", "JMESPath, true for a body that says: slow down"),
+    Setting(
+        "SONG_FUNCTION",
+        "",
+        _song_function,
+        "module:function, such as songs:request_song_info",
+        "your own single-request function, instead of SONG_URL",
+    ),
+    Setting(
+        "SONG_HEADERS",
+        "{}",
+        _headers,
+        'a JSON object of header names and texts, such as {"Authorization": "Bearer ..."}',
+        "JSON object of request headers; never logged",
+        secret=True,
+    ),
+    Setting(
+        "OUTPUT",
+        "songs",
+        _output,
+        "gs://bucket/prefix or a folder",
+        "where runs are stored: gs://bucket/prefix, or a local folder (refused in the cloud)",
+    ),
+    Setting("FORMAT", "jsonl", _choice("jsonl"), "jsonl", "format of the parts: jsonl (gzip)"),
+    Setting(
+        "PART_SONGS",
+        "auto",
+        _auto_number,
+        "auto, or a whole number from 1 to 100000",
+        "songs a part holds; auto: 1000, or fewer so that a part takes some 20 s at MAX_PER_SECOND",
+    ),
+    Setting(
+        "MAX_PER_SECOND",
+        "100",
+        _number(0, 1_000_000),
+        "0 for no ceiling, or a number of requests up to 1000000",
+        "ceiling on requests a second of this instance; 0: none",
+    ),
+    Setting(
+        "MAX_AT_ONCE",
+        "100",
+        _number(1, 1000, int),
+        "a whole number from 1 to 1000",
+        "ceiling on requests in flight",
+    ),
+    Setting(
+        "REQUEST_TIMEOUT_SECONDS",
+        "10",
+        _number(0.05, 600),
+        "a number of seconds from 0.05 to 600",
+        "time for a whole request, from connect to last byte",
+    ),
+    Setting(
+        "MAX_ATTEMPTS",
+        "4",
+        _number(1, 100, int),
+        "a whole number from 1 to 100",
+        "tries before a song is failed; being throttled does not count",
+    ),
+    Setting(
+        "MAX_SONG_BYTES",
+        "1048576",
+        _number(1, 1 << 30, int),
+        "a whole number of bytes from 1 to 1073741824",
+        "largest body, after decompression",
+    ),
+    Setting(
+        "DEADLINE_SECONDS",
+        "",
+        _optional_seconds,
+        "a number of seconds from 1 to 3600",
+        "time one call may take; unset: the platform's limit less a reserve, else 540",
+    ),
+    Setting(
+        "MAX_SONGS",
+        "10000000",
+        _number(1, 10**12, int),
+        "a whole number from 1 to 1000000000000",
+        "most song numbers one request may name",
+    ),
+    Setting(
+        "USER_AGENT",
+        f"songcrawl/{VERSION} (+{PROJECT_URL})",
+        str,
+        "a text",
+        "sent with every request; name yourself and a contact",
+    ),
+    Setting(
+        "STORAGE_EMULATOR_HOST",
+        "",
+        _emulator,
+        "http://host:port",
+        "http://host:port of a storage emulator, used without credentials (tests)",
+    ),
+    Setting(
+        "ALLOW_PRIVATE_UPSTREAM",
+        "0",
+        _flag,
+        "0 or 1",
+        "1 lets the upstream be a loopback or private address (local runs, tests)",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Hold every setting, parsed; an attribute is named like its variable, in lower case.
+
+    `deadline_seconds` is None where neither the variable nor the platform sets one.
+    """
+
+    song_url: str | None
+    song_info: str
+    song_missing: str | None
+    song_retry: str | None
+    song_function: str | None
+    song_headers: dict[str, str]
+    output: str
+    format: str
+    part_songs: int | None
+    max_per_second: float
+    max_at_once: int
+    request_timeout_seconds: float
+    max_attempts: int
+    max_song_bytes: int
+    deadline_seconds: float | None
+    max_songs: int
+    user_agent: str
+    storage_emulator_host: str | None
+    allow_private_upstream: bool
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Read all settings from a mapping such as os.environ; raises BadSetting for the first that is wrong."""
+        values = {setting.name.lower(): setting.read(environ) for setting in SETTINGS}
+        if values["deadline_seconds"] is None:
+            values["deadline_seconds"] = _platform_deadline(environ)
+        return cls(**values)
+
+    def songs_per_part(self) -> int:
+        """Give PART_SONGS, or for auto what takes some 20 s at MAX_PER_SECOND, 1000 at most."""
+        if self.part_songs:
+            return self.part_songs
+        return max(1, min(1000, int(20 * self.max_per_second))) if self.max_per_second else 1000
+
+
+def _platform_deadline(environ: Mapping[str, str]) -> float | None:
+    """Stay under the platform's own limit by 5 %, 2 s at least: past it the caller has its 504 whatever we answer."""
+    limit = environ.get("CLOUD_RUN_TIMEOUT_SECONDS", "")
+    if not re.fullmatch(r"[0-9]{1,6}", limit, re.ASCII) or int(limit) == 0:
+        return None
+    return max(1.0, int(limit) - max(2.0, int(limit) * 0.05))

@@ -1,0 +1,148 @@
+"""Sets of song numbers, kept as sorted, disjoint, inclusive ranges: a million numbers in a row cost one pair."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
+
+LARGEST_SONG_NUM = 999_999_999_999
+
+# ASCII digits only: int() would also take full-width digits, underscores, signs and blanks.
+_NUMBER = r"(?:0|[1-9][0-9]{0,11})"
+_RANGE = re.compile(rf"({_NUMBER})(?:-({_NUMBER}))?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class SongSet:
+    """Hold song numbers as `ranges`: ascending (first, last) pairs, inclusive, neither touching nor overlapping."""
+
+    ranges: tuple[tuple[int, int], ...] = field(default=())
+
+    @classmethod
+    def parse(cls, text: str) -> SongSet:
+        """Read `7`, `1-1000` or `1-100,205,300-350`; overlaps are merged.
+
+        Raises ValueError, its text naming the piece at fault and what is allowed.
+        """
+        return cls.of(_parse_range(piece) for piece in text.split(","))
+
+    @classmethod
+    def of(cls, ranges: Iterable[tuple[int, int]]) -> SongSet:
+        """Build a set from (first, last) pairs in any order, merging those that touch or overlap."""
+        merged: list[tuple[int, int]] = []
+        for first, last in sorted(ranges):
+            if merged and first <= merged[-1][1] + 1:
+                merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+            else:
+                merged.append((first, last))
+        return cls(tuple(merged))
+
+    @classmethod
+    def of_numbers(cls, numbers: Iterable[int]) -> SongSet:
+        """Build a set from single numbers in any order."""
+        return cls.of((number, number) for number in numbers)
+
+    def __str__(self) -> str:
+        """Write the set as `parse` reads it; the empty set is the empty text."""
+        return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in self.ranges)
+
+    def __len__(self) -> int:
+        """Count the numbers."""
+        return self._ends[-1] if self.ranges else 0
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the numbers, ascending."""
+        for first, last in self.ranges:
+            yield from range(first, last + 1)
+
+    def __contains__(self, number: int) -> bool:
+        """Tell whether the number is in the set."""
+        place = bisect_right(self._firsts, number) - 1
+        return place >= 0 and number <= self.ranges[place][1]
+
+    @cached_property
+    def _firsts(self) -> list[int]:
+        return [first for first, _ in self.ranges]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(last - first + 1 for first, last in self.ranges))
+
+    @property
+    def first(self) -> int:
+        """Give the lowest number; raises IndexError on the empty set."""
+        return self.ranges[0][0]
+
+    @property
+    def last(self) -> int:
+        """Give the highest number; raises IndexError on the empty set."""
+        return self.ranges[-1][1]
+
+    def slice(self, start: int, stop: int) -> SongSet:
+        """Cut out the numbers at positions start to stop-1, counted from 0, without walking the others."""
+        pieces = []
+        place = bisect_right(self._ends, start)
+        while place < len(self.ranges):
+            first, last = self.ranges[place]
+            offset = self._ends[place] - (last - first + 1)
+            if offset >= stop:
+                break
+            pieces.append((first + max(0, start - offset), min(last, first + stop - offset - 1)))
+            place += 1
+        return SongSet(tuple(pieces))
+
+    def position(self, number: int) -> int:
+        """Count the members below `number`: where it stands, from 0, if it is a member."""
+        place = bisect_left(self._firsts, number)
+        if place == 0:
+            return 0
+        last = self.ranges[place - 1][1]
+        return self._ends[place - 1] - max(0, last - number + 1)
+
+    def __or__(self, other: SongSet) -> SongSet:
+        """Unite two sets."""
+        return SongSet.of((*self.ranges, *other.ranges))
+
+    def __and__(self, other: SongSet) -> SongSet:
+        """Keep what both sets hold."""
+        return self - (self - other)
+
+    def __sub__(self, other: SongSet) -> SongSet:
+        """Take the other set's numbers out of this one."""
+        return SongSet(tuple(_subtract(self.ranges, other.ranges)))
+
+
+def _parse_range(piece: str) -> tuple[int, int]:
+    match = _RANGE.fullmatch(piece)
+    if match is None:
+        raise ValueError(
+            f"{_quoted(piece)} is neither a number from 0 to {LARGEST_SONG_NUM} nor a range such as 1-1000"
+        )
+    first = int(match[1])
+    last = int(match[2] or match[1])
+    if last < first:
+        raise ValueError(f"the range {piece} is reversed: write {last}-{first}")
+    return first, last
+
+
+def _quoted(piece: str) -> str:
+    return repr(piece if len(piece) <= 40 else piece[:40] + "…")
+
+
+def _subtract(ranges: Iterable[tuple[int, int]], holes: tuple[tuple[int, int], ...]) -> Iterator[tuple[int, int]]:
+    place = 0
+    for first, last in ranges:
+        while place < len(holes) and holes[place][1] < first:
+            place += 1
+        hole = place
+        while hole < len(holes) and holes[hole][0] <= last:
+            if holes[hole][0] > first:
+                yield first, holes[hole][0] - 1
+            first = max(first, holes[hole][1] + 1)
+            hole += 1
+        if first <= last:
+            yield first, last

@@ -1,0 +1,82 @@
+"""From a response to a verdict: all there is to know about a declared song (SONG_URL, SONG_INFO, ...)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jmespath
+import msgspec
+from jmespath.exceptions import JMESPathError
+from jmespath.parser import ParsedResult
+
+from crawler.ground.errors import BadSetting
+from crawler.ground.records import MISSING, Verdict, failed, found, refused, retry, throttled
+
+# RFC 9110: 408 and 425 ask for another try; 5xx are the server's fault and may pass.
+_TRANSIENT = frozenset({408, 425})
+_MISSING = frozenset({404, 410})
+_REFUSED = {
+    401: "The upstream answers 401: it wants credentials; set SONG_HEADERS.",
+    407: "The upstream answers 407: a proxy before it wants credentials.",
+}
+
+
+class DeclaredSong:
+    """Judge responses by three JMESPath expressions (https://jmespath.org/specification.html).
+
+    Raises BadSetting, naming the variable, if one does not parse.
+    """
+
+    def __init__(self, info: str = "@", missing: str | None = None, retry: str | None = None) -> None:
+        self._info = None if info == "@" else _compile("SONG_INFO", info)
+        self._missing = _compile("SONG_MISSING", missing) if missing else None
+        self._retry = _compile("SONG_RETRY", retry) if retry else None
+
+    def judge(self, status: int, body: bytes, retry_after: float | None = None) -> Verdict:
+        """Judge one whole response; an error's body is never data."""
+        if 200 <= status < 300:
+            return self._judge_body(body, retry_after)
+        return judge_status(status, retry_after)
+
+    def _judge_body(self, body: bytes, retry_after: float | None) -> Verdict:
+        try:
+            content = msgspec.json.decode(body)
+        except (ValueError, RecursionError):
+            return retry("invalid_json")
+        try:
+            if self._retry and _true(self._retry.search(content)):
+                return throttled("song_retry", retry_after)
+            if self._missing and _true(self._missing.search(content)):
+                return MISSING
+            info = content if self._info is None else self._info.search(content)
+        except (JMESPathError, RecursionError):
+            return failed("no_info")
+        return failed("no_info") if info is None else found(info)
+
+
+def judge_status(status: int, retry_after: float | None = None) -> Verdict:
+    """Judge a response by its status alone, anything but 2xx."""
+    if status in _MISSING:
+        return MISSING
+    if status == 429 or (status == 503 and retry_after is not None):
+        return throttled(f"http_{status}", retry_after)
+    if status in _REFUSED:
+        return refused(_REFUSED[status])
+    if 300 <= status < 400:
+        return failed("redirect")
+    if status >= 500 or status < 200 or status in _TRANSIENT:
+        return retry(f"http_{status}")
+    return failed(f"http_{status}")
+
+
+def _compile(setting: str, expression: str) -> ParsedResult:
+    try:
+        return jmespath.compile(expression)
+    except JMESPathError as error:
+        reason = str(error).splitlines()[0]
+        raise BadSetting(f"{setting} is {expression!r}, no JMESPath expression: {reason}") from None
+
+
+def _true(value: Any) -> bool:
+    """Tell truth as JMESPath does: false, null and whatever is empty are not; every number is."""
+    return value is not None and value is not False and value != "" and value != [] and value != {}

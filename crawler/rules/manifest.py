@@ -1,0 +1,61 @@
+"""The manifest: the proof that a run's parts tile what was asked for, as deterministic bytes.
+
+Whoever writes it writes the same bytes: it holds nothing but what run.json and the parts say, no time, no attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from crawler.ground.records import StoredObject
+from crawler.ground.song_set import SongSet
+from crawler.rules.parts import Grid, PartKey
+from crawler.rules.spec import RunSpec
+from crawler.rules.tally import Tally
+
+
+@dataclass(frozen=True)
+class CommittedPart:
+    """Join what the grid says of a part with what the store does."""
+
+    key: PartKey
+    stored: StoredObject
+    tally: Tally
+
+
+def gaps(grid: Grid, parts: Sequence[CommittedPart]) -> SongSet:
+    """Give the numbers of the grid that no part covers; empty: the parts tile the request."""
+    return grid.songs - SongSet.of(pair for part in parts for pair in part.key.songs.ranges)
+
+
+def encode_manifest(spec: RunSpec, parts: Sequence[CommittedPart]) -> bytes:
+    """Write the manifest of a run whose `parts`, ascending, tile it; every tally must hold its sets of numbers."""
+    manifest = {
+        **{name: getattr(spec, name) for name in ("run", "parent", "songs", "source", "source_digest", "format")},
+        **{name: sum(getattr(part.tally, name) for part in parts) for name in ("found", "missing", "failed")},
+        "missing_songs": str(_union(part.tally.missing_songs for part in parts)),
+        "failed_songs": str(_union(part.tally.failed_songs for part in parts)),
+        "parts": [_entry(part) for part in parts],
+    }
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def _union(sets: Any) -> SongSet:
+    return SongSet.of(pair for songs in sets for pair in songs.ranges)
+
+
+def _entry(part: CommittedPart) -> dict[str, Any]:
+    return {
+        "name": part.key.name,
+        "first": part.key.songs.first,
+        "last": part.key.songs.last,
+        "found": part.tally.found,
+        "missing": part.tally.missing,
+        "failed": part.tally.failed,
+        "bytes": part.stored.size,
+        "crc32c": part.stored.crc32c,
+    }

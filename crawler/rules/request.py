@@ -1,0 +1,154 @@
+"""What a caller may ask for: the parameters of a crawl, read strictly from a query and a JSON body."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from crawler.ground.errors import BadRequest, RequestTooLarge
+from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
+
+MOST_BODY_BYTES = 64 << 10
+RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+
+_SONGS_HELP = "a number such as 7, a range such as 1-1000, or several with commas such as 1-100,205"
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class CrawlRequest:
+    """Hold one call's parameters; None: the deployment's own."""
+
+    songs: SongSet
+    run: str | None = None
+    max_per_second: float | None = None
+    max_at_once: int | None = None
+    deadline_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """Hold the deployment's settings that a call may lower, never raise; `max_per_second` 0: no ceiling."""
+
+    max_songs: int
+    max_per_second: float
+    max_at_once: int
+    deadline_seconds: float
+
+
+def parse_crawl(query: Iterable[tuple[str, str]], body: bytes, ceilings: Ceilings) -> CrawlRequest:
+    """Read a crawl's parameters.
+
+    Raises BadRequest with one sentence naming the field, its value and what is allowed; RequestTooLarge.
+    """
+    given = _collect([*query, *_body_pairs(body)])
+    unknown = sorted(set(given) - set(_PARAMETERS))
+    if unknown:
+        raise BadRequest(f"{unknown[0]!r} is no parameter; allowed: {', '.join(_PARAMETERS)}.")
+    if "songs" not in given:
+        raise BadRequest(f"songs is missing; allowed: {_SONGS_HELP}.")
+    return CrawlRequest(**{name: _PARAMETERS[name](name, value, ceilings) for name, value in given.items()})
+
+
+def parse_run_name(name: str, value: Any, _: Ceilings | None = None) -> str:
+    """Read a run's name; raises BadRequest."""
+    if not isinstance(value, str) or not RUN_NAME.fullmatch(value):
+        raise _bad(name, value, "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit")
+    return value
+
+
+def _body_pairs(body: bytes) -> list[tuple[str, Any]]:
+    if len(body) > MOST_BODY_BYTES:
+        raise RequestTooLarge(f"The body has {len(body)} bytes; allowed: {MOST_BODY_BYTES}.")
+    if not body.strip():
+        return []
+    try:
+        # Pairs, not a dict: a name given twice must be seen.
+        pairs = json.loads(body.decode("utf-8"), object_pairs_hook=_Pairs, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        pairs = None
+    if not isinstance(pairs, _Pairs):
+        raise BadRequest('The body is no JSON object; allowed: one such as {"songs": "1-1000"}.')
+    return list(pairs)
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """Keep a JSON object's pairs as they stood, apart from a JSON array."""
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in given:
+            raise BadRequest(f"{_short(name)} is given twice; allowed: once, in the query or in the body.")
+        given[name] = value
+    return given
+
+
+def _parse_songs(name: str, value: Any, ceilings: Ceilings) -> SongSet:
+    text = str(value) if _is_integer(value) and 0 <= value <= LARGEST_SONG_NUM else value
+    if not isinstance(text, str) or not text:
+        raise _bad(name, value, _SONGS_HELP)
+    try:
+        songs = SongSet.parse(text)
+    except ValueError as error:
+        raise BadRequest(f"songs: {error}; allowed: {_SONGS_HELP}.") from None
+    if len(songs) > ceilings.max_songs:
+        raise BadRequest(f"songs names {len(songs)} numbers; allowed: {ceilings.max_songs} (MAX_SONGS).")
+    return songs
+
+
+def _parse_max_per_second(name: str, value: Any, ceilings: Ceilings) -> float:
+    most = ceilings.max_per_second or 1_000_000
+    return _parse_number(name, value, 0.001, most, f"a number above 0 up to {most:g}")
+
+
+def _parse_max_at_once(name: str, value: Any, ceilings: Ceilings) -> int:
+    allowed = f"a whole number from 1 to {ceilings.max_at_once}"
+    number = _parse_number(name, value, 1, ceilings.max_at_once, allowed)
+    if number != int(number):
+        raise _bad(name, value, allowed)
+    return int(number)
+
+
+def _parse_deadline(name: str, value: Any, ceilings: Ceilings) -> float:
+    most = ceilings.deadline_seconds
+    return _parse_number(name, value, 1, most, f"a number of seconds from 1 to {most:g}")
+
+
+def _parse_number(name: str, value: Any, least: float, most: float, allowed: str) -> float:
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = float(value)
+    if not (_is_integer(value) or isinstance(value, float)) or not math.isfinite(value) or not least <= value <= most:
+        raise _bad(name, value, allowed)
+    return float(value)
+
+
+_PARAMETERS: dict[str, Any] = {
+    "songs": _parse_songs,
+    "run": parse_run_name,
+    "max_per_second": _parse_max_per_second,
+    "max_at_once": _parse_max_at_once,
+    "deadline_seconds": _parse_deadline,
+}
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _bad(name: str, value: Any, allowed: str) -> BadRequest:
+    return BadRequest(f"{name} is {_short(value)}; allowed: {allowed}.")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:60] + "…"

@@ -1,0 +1,46 @@
+"""When a song is tried again: backoff, and what a Retry-After header means."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+
+# Equal jitter for throttling: full jitter can collapse to nearly nothing, and spend every retry before a quota refills
+# (https://github.com/aws/aws-sdk-net/issues/4341). Full jitter for the rest: the cause is not that we ask too fast.
+THROTTLE_BASE_SECONDS = 1.0
+RETRY_BASE_SECONDS = 0.05
+MOST_SECONDS = 20.0
+
+
+def backoff(attempt: int, throttles: int, random: Callable[[], float]) -> float:
+    """Give the seconds to wait before the next attempt at a song.
+
+    `attempt` counts tries that failed, `throttles` those that were throttled since the last of the others; both are
+    doubled up to 20 s. `random` gives a float from 0 to 1. Source of the two kinds of jitter:
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    if throttles:
+        most = _doubled(THROTTLE_BASE_SECONDS, throttles)
+        return most / 2 + random() * most / 2
+    return random() * _doubled(RETRY_BASE_SECONDS, attempt)
+
+
+def _doubled(base: float, times: int) -> float:
+    return min(MOST_SECONDS, base * 2.0 ** min(times - 1, 30))
+
+
+def parse_retry_after(text: str | None, now_epoch: float) -> float | None:
+    """Read a Retry-After header as seconds from `now_epoch`; None for one that says nothing usable.
+
+    Seconds or an HTTP date (RFC 9110, 10.2.3); a fraction is taken too, since servers send it.
+    """
+    text = (text or "").strip()
+    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text, re.ASCII):
+        return float(text)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - now_epoch
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None

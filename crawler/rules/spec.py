@@ -1,0 +1,85 @@
+"""What a run was asked for: the content of its run.json, fixed by whichever call came first."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timezone
+from functools import cached_property
+from urllib.parse import urlsplit
+
+import msgspec
+
+from crawler.ground.song_set import SongSet
+from crawler.rules.parts import Grid
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Name what is crawled: `text` for people, without any secret; `digest` tells two sources apart all the same."""
+
+    text: str
+    digest: str
+
+    @classmethod
+    def of_url(cls, url: str, info: str, missing: str | None) -> Source:
+        """Name a declared song: its URL template and the expressions that decide what is data."""
+        return cls(redact_url(url), _digest([url, info, missing]))
+
+    @classmethod
+    def of_function(cls, name: str) -> Source:
+        """Name a user's function."""
+        return cls(name, _digest([name]))
+
+
+class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """Hold what a run was asked for, and the grid it is stored in; `parent` is the run a `failed:` set came from."""
+
+    run: str
+    parent: str | None = None
+    songs: str
+    source: str
+    source_digest: str
+    format: str
+    part_songs: int
+    created_at: str
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Cut the songs into parts."""
+        return Grid(SongSet.parse(self.songs), self.part_songs)
+
+    @property
+    def request_digest(self) -> str:
+        """Tell requests apart: equal for equal songs, source and format, whatever the run is called."""
+        return request_digest(self.songs, self.source_digest, self.format)
+
+    def encode(self) -> bytes:
+        """Write run.json."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> RunSpec:
+        """Read run.json; raises ValueError if it is none."""
+        return msgspec.json.decode(data, type=cls)
+
+
+def request_digest(songs: str, source_digest: str, format: str) -> str:
+    """Give 16 hex digits that are equal for equal requests."""
+    return _digest([songs, source_digest, format])
+
+
+def redact_url(url: str) -> str:
+    """Keep the names in a URL's query and drop their values: a key may stand there. `{song_num}` stays."""
+    parts = urlsplit(url)
+    pairs = [pair.partition("=") for pair in parts.query.split("&")] if parts.query else []
+    query = "&".join(f"{name}={value if value == '{song_num}' else '…'}" if eq else name for name, eq, value in pairs)
+    return parts._replace(query=query, fragment="").geturl()
+
+
+def utc_text(epoch: float) -> str:
+    """Write an instant as RFC 3339 in UTC, to the millisecond."""
+    text = datetime.fromtimestamp(epoch, timezone.utc).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _digest(parts: list[str | None]) -> str:
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]

@@ -1,0 +1,56 @@
+"""What the engine asks of the world: a store, a clock, and lanes that try songs. Adapters and fakes fulfil these."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+from crawler.ground.records import StoredObject, Verdict
+
+
+class Store(Protocol):
+    """Keep objects that are created once and never changed.
+
+    Every method raises StoreUnavailable if the store can't be reached or refuses.
+    """
+
+    @property
+    def url(self) -> str:
+        """Name the place for people: gs://bucket/prefix, or a folder."""
+
+    def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
+        """Store an object, all of it or nothing; raises ObjectExists if the name is taken.
+
+        `metadata["attempt"]` tells our own object from another's: an upload whose acknowledgement was lost finds its
+        own object there, and that is success.
+        """
+
+    def read(self, name: str) -> bytes | None:
+        """Give an object's bytes, checksum verified; None if there is none."""
+
+    def stat(self, name: str) -> StoredObject | None:
+        """Describe an object; None if there is none."""
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Describe every object whose name starts with `prefix`, by name, ascending."""
+
+
+class Clock(Protocol):
+    """Tell the time, and wait."""
+
+    def now(self) -> float:
+        """Give the instant on a monotonic clock, in seconds."""
+
+    def epoch(self) -> float:
+        """Give the wall clock, in seconds since 1970 UTC."""
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        """Wait on a held condition, `seconds` at most; None: until notified."""
+
+
+class Lane(Protocol):
+    """Try songs: one attempt, in the calling thread."""
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Try one item within `timeout` seconds; never raises for what the upstream or a user's function did."""

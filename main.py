@@ -1,0 +1,43 @@
+"""The Cloud Function: one HTTP entry point, `crawl`, for every path. It alone knows the web framework.
+
+Nothing is created at import: the server imports this module before it forks.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import flask
+import functions_framework
+
+from crawler.faces.deployment import Deployment
+from crawler.faces.http import HttpRequest, respond
+from crawler.faces.log import log_json
+from crawler.rules.request import MOST_BODY_BYTES
+
+
+@cache
+def _deployment() -> Deployment:
+    """Build the deployment at the first call; a bad setting is said at every call, until it is mended."""
+    return Deployment.from_environ(os.environ)
+
+
+@functions_framework.http
+def crawl(request: flask.Request) -> flask.Response:
+    """Answer one HTTP request."""
+    log_json()
+    response = respond(
+        _deployment,
+        HttpRequest(
+            method=request.method,
+            path=request.path,
+            query=list(request.args.items(multi=True)),
+            headers={name.lower(): value for name, value in request.headers.items()},
+            # One byte more than allowed, so that a longer body is seen without being read.
+            body=request.stream.read(MOST_BODY_BYTES + 1),
+        ),
+    )
+    return flask.Response(
+        response.body, response.status, headers=dict(response.headers), content_type=response.content_type
+    )
