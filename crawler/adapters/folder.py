@@ -7,7 +7,6 @@ counts reads the rows).
 
 from __future__ import annotations
 
-import base64
 import os
 import time
 import uuid
@@ -18,6 +17,7 @@ import msgspec
 
 from crawler.ground.errors import ObjectExists, StoreUnavailable
 from crawler.ground.records import StoredObject
+from crawler.rules.checksum import crc32c
 
 
 class _Sidecar(msgspec.Struct):
@@ -37,6 +37,10 @@ class FolderStore:
     def url(self) -> str:
         """Name the folder."""
         return str(self._root)
+
+    def until(self, instant: float) -> FolderStore:  # noqa: ARG002 - a folder's operations take no time to speak of
+        """Give this store."""
+        return self
 
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Store an object, all of it or nothing; raises ObjectExists if the name is taken."""
@@ -74,13 +78,14 @@ class FolderStore:
             raise StoreUnavailable(f"{path} can't be read: {error.strerror}.") from error
         return StoredObject(name, facts.st_size, sidecar.crc32c, facts.st_mtime, sidecar.metadata)
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Describe every object whose name starts with `prefix`, by name, ascending."""
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        """Describe every object whose name starts with `prefix` and comes after `after`, by name, ascending."""
         folder = prefix.rpartition("/")[0]
         for path in sorted((self._root / folder).rglob("*")):
             name = path.relative_to(self._root).as_posix()
             hidden = any(piece.startswith(".") for piece in path.relative_to(self._root).parts)
-            if name.startswith(prefix) and not hidden and path.is_file() and (stored := self.stat(name)):
+            wanted = name.startswith(prefix) and name > after and not hidden
+            if wanted and path.is_file() and (stored := self.stat(name)):
                 yield stored
 
     def _write_temporary(self, data: bytes) -> Path:
@@ -91,13 +96,6 @@ class FolderStore:
             file.flush()
             os.fsync(file.fileno())
         return path
-
-
-def crc32c(data: bytes) -> str:
-    """Give the CRC-32C of bytes as Cloud Storage writes it: base64 of four bytes, big-endian."""
-    import google_crc32c  # a C extension that only stores need
-
-    return base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode()
 
 
 def _link(temporary: Path, path: Path) -> None:

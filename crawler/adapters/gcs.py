@@ -7,7 +7,10 @@ there means that we did it. https://cloud.google.com/storage/docs/request-precon
 
 from __future__ import annotations
 
+import copy
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,8 +34,15 @@ class GcsStore:
         self._bucket_name = bucket
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         self._emulator = emulator
-        self._opened: Bucket | None = None
+        self._opened: list[Bucket] = []
         self._opening = threading.Lock()
+        self._until = math.inf
+
+    def until(self, instant: float) -> GcsStore:
+        """Give the same store, on the same connections, whose operations end by an instant of time.monotonic."""
+        bounded = copy.copy(self)
+        bounded._until = instant
+        return bounded
 
     @property
     def url(self) -> str:
@@ -44,7 +54,7 @@ class GcsStore:
         blob = self._bucket().blob(self._prefix + name)
         blob.metadata = dict(metadata)
         # 412: the name is taken; an identity without storage.objects.delete may get 403 for it.
-        status = self._try(lambda: _upload(blob, data, self._retry()))
+        status = self._try(lambda: _upload(blob, data, self._seconds(REQUEST_SECONDS), self._retry()))
         if status is None:
             return self._described(blob)
         stored = self.stat(name)
@@ -59,28 +69,38 @@ class GcsStore:
         blob = self._bucket().blob(self._prefix + name)
         # raw: what was stored, never inflated on the way.
         return self._found(
-            lambda: blob.download_as_bytes(raw_download=True, timeout=REQUEST_SECONDS, retry=self._retry())
+            lambda: blob.download_as_bytes(
+                raw_download=True, timeout=self._seconds(REQUEST_SECONDS), retry=self._retry()
+            )
         )
 
     def stat(self, name: str) -> StoredObject | None:
         """Describe an object; None if there is none."""
         bucket = self._bucket()
-        blob = self._found(lambda: bucket.get_blob(self._prefix + name, timeout=REQUEST_SECONDS, retry=self._retry()))
+        blob = self._found(
+            lambda: bucket.get_blob(self._prefix + name, timeout=self._seconds(REQUEST_SECONDS), retry=self._retry())
+        )
         return self._described(blob) if blob else None
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Describe every object whose name starts with `prefix`, by name, ascending; strongly consistent."""
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        """Describe every object whose name starts with `prefix` and comes after `after`, ascending; consistent."""
         bucket = self._bucket()
-        pages = bucket.list_blobs(prefix=self._prefix + prefix, timeout=REQUEST_SECONDS, retry=self._retry()).pages
+        # The service's start offset is inclusive: a name just after `after` is the first wanted.
+        pages = bucket.list_blobs(
+            prefix=self._prefix + prefix,
+            start_offset=f"{self._prefix}{after}\x01" if after else None,
+            timeout=self._seconds(REQUEST_SECONDS),
+            retry=self._retry(),
+        ).pages
         while (page := self._found(lambda: next(pages, None))) is not None:
             yield from (self._described(blob) for blob in page)
 
     def _bucket(self) -> Bucket:
         """Make the client at the first use: importing it takes 0.3 s, and gunicorn forks after main.py's import."""
         with self._opening:
-            if self._opened is None:
-                self._opened = self._translated(self._client).bucket(self._bucket_name)
-            return self._opened
+            if not self._opened:
+                self._opened.append(self._translated(self._client).bucket(self._bucket_name))
+            return self._opened[0]
 
     def _client(self) -> Client:
         from google.auth.credentials import AnonymousCredentials
@@ -97,7 +117,11 @@ class GcsStore:
     def _retry(self) -> Any:
         from google.cloud.storage.retry import DEFAULT_RETRY
 
-        return DEFAULT_RETRY.with_timeout(OPERATION_SECONDS)
+        return DEFAULT_RETRY.with_timeout(self._seconds(OPERATION_SECONDS))
+
+    def _seconds(self, most: float) -> float:
+        """Give how long something may take: `most`, or what is left of the call, a moment at least."""
+        return max(0.1, min(most, self._until - time.monotonic()))
 
     def _described(self, blob: Blob) -> StoredObject:
         created = blob.time_created
@@ -153,12 +177,12 @@ class GcsStore:
             raise StoreUnavailable(f"{self.url} can't be reached: {type(error).__name__}.") from error
 
 
-def _upload(blob: Blob, data: bytes, retry: Any) -> None:
+def _upload(blob: Blob, data: bytes, timeout: float, retry: Any) -> None:
     blob.upload_from_string(
         data,
         content_type="application/octet-stream",
         if_generation_match=0,
         checksum="crc32c",
-        timeout=REQUEST_SECONDS,
+        timeout=timeout,
         retry=retry,
     )

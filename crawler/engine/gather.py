@@ -51,7 +51,8 @@ class Strand:
 async def gather_songs(work: Work, strands: int, executor: Executor) -> None:
     """Run the work on that many strands in the executor's threads; raises what stopped it, if anything did."""
     try:
-        await asyncio.gather(*(_tend_strand(work, executor) for _ in range(strands)))
+        # Every strand is awaited, whatever one of them met: nothing may run on once the caller has its answer.
+        await asyncio.gather(*(_tend_strand(work, executor) for _ in range(strands)), return_exceptions=True)
     finally:
         work.stop()
     if work.error:

@@ -1,22 +1,29 @@
 """The ledger of one run: everything the store says of it, and the few objects a call may add.
 
 Object names, below the output:
-    runs/RUN/run.json                  what was asked, and the grid
-    runs/RUN/songs-FIRST-LAST.jsonl.gz a part: the commit point
-    runs/RUN/manifest.json             once the parts tile the request
+    runs/RUN/run.json                     what was asked, and the grid
+    runs/RUN/songs-FIRST-LAST.jsonl.gz    a part: the commit point
+    runs/RUN/rest/songs-FIRST-LAST.ATTEMPT.jsonl.gz   rows of a part that a call was cut off with
+    runs/RUN/manifest.json                once the parts tile the request
+    runs/RUN/stop.json                    start no new part
+
+Everything is create-only; whoever comes second finds what the first stored, and goes on from there.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 
 from crawler.ground.errors import ObjectExists, StoreUnavailable
 from crawler.ground.records import Row, StoredObject
+from crawler.ground.song_set import SongSet
+from crawler.rules.ending import OpenEnd
 from crawler.rules.manifest import CommittedPart, encode_manifest, gaps
-from crawler.rules.parts import PartKey, decode_rows
+from crawler.rules.parts import Grid, Line, PartKey, decode_rows, split_rows
 from crawler.rules.spec import RunSpec
-from crawler.rules.tally import Tally
+from crawler.rules.tally import Tally, set_from_metadata, set_to_metadata
 from crawler.seams.ports import Store
 
 
@@ -26,7 +33,7 @@ class Ledger:
 
     store: Store
     run: str
-    attempt: str
+    attempt: str = ""
 
     @property
     def url(self) -> str:
@@ -35,8 +42,12 @@ class Ledger:
 
     def spec(self) -> RunSpec | None:
         """Read run.json; None: there is no such run."""
-        data = self.store.read(self._name("run.json"))
+        data = self.spec_bytes()
         return None if data is None else RunSpec.decode(data)
+
+    def spec_bytes(self) -> bytes | None:
+        """Read run.json as it stands; None: there is no such run."""
+        return self.store.read(self._name("run.json"))
 
     def begin(self, spec: RunSpec) -> RunSpec:
         """Store run.json, or give the one another call stored first."""
@@ -51,43 +62,102 @@ class Ledger:
 
     def parts(self, spec: RunSpec) -> list[CommittedPart]:
         """List the committed parts, in the grid's order; one listing, unless an object lacks its metadata."""
-        prefix = self._name("songs-")
         found = []
-        for stored in self.store.list(prefix):
+        for stored in self.store.list(self._name("songs-")):
             key = spec.grid.find(stored.name.rpartition("/")[2])
             if key is not None:
-                tally = Tally.from_metadata(stored.metadata) or self._count(key, _bare(stored))
-                found.append(CommittedPart(key, stored, tally))
+                found.append(CommittedPart(key, stored, self._tally(key, stored)))
         return found
 
-    def has(self, key: PartKey) -> bool:
+    def part(self, key: PartKey) -> CommittedPart | None:
         """Look whether a part is committed."""
-        return self.store.stat(self._name(key.name)) is not None
+        stored = self.store.stat(self._name(key.name))
+        return CommittedPart(key, stored, self._tally(key, stored)) if stored else None
 
     def commit(self, key: PartKey, data: bytes, tally: Tally) -> None:
         """Create a part: its commit point. If another attempt was first, its rows stand and these are dropped."""
         with suppress(ObjectExists):
             self.store.create(self._name(key.name), data, tally.to_metadata())
 
-    def finished(self) -> bool:
-        """Look whether the manifest is there."""
-        return self.store.stat(self._name("manifest.json")) is not None
-
-    def finish(self, spec: RunSpec, parts: list[CommittedPart]) -> bool:
-        """Write the manifest if the parts tile the request; False if they don't, or nothing was asked for."""
-        if gaps(spec.grid, parts):
-            return False
-        for part in parts:
-            if part.tally.missing_songs is None or part.tally.failed_songs is None:
-                self._count(part.key, part.tally)
-        with suppress(ObjectExists):  # every finisher writes the same bytes
-            self._create("manifest.json", encode_manifest(spec, parts))
-        return True
-
     def rows(self, key: PartKey) -> list[Row]:
         """Read a part's rows; none if it is not there. Raises ValueError if it is damaged."""
         data = self.store.read(self._name(key.name))
         return [] if data is None else decode_rows(data)
+
+    def keep(self, key: PartKey, covered: SongSet, data: bytes, tally: Tally) -> None:
+        """Keep aside the rows of a part that was cut off; whoever tries it next starts from them."""
+        metadata = {**tally.to_metadata(), **set_to_metadata("covered", covered)}
+        with suppress(ObjectExists):
+            self.store.create(self._name(f"rest/{key.rest_name(self.attempt)}"), data, metadata)
+
+    def rests(self, spec: RunSpec) -> dict[int, list[StoredObject]]:
+        """List what was kept aside, by the place of the part it belongs to."""
+        kept = defaultdict(list)
+        for stored in self.store.list(self._name("rest/")):
+            key = spec.grid.find_rest(stored.name.rpartition("/")[2])
+            if key is not None:
+                kept[key.index].append(stored)
+        return kept
+
+    def restore(self, kept: list[StoredObject]) -> tuple[list[Line], Tally]:
+        """Give the rows kept aside for one part, each number once, ascending, and what they cost.
+
+        Every attempt keeps all rows it had, those it restored too: mostly the longest object holds them all.
+        """
+        lines: dict[int, Line] = {}
+        cost = Tally()
+        for stored in sorted(kept, key=lambda stored: -stored.size):
+            covered = set_from_metadata(stored.metadata, "covered")
+            if covered is None or any(number not in lines for number in covered):
+                lines = {line.song_num: line for line in split_rows(self.store.read(stored.name) or b"")} | lines
+                cost.carry(Tally.from_metadata(stored.metadata) or Tally())
+        return [lines[number] for number in sorted(lines)], cost
+
+    def end(self, spec: RunSpec, parts: list[CommittedPart]) -> Grid | None:
+        """Give the grid that the run comes to: its own, or for an open range up to its end; None: not known yet."""
+        if spec.end_after_missing is None:
+            return spec.grid
+        end = OpenEnd(spec.grid, spec.end_after_missing)
+        for part in parts:
+            end.add(part.key.index, self.with_sets(part).tally)
+        return None if end.parts is None else spec.grid.head(end.parts)
+
+    def finish(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> bool:
+        """Write the manifest if the parts tile the grid; False if they don't."""
+        if gaps(grid, parts):
+            return False
+        for part in parts:
+            self.with_sets(part)
+        with suppress(ObjectExists):  # every finisher writes the same bytes
+            self._create("manifest.json", encode_manifest(spec, grid, parts))
+        return True
+
+    def with_sets(self, part: CommittedPart) -> CommittedPart:
+        """Have a part's tally hold its sets of numbers, from its rows if the metadata had no room for them."""
+        if part.tally.missing_songs is None or part.tally.failed_songs is None:
+            self._count(part.key, part.tally)
+        return part
+
+    def finished(self) -> bool:
+        """Look whether the manifest is there."""
+        return self.store.stat(self._name("manifest.json")) is not None
+
+    def manifest(self) -> bytes | None:
+        """Read the manifest; None: the run is not finished."""
+        return self.store.read(self._name("manifest.json"))
+
+    def stop(self) -> None:
+        """Store the stop marker: no call starts a new part of this run from now on."""
+        with suppress(ObjectExists):
+            self._create("stop.json", b"{}\n")
+
+    def stopped(self) -> bool:
+        """Look whether the stop marker is there."""
+        return self.store.stat(self._name("stop.json")) is not None
+
+    def _tally(self, key: PartKey, stored: StoredObject) -> Tally:
+        tally = Tally.from_metadata(stored.metadata)
+        return tally or self._count(key, Tally(started_at=stored.created_at, finished_at=stored.created_at))
 
     def _count(self, key: PartKey, tally: Tally) -> Tally:
         """Count a part's own rows, where its metadata doesn't say enough."""
@@ -99,7 +169,3 @@ class Ledger:
 
     def _name(self, name: str) -> str:
         return f"runs/{self.run}/{name}"
-
-
-def _bare(stored: StoredObject) -> Tally:
-    return Tally(started_at=stored.created_at, finished_at=stored.created_at)

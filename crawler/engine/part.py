@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from crawler.ground.records import Verdict, failed
 from crawler.ground.song_set import SongSet
-from crawler.rules.parts import Compressor, PartKey, encode_row
+from crawler.rules.parts import Compressor, Line, PartKey, encode_row
 from crawler.rules.tally import Tally
 from crawler.seams.ports import Lane
 
@@ -16,13 +16,22 @@ CHUNK_BYTES = 256 << 10
 
 
 class RunPart:
-    """Be the batch of one part (see engine/work.py); `commit` is given the part and its bytes, once."""
+    """Be the batch of one part (see engine/work.py); `commit` is given the part and its bytes, once.
 
-    def __init__(self, key: PartKey, lane: Lane, tally: Tally, commit: Callable[[RunPart, bytes], None]) -> None:
+    `kept` are rows that earlier calls were cut off with: those songs are not asked for again.
+    """
+
+    def __init__(
+        self,
+        key: PartKey,
+        lane: Lane,
+        tally: Tally,
+        commit: Callable[[RunPart, bytes], None],
+        kept: Sequence[Line] = (),
+    ) -> None:
         self.key = key
         self.lane = lane
         self.tally = tally
-        self.pending: Iterator[int] = iter(range(len(key.songs)))
         self._numbers = list(key.songs)
         self._rows: list[bytes | None] = [None] * len(self._numbers)
         self._prefix = 0  # rows before this place have all come
@@ -30,10 +39,21 @@ class RunPart:
         self._ready_bytes = 0  # weight of the rows between the two
         self._waiting_bytes = 0  # weight of all rows not with the compressor
         self._outcomes: dict[str, list[int]] = {"found": [], "missing": [], "failed": []}
+        self._fresh = 0  # rows of this call
+        self._closed = False
         self._rows_lock = threading.Lock()
         self._advance_lock = threading.Lock()
         self._compressor = Compressor()
         self._commit = commit
+        for line in kept:
+            self._place(key.songs.position(line.song_num), line.status, line.text)
+        self._fresh = 0
+        self.pending: Iterator[int] = iter([place for place, row in enumerate(self._rows) if row is None])
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether every row is there."""
+        return self._prefix == len(self._rows)
 
     def item(self, place: int) -> int:
         """Give the song number at a place."""
@@ -57,26 +77,42 @@ class RunPart:
             outcome = failed("not_json")
             row = encode_row(number, outcome)
         with self._rows_lock:
-            self._outcomes[outcome.kind.value].append(number)
-            self._rows[place] = row
-            self._waiting_bytes += len(row)
-            self._extend_prefix()
-            return self._ready_bytes >= CHUNK_BYTES or self._prefix == len(self._rows)
+            self._place(place, outcome.kind.value, row)
+            return self._ready_bytes >= CHUNK_BYTES or self.whole
 
     def advance(self) -> bool:
         """Compress what is ready and, when all of it is, commit the part; True once it is committed."""
         with self._advance_lock:
             while chunk := self._next_chunk():
                 self._compressor.feed(chunk)
-            if self._taken < len(self._rows):
+            if self._closed or self._taken < len(self._rows):
                 return False
+            self._closed = True
             self._count()
             self._commit(self, self._compressor.finish())
             return True
 
-    def _extend_prefix(self) -> None:
-        while self._prefix < len(self._rows) and (row := self._rows[self._prefix]) is not None:
-            self._ready_bytes += len(row)
+    def cut_off(self) -> tuple[SongSet, bytes] | None:
+        """Give the numbers settled so far and their rows as an object, for another call to go on with.
+
+        None if this call added nothing to them. The part takes no more rows then.
+        """
+        with self._advance_lock, self._rows_lock:
+            if self._closed or not self._fresh:
+                return None
+            self._closed = True
+            self._compressor.feed(row for row in self._rows[self._taken :] if row is not None)
+            self._count()
+            covered = SongSet.of_numbers(number for numbers in self._outcomes.values() for number in numbers)
+            return covered, self._compressor.finish()
+
+    def _place(self, place: int, status: str, row: bytes) -> None:
+        self._outcomes[status].append(self._numbers[place])
+        self._rows[place] = row
+        self._fresh += 1
+        self._waiting_bytes += len(row)
+        while self._prefix < len(self._rows) and (ready := self._rows[self._prefix]) is not None:
+            self._ready_bytes += len(ready)
             self._prefix += 1
 
     def _next_chunk(self) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""One call's work on a run: begin or join it, fetch the parts that are not there, finish it if the parts tile it.
+"""One call's work on a run: fetch the parts that are not there, finish it if the parts tile it, say how it stands.
 
 The store's create-only objects are the whole protocol (engine/ledger.py): no lease, no lock, no clock, nothing
 overwritten or deleted. Two calls on one run are waste, never harm: each looks before it starts a part.
@@ -11,27 +11,31 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+from crawler.engine.catalog import Catalog
 from crawler.engine.gather import gather_songs
-from crawler.engine.ledger import Ledger
 from crawler.engine.part import RunPart
+from crawler.engine.state import run_answer
 from crawler.engine.work import Limits, Work, ignore_outcome
 from crawler.ground.deadline import Deadline
-from crawler.ground.errors import RunConflict, UpstreamUnavailable
-from crawler.ground.records import Verdict
-from crawler.rules.answer import Answer, make_answer
+from crawler.ground.errors import UpstreamUnavailable
+from crawler.ground.records import StoredObject, Verdict
+from crawler.rules.answer import Answer
+from crawler.rules.ending import OpenEnd
 from crawler.rules.parts import PartKey
-from crawler.rules.spec import RunSpec
+from crawler.rules.spec import RunSpec, scopes
 from crawler.rules.tally import Tally
 from crawler.seams.ports import Clock, Lane
 
 DEADLINE_DETAIL = "The time of this call is over: send the same call again, it continues from here."
+STOPPED_DETAIL = "The run was stopped: what is committed stays, no new part is started."
 
 
 @dataclass
 class RunCall:
     """Be one call on a run; `strands` runs the strands' threads, `commits` what is kept away from them."""
 
-    ledger: Ledger
+    catalog: Catalog
+    spec: RunSpec
     lane: Lane
     limits: Limits
     clock: Clock
@@ -40,59 +44,100 @@ class RunCall:
     deadline: Deadline = field(default_factory=Deadline)
     on_outcome: Callable[[Verdict], None] = ignore_outcome
     random: random.Random = field(default_factory=random.Random)
+    abandoned: int = 0
 
-    async def crawl(self, spec: RunSpec) -> Answer:
+    def __post_init__(self) -> None:
+        self._ledger = self.catalog.ledger(self.spec.run)
+        self._rests: dict[int, list[StoredObject]] = {}
+        self._end = OpenEnd(self.spec.grid, self.spec.end_after_missing) if self.spec.end_after_missing else None
+
+    async def crawl(self) -> Answer:
         """Do what the run still needs, and say how it stands then.
 
-        Raises RunConflict if the run's name belongs to another request, StoreUnavailable if the store fails. Where the
-        upstream refuses or the deadline comes the answer is partial: the same call again continues.
+        Raises StoreUnavailable if the store fails. Where the upstream refuses, the run is stopped or the deadline
+        comes, the answer is not complete: the same call again continues.
         """
-        first = self.ledger.begin(spec)
-        if first.request_digest != spec.request_digest:
-            raise RunConflict(
-                f"run {spec.run!r} is taken: it asked for songs {first.songs} of {first.source} as {first.format}."
-            )
-        committed = {part.key.index for part in self.ledger.parts(first)}
-        keys = [key for key in first.grid if key.index not in committed]
-        detail = await self._fetch(keys, joined=first is not spec) if keys else None
-        return self._answer(first, detail)
+        if self._ledger.finished():
+            return run_answer(self._ledger, self.spec, self.clock.epoch())
+        detail = await self._fetch()
+        answer = run_answer(self._ledger, self.spec, self.clock.epoch(), finish=True, detail=detail)
+        if answer.state in ("complete", "stopped"):
+            self.catalog.conclude(self.spec.run, scopes(self.spec.request_digest, self.spec.job))
+        return answer
 
-    async def _fetch(self, keys: list[PartKey], joined: bool) -> str | None:
-        """Fetch the parts; gives a sentence on what came between, if anything did."""
-        if joined:
-            start = self.random.randrange(len(keys))
-            keys = keys[start:] + keys[:start]
+    async def _fetch(self) -> str:
+        """Fetch the parts that are not there; gives a sentence on what came between, in case anything did."""
         work = Work(
-            self._open_parts(keys),
+            self._open_parts(self._wanted()),
             self.limits,
             self.clock,
             self.commits.submit,
             self.deadline,
             on_outcome=self.on_outcome,
         )
-        songs = sum(len(key.songs) for key in keys)
         try:
-            await gather_songs(work, min(self.limits.max_at_once, songs), self.strands)
+            await gather_songs(work, min(self.limits.max_at_once, len(self.spec.grid.songs)), self.strands)
         except UpstreamUnavailable as error:
             return str(error)
         finally:
             self.commits.shutdown()
+            self.abandoned = work.abandoned
+            self._keep(work)
         if work.error:
             raise work.error
         return DEADLINE_DETAIL
 
-    def _open_parts(self, keys: list[PartKey]) -> Iterator[RunPart]:
+    def _wanted(self) -> Iterator[PartKey]:
+        """Yield the parts to fetch: those not committed when the call began.
+
+        From a place drawn at random, so that two calls on one run seldom meet, a part that was cut off if there is one;
+        an open range in order, since its end shows only in the committed prefix.
+        """
+        grid = self.spec.grid
+        committed = set()
+        for part in self._ledger.parts(self.spec):
+            committed.add(part.key.index)
+            if self._end:
+                self._end.add(part.key.index, self._ledger.with_sets(part).tally)
+        self._rests = self._ledger.rests(self.spec)
+        cut_off = sorted(set(self._rests) - committed)
+        start = 0 if self._end else self.random.choice(cut_off or range(max(1, len(grid))))
+        for place in range(len(grid)):
+            index = (start + place) % len(grid)
+            if index not in committed:
+                yield grid[index]
+
+    def _open_parts(self, keys: Iterator[PartKey]) -> Iterator[RunPart]:
+        """Open one part after the other, looking first whether it is still wanted."""
         for key in keys:
-            if not self.ledger.has(key):
-                tally = Tally(attempt=self.ledger.attempt, started_at=self.clock.epoch())
-                yield RunPart(key, self.lane, tally, self._commit)
+            if (self._end and self._end.parts is not None) or self._ledger.stopped():
+                return
+            if committed := self._ledger.part(key):
+                if self._end:
+                    self._end.add(key.index, self._ledger.with_sets(committed).tally)
+                continue
+            part = self._restored(key)
+            if part.whole:
+                part.advance()
+            else:
+                yield part
+
+    def _restored(self, key: PartKey) -> RunPart:
+        tally = Tally(attempt=self._ledger.attempt, started_at=self.clock.epoch())
+        lines, cost = self._ledger.restore(self._rests.get(key.index, []))
+        tally.carry(cost)
+        return RunPart(key, self.lane, tally, self._commit, lines)
 
     def _commit(self, part: RunPart, data: bytes) -> None:
         part.tally.finished_at = self.clock.epoch()
-        self.ledger.commit(part.key, data, part.tally)
+        self._ledger.commit(part.key, data, part.tally)
+        if self._end:
+            self._end.add(part.key.index, part.tally)
 
-    def _answer(self, spec: RunSpec, detail: str | None) -> Answer:
-        parts = self.ledger.parts(spec)
-        if self.ledger.finish(spec, parts):
-            return make_answer(spec, "complete", self.ledger.url, parts)
-        return make_answer(spec, "partial", self.ledger.url, parts, detail)
+    def _keep(self, work: Work) -> None:
+        """Keep aside the rows of the parts that were cut off."""
+        for part in work.unfinished():
+            assert isinstance(part, RunPart)
+            if rows := part.cut_off():
+                part.tally.finished_at = self.clock.epoch()
+                self._ledger.keep(part.key, *rows, part.tally)

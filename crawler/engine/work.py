@@ -155,6 +155,10 @@ class Work:
         self.abandoned += stuck
         return stuck
 
+    def unfinished(self) -> list[Batch]:
+        """Give the batches that were opened and not finished; call it when no strand is left."""
+        return list(self._open)
+
     def stop(self, error: BaseException | None = None) -> None:
         """Draw no further song; `error`, the first one given, is why."""
         with self._changed:

@@ -1,22 +1,29 @@
-"""The command line: `python -m crawler crawl 1-1000`, `python -m crawler settings`."""
+"""The command line: `python -m crawler crawl 1-1000`, `verify`, `status`, `settings`."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from crawler.faces.deployment import Deployment
+from crawler.engine.catalog import Catalog
+from crawler.engine.state import run_answer
+from crawler.engine.verify import verify_run
+from crawler.faces.deployment import Deployment, open_store
 from crawler.faces.progress import Bar
-from crawler.ground.errors import SongcrawlError
+from crawler.ground.errors import BadRequest, SongcrawlError, UnknownRun
 from crawler.ground.settings import SETTINGS
-from crawler.rules.request import parse_crawl
+from crawler.rules.asked import count_asked
+from crawler.rules.request import parse_crawl, parse_run_name
+from crawler.seams.ports import Store
 
 # Exit codes a script can use: 2 is argparse's own for a wrong command line.
-COMPLETE, FAILED, PARTIAL = 0, 1, 3
+COMPLETE, FAILED, PARTIAL, INTERRUPTED = 0, 1, 3, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run_command(options)
+    except KeyboardInterrupt:
+        print("songcrawl: interrupted; the same command continues from what is committed", file=sys.stderr)
+        return INTERRUPTED
     except SongcrawlError as error:
         print(f"songcrawl: {error}", file=sys.stderr)
         return FAILED
@@ -34,10 +44,35 @@ def _crawl(options: argparse.Namespace) -> int:
     deployment = Deployment.from_environ({**os.environ, **_given(options)})
     query = [("songs", options.songs)] + ([("run", options.run)] if options.run else [])
     request = parse_crawl(query, b"", deployment.ceilings)
-    with Bar(len(request.songs), shown=sys.stderr.isatty()) as bar:
-        answer = deployment.crawl(request, deployment.settings.deadline_seconds or float("inf"), bar.tell)
+    with Bar(count_asked(request.asked) or None, shown=sys.stderr.isatty()) as bar:
+        answer = deployment.crawl(request, deployment.settings.deadline_seconds or math.inf, on_outcome=bar.tell)
     print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
     return COMPLETE if answer.state == "complete" else PARTIAL
+
+
+def _verify(options: argparse.Namespace) -> int:
+    store, run = _stored_run(options.run)
+    proof = verify_run(Catalog(store), run)
+    print(msgspec.json.format(msgspec.json.encode(proof), indent=2).decode())
+    return FAILED if proof.faults else COMPLETE
+
+
+def _status(options: argparse.Namespace) -> int:
+    store, run = _stored_run(options.run)
+    ledger = Catalog(store).ledger(run)
+    spec = ledger.spec()
+    if spec is None:
+        raise UnknownRun(f"There is no run at {options.run}.")
+    print(msgspec.json.format(msgspec.json.encode(run_answer(ledger, spec, time.time())), indent=2).decode())
+    return COMPLETE
+
+
+def _stored_run(place: str) -> tuple[Store, str]:
+    """Take OUTPUT/runs/RUN apart."""
+    output, _, run = place.rstrip("/").replace(os.sep, "/").rpartition("/runs/")
+    if not output:
+        raise BadRequest(f"{place} is no run; allowed: OUTPUT/runs/RUN, such as songs/runs/nightly.")
+    return open_store(output, os.environ.get("STORAGE_EMULATOR_HOST") or None), parse_run_name("run", run)
 
 
 def _settings(_: argparse.Namespace) -> int:
@@ -59,6 +94,12 @@ def _parser() -> argparse.ArgumentParser:
     for setting in SETTINGS:
         crawl.add_argument(f"--{setting.name.lower().replace('_', '-')}", metavar="VALUE", help=_help(setting.help))
     crawl.set_defaults(run_command=_crawl)
+    verify = commands.add_parser("verify", help="read a run again and prove that every number is in it exactly once")
+    verify.set_defaults(run_command=_verify)
+    status = commands.add_parser("status", help="say how a run stands")
+    status.set_defaults(run_command=_status)
+    for command in (verify, status):
+        command.add_argument("run", metavar="OUTPUT/runs/RUN", help="gs://bucket/prefix/runs/RUN, or a folder's")
     commands.add_parser("settings", help="list every setting, its default and meaning").set_defaults(
         run_command=_settings
     )

@@ -7,8 +7,8 @@ import math
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,21 @@ from crawler.adapters.gcs import GcsStore
 from crawler.adapters.loop import run_coroutine
 from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
 from crawler.adapters.threads import DaemonThreads
-from crawler.engine.ledger import Ledger
+from crawler.engine.catalog import Catalog, run_of
+from crawler.engine.choice import Order, choose_run
 from crawler.engine.run import RunCall
+from crawler.engine.state import run_answer
 from crawler.engine.work import Limits, ignore_outcome
 from crawler.faces.log import LOGGER
 from crawler.ground.deadline import Deadline
-from crawler.ground.errors import BadSetting
+from crawler.ground.errors import BadSetting, UnknownRun
 from crawler.ground.records import Verdict
 from crawler.ground.settings import DEFAULT_DEADLINE_SECONDS, Settings
 from crawler.rules.answer import Answer
+from crawler.rules.firing import Firing
 from crawler.rules.info import DeclaredSong
 from crawler.rules.request import Ceilings, CrawlRequest
-from crawler.rules.spec import RunSpec, Source, request_digest, utc_text
+from crawler.rules.spec import Source
 from crawler.seams.ports import Lane, Store
 
 # Commits at once: compressing takes a core for milliseconds, a bucket's answer some 50 ms.
@@ -70,41 +73,72 @@ class Deployment:
         self,
         request: CrawlRequest,
         seconds: float = math.inf,
+        firing: Firing | None = None,
         on_outcome: Callable[[Verdict], None] = ignore_outcome,
     ) -> Answer:
         """Carry out one call, blocking until it is complete, refused or `seconds` are over."""
         clock = SystemClock()
-        deadline = Deadline.after(clock.now(), seconds - reserve_seconds(seconds))
-        spec = self._spec(request, clock.epoch())
-        fields = {"run": spec.run, "songs": spec.songs[:200]}
+        ends = clock.now() + seconds
+        catalog = Catalog(self.store.until(ends), attempt=uuid.uuid4().hex)
+        spec = choose_run(catalog, self._order(request, firing), clock.epoch())
+        fields = {"run": spec.run, "songs": spec.asked[:200]}
         LOGGER.info("crawl started", extra={"fields": fields})
         with self._session() as session, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
             call = RunCall(
-                ledger=Ledger(self.store, spec.run, attempt=uuid.uuid4().hex),
+                catalog,
+                spec,
                 lane=self.make_lane(session),
                 limits=limits_of(self.settings, request),
                 clock=clock,
                 strands=DaemonThreads(),
                 commits=commits,
-                deadline=deadline,
+                deadline=Deadline(ends - reserve_seconds(seconds)),
                 on_outcome=on_outcome,
             )
-            answer = run_coroutine(call.crawl(spec))
+            answer = run_coroutine(call.crawl())
+        if call.abandoned:
+            message = f"{call.abandoned} requests were abandoned: SONG_FUNCTION did not return within the timeout"
+            LOGGER.warning(message, extra={"fields": fields})
         LOGGER.info(f"crawl {answer.state}", extra={"fields": fields | _facts(answer)})
         return answer
 
-    def _spec(self, request: CrawlRequest, epoch: float) -> RunSpec:
-        songs = str(request.songs)
-        digest = request_digest(songs, self.source.digest, self.settings.format)
-        today = datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y%m%d")
-        return RunSpec(
-            run=request.run or f"{today}-{digest[:8]}",
-            songs=songs,
-            source=self.source.text,
-            source_digest=self.source.digest,
+    def state(self, run: str) -> Answer:
+        """Say how a run stands, from the store alone; raises UnknownRun."""
+        ledger = Catalog(self.store).ledger(run)
+        spec = ledger.spec()
+        if spec is None:
+            raise UnknownRun(f"There is no run {run}.")
+        return run_answer(ledger, spec, SystemClock().epoch())
+
+    def runs(self, limit: int, after: str) -> tuple[list[Answer], str | None]:
+        """Say how a page of runs stand, newest first, and after which the next page comes; None: there is none."""
+        names = Catalog(self.store).newest(limit + 1, after)
+        shown = names[:limit]
+        answers = []
+        for name in shown:
+            with suppress(UnknownRun):  # announced, and never begun
+                answers.append(self.state(run_of(name)))
+        return answers, shown[-1] if len(names) > limit else None
+
+    def stop(self, run: str) -> Answer:
+        """Stop a run: no instance starts a part of it any more; raises UnknownRun."""
+        catalog = Catalog(self.store, attempt=uuid.uuid4().hex)
+        answer = self.state(run)
+        if answer.state == "complete":
+            return answer
+        catalog.ledger(run).stop()
+        return self.state(run)
+
+    def _order(self, request: CrawlRequest, firing: Firing | None) -> Order:
+        return Order(
+            asked=request.asked,
+            run=request.run,
+            firing=firing,
+            source=self.source,
             format=self.settings.format,
             part_songs=self.settings.songs_per_part(),
-            created_at=utc_text(epoch),
+            end_after_missing=self.settings.end_after_missing,
+            max_songs=self.settings.max_songs,
         )
 
     def _session(self) -> requests.Session:

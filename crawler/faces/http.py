@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import http
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 
+from crawler.engine.run import DEADLINE_DETAIL
 from crawler.faces.deployment import Deployment
 from crawler.faces.log import LOGGER
 from crawler.ground.errors import Forbidden, MethodNotAllowed, SongcrawlError, UnknownRun
-from crawler.rules.answer import Answer
-from crawler.rules.request import parse_crawl
+from crawler.rules.firing import parse_firing
+from crawler.rules.request import parse_crawl, parse_page, parse_run_name
 
 # When to send the same call again: a call that ran out of time continues at once, an upstream or a store that is down
 # gets a while.
@@ -62,26 +65,58 @@ def respond(open_deployment: Callable[[], Deployment], request: HttpRequest) -> 
 
 
 def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> HttpResponse:
-    if request.path.rstrip("/"):
-        raise UnknownRun(f"There is nothing at {request.path[:200]}; a crawl is POST / or GET /?songs=1-100.")
-    if request.method not in ("GET", "POST"):
-        raise MethodNotAllowed(request.method, "/", "GET", "POST")
+    pieces = [piece for piece in request.path.split("/") if piece]
+    match pieces:
+        case []:
+            _allow(request, "/", "GET", "POST")
+            return _crawl(open_deployment, request)
+        case ["runs"]:
+            _allow(request, "/runs", "GET")
+            return _runs(open_deployment(), request)
+        case ["runs", run]:
+            _allow(request, "/runs/RUN", "GET")
+            return _json(200, open_deployment().state(parse_run_name("run", run)))
+        case ["runs", run, "stop"]:
+            _allow(request, "/runs/RUN/stop", "POST")
+            _refuse_other_sites(request)
+            return _json(200, open_deployment().stop(parse_run_name("run", run)))
+    raise UnknownRun(f"There is nothing at {request.path[:200]}; allowed: /, /runs, /runs/RUN, /runs/RUN/stop.")
+
+
+def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> HttpResponse:
     if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
         return HttpResponse(200, _BROWSER_PAGE, "text/html; charset=utf-8")
-    # A browser says from where it calls; only the function's own page may start a crawl with somebody's login.
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise Forbidden("A crawl can't be started from another site's page; allowed: the function's own page.")
+    _refuse_other_sites(request)
     deployment = open_deployment()
-    ceilings = deployment.ceilings
-    crawl = parse_crawl(request.query, request.body, ceilings)
-    return _answered(deployment.crawl(crawl, crawl.deadline_seconds or ceilings.deadline_seconds))
-
-
-def _answered(answer: Answer) -> HttpResponse:
-    body = msgspec.json.encode(answer) + b"\n"
+    crawl = parse_crawl(request.query, request.body, deployment.ceilings)
+    seconds = crawl.deadline_seconds or deployment.ceilings.deadline_seconds
+    answer = deployment.crawl(crawl, seconds, parse_firing(request.headers, time.time()))
     if answer.state == "complete":
-        return HttpResponse(200, body)
-    return HttpResponse(503, body, headers={"Retry-After": str(_CONTINUE_SECONDS)})
+        return _json(200, answer)
+    again = _CONTINUE_SECONDS if answer.detail == DEADLINE_DETAIL else _UNAVAILABLE_SECONDS
+    return _json(503, answer, {"Retry-After": str(again)})
+
+
+def _runs(deployment: Deployment, request: HttpRequest) -> HttpResponse:
+    """List a page of runs; `next`, if there are more, is the query of the page after."""
+    limit, after = parse_page(request.query)
+    runs, last = deployment.runs(limit, after)
+    return _json(200, {"runs": runs, "next": f"after={last}" if last else None})
+
+
+def _allow(request: HttpRequest, path: str, *methods: str) -> None:
+    if request.method not in methods:
+        raise MethodNotAllowed(request.method, path, *methods)
+
+
+def _refuse_other_sites(request: HttpRequest) -> None:
+    """Refuse what another site's page sends through somebody's browser: only the browser itself sets this header."""
+    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        raise Forbidden("Another site's page can't do this; allowed: the function's own page.")
+
+
+def _json(status: int, content: object, headers: Mapping[str, str] = MappingProxyType({})) -> HttpResponse:
+    return HttpResponse(status, msgspec.json.encode(content) + b"\n", headers=headers)
 
 
 def _problem(error: SongcrawlError) -> HttpResponse:

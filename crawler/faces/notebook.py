@@ -28,6 +28,7 @@ from crawler.ground.errors import BadRequest, SongNotFetched
 from crawler.ground.records import Kind, Verdict
 from crawler.ground.settings import SETTINGS, Settings
 from crawler.ground.song_set import SongSet
+from crawler.rules.asked import Numbers
 from crawler.rules.request import CrawlRequest, parse_run_name
 from crawler.rules.spec import Source
 
@@ -114,8 +115,9 @@ def _crawl_durably(
         Source.of_function(f"{function.__module__}:{function.__qualname__}"),
         lambda session: FunctionLane(session, function),
     )
-    request = CrawlRequest(_song_set(items), parse_run_name("run", run) if run else None)
-    with Bar(len(request.songs), shown=progress) as bar:
+    songs = _song_set(items)
+    request = CrawlRequest(Numbers(songs), parse_run_name("run", run) if run else None)
+    with Bar(len(songs), shown=progress) as bar:
         answer = deployment.crawl(request, on_outcome=bar.tell)
     return StoredSongs(deployment.store, answer)
 

@@ -211,6 +211,13 @@ SETTINGS = (
         "most song numbers one request may name",
     ),
     Setting(
+        "END_AFTER_MISSING",
+        "1000",
+        _number(1, 10**9, int),
+        "a whole number from 1 to 1000000000",
+        "missing numbers in a row that end an open range (1-)",
+    ),
+    Setting(
         "USER_AGENT",
         f"songcrawl/{VERSION} (+{PROJECT_URL})",
         str,
@@ -257,6 +264,7 @@ class Settings:
     max_song_bytes: int
     deadline_seconds: float | None
     max_songs: int
+    end_after_missing: int
     user_agent: str
     storage_emulator_host: str | None
     allow_private_upstream: bool

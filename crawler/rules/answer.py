@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from crawler.rules.cost import cost_usd
-from crawler.rules.manifest import CommittedPart
+from crawler.rules.parts import Grid
 from crawler.rules.spec import RunSpec, utc_text
 from crawler.rules.tally import Tally, percentile_ms
 
@@ -19,7 +19,8 @@ State = Literal["complete", "partial", "running", "stopped", "planned"]
 class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Tell how a run stands; found + missing + failed + remaining is the number of songs asked for.
 
-    `detail`, where it is not complete, says in a sentence why and what to do.
+    `remaining` is None while an open range's end is not known. `detail`, where the run is not complete, says in a
+    sentence why and what to do.
     """
 
     run: str
@@ -38,31 +39,39 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     p95_ms: float | None
     elapsed_seconds: float
     cost_usd: float
-    started_at: str | None
+    started_at: str
     finished_at: str | None
     detail: str | None = None
 
 
 def make_answer(
-    spec: RunSpec, state: State, output: str, parts: Sequence[CommittedPart], detail: str | None = None
+    spec: RunSpec,
+    state: State,
+    output: str,
+    *,
+    grid: Grid | None,
+    parts: Sequence[Tally],
+    kept: Sequence[Tally] = (),
+    detail: str | None = None,
 ) -> Answer:
-    """Add up a run's parts.
+    """Add up a run: its committed `parts` and the rows `kept` aside of others.
 
-    Elapsed is the time in which at least one instance was at work, `cost_usd` counts every instance's own.
+    `grid` is what the run comes to, None while an open range's end is not known. Elapsed is the time in which at least
+    one instance was at work; the cost counts each instance's own.
     """
-    tallies = [part.tally for part in parts]
+    tallies = [*parts, *kept]
     found, missing, failed = (sum(getattr(t, name) for t in tallies) for name in ("found", "missing", "failed"))
     latencies = sum((t.latencies for t in tallies), Counter[int]())
-    elapsed = _covered((t.started_at, t.finished_at) for t in tallies)
     done = found + missing + failed
+    elapsed = _elapsed(tallies)
     return Answer(
         run=spec.run,
         state=state,
-        songs=spec.songs,
+        songs=spec.asked if grid is None else str(grid.songs),
         found=found,
         missing=missing,
         failed=failed,
-        remaining=len(spec.grid.songs) - done,
+        remaining=None if grid is None else len(grid.songs) - done,
         parts=len(parts),
         output=output,
         requests=sum(t.requests for t in tallies),
@@ -72,18 +81,22 @@ def make_answer(
         p95_ms=percentile_ms(latencies, 0.95),
         elapsed_seconds=round(elapsed, 3),
         cost_usd=round(cost_usd(_instance_seconds(tallies), len(parts)), 6),
-        started_at=utc_text(min(t.started_at for t in tallies)) if tallies else None,
+        started_at=spec.created_at,
         finished_at=utc_text(max(t.finished_at for t in tallies)) if state == "complete" and tallies else None,
         detail=detail,
     )
 
 
+def _elapsed(tallies: Sequence[Tally]) -> float:
+    return _covered((t.started_at, t.finished_at) for t in tallies) + sum(t.carried_seconds for t in tallies)
+
+
 def _instance_seconds(tallies: Iterable[Tally]) -> float:
     """Add up how long each instance was at work: its parts share an attempt id and overlap."""
-    spans = defaultdict(list)
+    of_attempt = defaultdict(list)
     for tally in tallies:
-        spans[tally.attempt].append((tally.started_at, tally.finished_at))
-    return sum(_covered(own) for own in spans.values())
+        of_attempt[tally.attempt].append(tally)
+    return sum(_elapsed(own) for own in of_attempt.values())
 
 
 def _covered(spans: Iterable[tuple[float, float]]) -> float:

@@ -13,6 +13,7 @@ import msgspec
 
 from crawler.ground.records import StoredObject
 from crawler.ground.song_set import SongSet
+from crawler.rules.checksum import crc32c
 from crawler.rules.parts import Grid, PartKey
 from crawler.rules.spec import RunSpec
 from crawler.rules.tally import Tally
@@ -32,16 +33,32 @@ def gaps(grid: Grid, parts: Sequence[CommittedPart]) -> SongSet:
     return grid.songs - SongSet.of(pair for part in parts for pair in part.key.songs.ranges)
 
 
-def encode_manifest(spec: RunSpec, parts: Sequence[CommittedPart]) -> bytes:
-    """Write the manifest of a run whose `parts`, ascending, tile it; every tally must hold its sets of numbers."""
+def encode_manifest(spec: RunSpec, grid: Grid, parts: Sequence[CommittedPart]) -> bytes:
+    """Write the manifest of a run whose `parts`, ascending, tile the grid.
+
+    Every tally must hold its sets of numbers. For an open range the grid reaches to its end, and the manifest says why
+    it ended there; a part past it, fetched before the end was known, does not belong to the run.
+    """
+    parts = parts[: len(grid)]
     manifest = {
-        **{name: getattr(spec, name) for name in ("run", "parent", "songs", "source", "source_digest", "format")},
+        **{name: getattr(spec, name) for name in ("run", "parent", "asked", "source", "source_digest", "format")},
+        "songs": str(grid.songs),
+        "run_json_crc32c": crc32c(spec.encode()),
+        **_ending(spec, grid),
         **{name: sum(getattr(part.tally, name) for part in parts) for name in ("found", "missing", "failed")},
         "missing_songs": str(_union(part.tally.missing_songs for part in parts)),
         "failed_songs": str(_union(part.tally.failed_songs for part in parts)),
         "parts": [_entry(part) for part in parts],
     }
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def _ending(spec: RunSpec, grid: Grid) -> dict[str, Any]:
+    if spec.end_after_missing is None:
+        return {}
+    whole = len(grid) == len(spec.grid)
+    reason = "MAX_SONGS reached" if whole else f"{spec.end_after_missing} missing in a row"
+    return {"ended_at": grid.songs.last, "ended_because": reason}
 
 
 def _union(sets: Any) -> SongSet:

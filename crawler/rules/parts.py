@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,7 +14,7 @@ from crawler.ground.records import Kind, Row, Status, Verdict
 from crawler.ground.song_set import SongSet
 
 SUFFIX = "jsonl.gz"
-_NAME = re.compile(r"songs-([0-9]{12})-([0-9]{12})\.jsonl\.gz", re.ASCII)
+_STEM = re.compile(r"songs-([0-9]{12})-[0-9]{12}\.", re.ASCII)
 
 _STATUS: dict[Kind, Status] = {Kind.FOUND: "found", Kind.MISSING: "missing", Kind.FAILED: "failed"}
 
@@ -33,9 +34,18 @@ class PartKey:
     songs: SongSet
 
     @property
+    def stem(self) -> str:
+        """Give the first and last number covered, as they stand in names."""
+        return f"songs-{self.songs.first:012d}-{self.songs.last:012d}"
+
+    @property
     def name(self) -> str:
-        """Give the object's name, made of the first and last number covered."""
-        return f"songs-{self.songs.first:012d}-{self.songs.last:012d}.{SUFFIX}"
+        """Give the object's name."""
+        return f"{self.stem}.{SUFFIX}"
+
+    def rest_name(self, attempt: str) -> str:
+        """Give the name of the rows that a cut-off attempt keeps aside; `find_rest` reads it."""
+        return f"{self.stem}.{attempt}.{SUFFIX}"
 
 
 @dataclass(frozen=True)
@@ -56,17 +66,29 @@ class Grid:
         start = index * self.part_songs
         return PartKey(index, self.songs.slice(start, start + self.part_songs))
 
+    def head(self, length: int) -> Grid:
+        """Give the first `length` parts as a grid of their own."""
+        return Grid(self.songs.slice(0, length * self.part_songs), self.part_songs)
+
     def __iter__(self) -> Iterator[PartKey]:
         """Yield the parts in order."""
         return (self[index] for index in range(len(self)))
 
     def find(self, name: str) -> PartKey | None:
         """Give the part an object's name stands for; None for a name that is no part of this grid."""
-        match = _NAME.fullmatch(name)
+        key = self._starting(name)
+        return key if key and key.name == name else None
+
+    def find_rest(self, name: str) -> PartKey | None:
+        """Give the part whose rows an object of this name keeps aside; None for any other name."""
+        key = self._starting(name)
+        return key if key and name.startswith(f"{key.stem}.") and name != key.name else None
+
+    def _starting(self, name: str) -> PartKey | None:
+        match = _STEM.match(name)
         if match is None or int(match[1]) not in self.songs:
             return None
-        key = self[self.songs.position(int(match[1])) // self.part_songs]
-        return key if key.name == name else None
+        return self[self.songs.position(int(match[1])) // self.part_songs]
 
 
 def encode_row(song_num: int, outcome: Verdict) -> bytes:
@@ -80,6 +102,22 @@ def decode_rows(data: bytes) -> list[Row]:
         return _decoder.decode_lines(gunzip(data))
     except (zlib.error, msgspec.MsgspecError, UnicodeError) as error:
         raise ValueError(f"not a part: {error}") from error
+
+
+class Line(NamedTuple):
+    """Keep a row as it stood in an object, unparsed but for what it is about."""
+
+    song_num: int
+    status: Status
+    text: bytes
+
+
+def split_rows(data: bytes) -> list[Line]:
+    """Cut an object's bytes into its rows' own bytes; raises ValueError as decode_rows does."""
+    rows = decode_rows(data)
+    # JSON escapes every line break inside a row, so that a line is a row.
+    texts = gunzip(data).splitlines(keepends=True)
+    return [Line(row.song_num, row.status, text) for row, text in zip(rows, texts, strict=True)]
 
 
 def gunzip(data: bytes) -> bytes:

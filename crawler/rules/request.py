@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from crawler.ground.errors import BadRequest, RequestTooLarge
-from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
+from crawler.ground.song_set import LARGEST_SONG_NUM
+from crawler.rules.asked import SONGS_HELP, Asked, count_asked, parse_asked
+from crawler.rules.spec import RUN_NAME
 
 MOST_BODY_BYTES = 64 << 10
-RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
-
-_SONGS_HELP = "a number such as 7, a range such as 1-1000, or several with commas such as 1-100,205"
+PAGE, MOST_PAGE = 20, 100
+_INDEX_NAME = re.compile(rf"[0-9]{{13}}-{RUN_NAME.pattern}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 
 
@@ -23,7 +24,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 class CrawlRequest:
     """Hold one call's parameters; None: the deployment's own."""
 
-    songs: SongSet
+    asked: Asked
     run: str | None = None
     max_per_second: float | None = None
     max_at_once: int | None = None
@@ -50,8 +51,9 @@ def parse_crawl(query: Iterable[tuple[str, str]], body: bytes, ceilings: Ceiling
     if unknown:
         raise BadRequest(f"{unknown[0]!r} is no parameter; allowed: {', '.join(_PARAMETERS)}.")
     if "songs" not in given:
-        raise BadRequest(f"songs is missing; allowed: {_SONGS_HELP}.")
-    return CrawlRequest(**{name: _PARAMETERS[name](name, value, ceilings) for name, value in given.items()})
+        raise BadRequest(f"songs is missing; allowed: {SONGS_HELP}.")
+    values = {name: _PARAMETERS[name](name, value, ceilings) for name, value in given.items()}
+    return CrawlRequest(asked=values.pop("songs"), **values)
 
 
 def parse_run_name(name: str, value: Any, _: Ceilings | None = None) -> str:
@@ -59,6 +61,20 @@ def parse_run_name(name: str, value: Any, _: Ceilings | None = None) -> str:
     if not isinstance(value, str) or not RUN_NAME.fullmatch(value):
         raise _bad(name, value, "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit")
     return value
+
+
+def parse_page(query: Iterable[tuple[str, str]]) -> tuple[int, str]:
+    """Read which page of a list is wanted: how many entries, and the index name they come after; raises BadRequest."""
+    given = _collect(list(query))
+    unknown = sorted(set(given) - {"limit", "after"})
+    if unknown:
+        raise BadRequest(f"{unknown[0]!r} is no parameter; allowed: limit, after.")
+    allowed = f"a whole number from 1 to {MOST_PAGE}"
+    limit = _parse_number("limit", given.get("limit", str(PAGE)), 1, MOST_PAGE, allowed)
+    after = given.get("after", "")
+    if after and not _INDEX_NAME.fullmatch(after):
+        raise _bad("after", after, "what `next` of the page before says")
+    return int(limit), after
 
 
 def _body_pairs(body: bytes) -> list[tuple[str, Any]]:
@@ -93,17 +109,17 @@ def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return given
 
 
-def _parse_songs(name: str, value: Any, ceilings: Ceilings) -> SongSet:
+def _parse_songs(name: str, value: Any, ceilings: Ceilings) -> Asked:
     text = str(value) if _is_integer(value) and 0 <= value <= LARGEST_SONG_NUM else value
     if not isinstance(text, str) or not text:
-        raise _bad(name, value, _SONGS_HELP)
+        raise _bad(name, value, SONGS_HELP)
     try:
-        songs = SongSet.parse(text)
+        asked = parse_asked(text)
     except ValueError as error:
-        raise BadRequest(f"songs: {error}; allowed: {_SONGS_HELP}.") from None
-    if len(songs) > ceilings.max_songs:
-        raise BadRequest(f"songs names {len(songs)} numbers; allowed: {ceilings.max_songs} (MAX_SONGS).")
-    return songs
+        raise BadRequest(f"songs: {error}; allowed: {SONGS_HELP}.") from None
+    if count_asked(asked) > ceilings.max_songs:
+        raise BadRequest(f"songs names {count_asked(asked)} numbers; allowed: {ceilings.max_songs} (MAX_SONGS).")
+    return asked
 
 
 def _parse_max_per_second(name: str, value: Any, ceilings: Ceilings) -> float:

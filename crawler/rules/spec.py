@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import datetime, timezone
 from functools import cached_property
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ import msgspec
 
 from crawler.ground.song_set import SongSet
 from crawler.rules.parts import Grid
+
+RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -31,26 +34,34 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """Hold what a run was asked for, and the grid it is stored in; `parent` is the run a `failed:` set came from."""
+    """Hold what a run was asked for, and the grid it is stored in.
+
+    `asked` is the request as the caller wrote it, in its normal form; `songs` the numbers that it came to, for an open
+    range the most it may reach; `parent` the run a `failed:` or `missing:` set came from; `end_after_missing` is there
+    for an open range only; `job` names the Scheduler job whose firing began the run.
+    """
 
     run: str
     parent: str | None = None
+    asked: str
     songs: str
     source: str
     source_digest: str
     format: str
     part_songs: int
+    end_after_missing: int | None = None
+    job: str | None = None
     created_at: str
 
     @cached_property
     def grid(self) -> Grid:
         """Cut the songs into parts."""
-        return Grid(SongSet.parse(self.songs), self.part_songs)
+        return Grid(SongSet.parse(self.songs) if self.songs else SongSet(), self.part_songs)
 
     @property
     def request_digest(self) -> str:
         """Tell requests apart: equal for equal songs, source and format, whatever the run is called."""
-        return request_digest(self.songs, self.source_digest, self.format)
+        return request_digest(self.asked, self.source_digest, self.format)
 
     def encode(self) -> bytes:
         """Write run.json."""
@@ -62,9 +73,14 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return msgspec.json.decode(data, type=cls)
 
 
-def request_digest(songs: str, source_digest: str, format: str) -> str:
+def request_digest(asked: str, source_digest: str, format: str) -> str:
     """Give 16 hex digits that are equal for equal requests."""
-    return _digest([songs, source_digest, format])
+    return _digest([asked, source_digest, format])
+
+
+def scopes(request_digest: str, job: str | None) -> list[str]:
+    """Name where a run is looked for: among those of its request and, if a Scheduler job began it, of that job."""
+    return [f"request-{request_digest}", *([f"job-{_digest([job, request_digest])}"] if job else [])]
 
 
 def redact_url(url: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from crawler.ground.records import Kind, Row, Verdict
+from crawler.ground.records import Kind, Row, Status, Verdict
 from crawler.ground.song_set import SongSet
 
 # Cloud Storage allows 8 KiB of metadata for an object (https://cloud.google.com/storage/quotas#objects): two sets of
@@ -23,7 +23,8 @@ class Tally:
     """Count one part, or several added up.
 
     The sets hold the missing and failed numbers; None where they are too scattered for the metadata, so that only the
-    rows tell. Times are epoch seconds; `latencies` maps a bucket to how many requests fell in it.
+    rows tell. Times are epoch seconds, `carried_seconds` is what earlier calls spent on the
+    same part; `latencies` maps a bucket to how many requests fell in it.
     """
 
     found: int = 0
@@ -36,6 +37,7 @@ class Tally:
     latencies: Counter[int] = field(default_factory=Counter)
     started_at: float = 0.0
     finished_at: float = 0.0
+    carried_seconds: float = 0.0
     attempt: str = ""
 
     @property
@@ -49,6 +51,18 @@ class Tally:
         self.throttled += verdict.kind is Kind.THROTTLED
         self.latencies[_bucket(seconds)] += 1
 
+    @property
+    def seconds(self) -> float:
+        """Give how long the part took, over all calls."""
+        return self.carried_seconds + self.finished_at - self.started_at
+
+    def carry(self, earlier: Tally) -> None:
+        """Add what an earlier call's rows of the same part cost."""
+        self.requests += earlier.requests
+        self.throttled += earlier.throttled
+        self.latencies += earlier.latencies
+        self.carried_seconds += earlier.seconds
+
     def count_rows(self, rows: Iterable[Row]) -> None:
         """Set counts and sets from a part's rows; what they cost stays as it is."""
         numbers: dict[str, list[int]] = {"found": [], "missing": [], "failed": []}
@@ -58,17 +72,23 @@ class Tally:
         self.missing_songs = SongSet.of_numbers(numbers["missing"])
         self.failed_songs = SongSet.of_numbers(numbers["failed"])
 
+    def count_statuses(self, statuses: Iterable[Status]) -> None:
+        """Set the counts alone."""
+        counts = Counter(statuses)
+        self.found, self.missing, self.failed = counts["found"], counts["missing"], counts["failed"]
+
     def to_metadata(self) -> dict[str, str]:
         """Write the tally as object metadata."""
         counts = ("found", "missing", "failed", "requests", "throttled")
         return {
             "attempt": self.attempt,
             **{name: str(getattr(self, name)) for name in counts},
-            **_set_to_metadata("missing_songs", self.missing_songs),
-            **_set_to_metadata("failed_songs", self.failed_songs),
+            **set_to_metadata("missing_songs", self.missing_songs),
+            **set_to_metadata("failed_songs", self.failed_songs),
             "latencies": ",".join(f"{bucket}:{times}" for bucket, times in sorted(self.latencies.items())),
             "started_at": f"{self.started_at:.3f}",
             "finished_at": f"{self.finished_at:.3f}",
+            "carried_seconds": f"{self.carried_seconds:.3f}",
         }
 
     @classmethod
@@ -77,11 +97,12 @@ class Tally:
         try:
             return cls(
                 **{name: int(metadata[name]) for name in ("found", "missing", "failed", "requests", "throttled")},
-                missing_songs=_set_from_metadata(metadata, "missing_songs"),
-                failed_songs=_set_from_metadata(metadata, "failed_songs"),
+                missing_songs=set_from_metadata(metadata, "missing_songs"),
+                failed_songs=set_from_metadata(metadata, "failed_songs"),
                 latencies=Counter(dict(_latency(pair) for pair in metadata["latencies"].split(",") if pair)),
                 started_at=float(metadata["started_at"]),
                 finished_at=float(metadata["finished_at"]),
+                carried_seconds=float(metadata["carried_seconds"]),
                 attempt=metadata["attempt"],
             )
         except (KeyError, ValueError):
@@ -111,12 +132,14 @@ def _latency(pair: str) -> tuple[int, int]:
     return int(bucket), int(times)
 
 
-def _set_to_metadata(name: str, songs: SongSet | None) -> dict[str, str]:
+def set_to_metadata(name: str, songs: SongSet | None) -> dict[str, str]:
+    """Write a set of numbers as an entry of object metadata; nothing if it is too scattered to fit."""
     text = str(songs)
     return {} if songs is None or len(text) > MOST_SET_CHARACTERS else {name: text}
 
 
-def _set_from_metadata(metadata: Mapping[str, str], name: str) -> SongSet | None:
+def set_from_metadata(metadata: Mapping[str, str], name: str) -> SongSet | None:
+    """Read a set of numbers from object metadata; None if it is not there. Raises ValueError if it is none."""
     text = metadata.get(name)
     if text is None:
         return None

@@ -19,6 +19,9 @@ class Store(Protocol):
     def url(self) -> str:
         """Name the place for people: gs://bucket/prefix, or a folder."""
 
+    def until(self, instant: float) -> Store:
+        """Give the same store for a call that must end by an instant of time.monotonic: no operation outlasts it."""
+
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Store an object, all of it or nothing; raises ObjectExists if the name is taken.
 
@@ -32,8 +35,8 @@ class Store(Protocol):
     def stat(self, name: str) -> StoredObject | None:
         """Describe an object; None if there is none."""
 
-    def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Describe every object whose name starts with `prefix`, by name, ascending."""
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        """Describe every object whose name starts with `prefix` and comes after `after`, by name, ascending."""
 
 
 class Clock(Protocol):

@@ -1,0 +1,156 @@
+"""The catalog of a store's runs: which there are, and which one a call means.
+
+Empty objects serve as the index, all create-only like the rest:
+    index/all/TIME-RUN                every run, newest first by name (TIME counts down)
+    index/begun/SCOPE/RUN             the runs of one request, or of one Scheduler job
+    index/ended/SCOPE/RUN             those of them that are finished or stopped, so that nobody looks again
+    firings/JOB/TIME.json             which run one firing of a Scheduler job went to
+    next/SOURCE/NNNNNN.json           the claims of next:, one after the other
+
+A marker is stored before what it stands for: one that leads nowhere is passed over, nothing is ever without one.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+
+from crawler.engine.ledger import Ledger
+from crawler.ground.errors import ObjectExists
+from crawler.ground.song_set import SongSet
+from crawler.rules.spec import RunSpec
+from crawler.seams.ports import Store
+
+_LATEST = 9_999_999_999_999  # ms of an epoch in the year 2286: what TIME counts down from
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold one claim of next:. `run` took `songs`; `found` is the highest number found by the finished runs before."""
+
+    run: str
+    songs: str
+    found: int
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Find runs, and add to the index; `attempt` is the id of the call that does it."""
+
+    store: Store
+    attempt: str = ""
+
+    def ledger(self, run: str) -> Ledger:
+        """Open a run's ledger."""
+        return Ledger(self.store, run, self.attempt)
+
+    def announce(self, spec: RunSpec, scopes: list[str], created_ms: int) -> None:
+        """Index a run that is about to begin."""
+        self._mark(f"index/all/{_LATEST - created_ms:013d}-{spec.run}")
+        for scope in scopes:
+            self._mark(f"index/begun/{scope}/{spec.run}")
+
+    def conclude(self, run: str, scopes: list[str]) -> None:
+        """Note that a run is finished or stopped."""
+        for scope in scopes:
+            self._mark(f"index/ended/{scope}/{run}")
+
+    def newest_unfinished(self, scope: str) -> RunSpec | None:
+        """Find the newest run of a scope that is neither finished nor stopped."""
+        ended = {_last(stored.name) for stored in self.store.list(f"index/ended/{scope}/")}
+        begun = self.store.list(f"index/begun/{scope}/")
+        waiting = [(stored.created_at, _last(stored.name)) for stored in begun if _last(stored.name) not in ended]
+        for _, run in sorted(waiting, reverse=True):
+            ledger = self.ledger(run)
+            if ledger.finished() or ledger.stopped():
+                self.conclude(run, [scope])
+            elif spec := ledger.spec():
+                return spec
+        return None
+
+    def finished_since(self, scope: str, instant: float) -> RunSpec | None:
+        """Find the newest run of a scope that finished (and was not merely stopped) since an epoch second."""
+        ended = [(s.created_at, _last(s.name)) for s in self.store.list(f"index/ended/{scope}/")]
+        for _, run in sorted((pair for pair in ended if pair[0] >= instant), reverse=True):
+            ledger = self.ledger(run)
+            if ledger.finished():
+                return ledger.spec()
+        return None
+
+    def free_name(self, name: str) -> str:
+        """Give the name, or the first of name-2, name-3, ... that no run that has ended bears."""
+        number, candidate = 1, name
+        while (ledger := self.ledger(candidate)).finished() or ledger.stopped():
+            number += 1
+            candidate = f"{name}-{number}"
+        return candidate
+
+    def newest(self, limit: int, after: str = "") -> list[str]:
+        """List the index names of the newest runs, newest first, after the given one; `run_of` gives the run's."""
+        stored = self.store.list("index/all/", after=f"index/all/{after}" if after else "")
+        return [_last(marker.name) for marker in islice(stored, limit)]
+
+    def fired(self, job: str, time: str, run: str) -> str:
+        """Give the run that one firing of a job goes to: `run`, unless an earlier delivery of it said another."""
+        name = f"firings/{job}/{time}.json"
+        with suppress(ObjectExists):
+            self.store.create(name, msgspec.json.encode(run), {"attempt": self.attempt})
+            return run
+        return msgspec.json.decode(self.store.read(name) or b'""', type=str) or run
+
+    def firing(self, job: str, time: str) -> str | None:
+        """Give the run that an earlier delivery of a firing went to, if there was one."""
+        data = self.store.read(f"firings/{job}/{time}.json")
+        return None if data is None else msgspec.json.decode(data, type=str)
+
+    def claim(self, source: str, count: int, run: str | None) -> Claim:
+        """Give the claim of next: that is to be worked on: the last one while it is unfinished, else a new one."""
+        while True:
+            last = self._last_claim(source)
+            if last and not self._over(last[1]):
+                return last[1]
+            number = last[0] + 1 if last else 1
+            found = self._highest_found(last[1]) if last else 0
+            songs = SongSet.of([(found + 1, found + count)])
+            claim = Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
+            with suppress(ObjectExists):
+                data = msgspec.json.encode(claim)
+                self.store.create(f"next/{source}/{number:06d}.json", data, {"attempt": self.attempt})
+                return claim
+
+    def _last_claim(self, source: str) -> tuple[int, Claim] | None:
+        names = [stored.name for stored in self.store.list(f"next/{source}/")]
+        if not names:
+            return None
+        number = int(_last(names[-1]).partition(".")[0])
+        return number, msgspec.json.decode(self.store.read(names[-1]) or b"", type=Claim)
+
+    def _over(self, claim: Claim) -> bool:
+        ledger = self.ledger(claim.run)
+        return ledger.finished() or ledger.stopped()
+
+    def _highest_found(self, claim: Claim) -> int:
+        """Give the highest number found by the finished next: runs up to this claim's."""
+        ledger = self.ledger(claim.run)
+        spec = ledger.spec()
+        if spec is None or not ledger.finished():
+            return claim.found
+        for part in reversed(ledger.parts(spec)):
+            if part.tally.found:
+                return max(row.song_num for row in ledger.rows(part.key) if row.status == "found")
+        return claim.found
+
+    def _mark(self, name: str) -> None:
+        with suppress(ObjectExists):
+            self.store.create(name, b"", {"attempt": self.attempt})
+
+
+def run_of(index_name: str) -> str:
+    """Give the run that a name of index/all/ stands for."""
+    return index_name.partition("-")[2]
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]

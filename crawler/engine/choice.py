@@ -1,0 +1,130 @@
+"""Which run a call means, and what its songs are: decided from the store, so that any instance decides the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import msgspec
+
+from crawler.engine.catalog import Catalog
+from crawler.ground.errors import BadRequest, RunConflict, UnknownRun
+from crawler.rules.asked import Asked, Next, Numbers, OfRun, OpenRange, open_songs
+from crawler.rules.firing import Firing
+from crawler.rules.spec import RunSpec, Source, request_digest, scopes, utc_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Hold what one call asks for: its own words, and what the deployment adds to a run that it begins."""
+
+    asked: Asked
+    run: str | None = None
+    firing: Firing | None = None
+    source: Source
+    format: str
+    part_songs: int
+    end_after_missing: int
+    max_songs: int
+
+    @property
+    def digest(self) -> str:
+        """Tell requests apart."""
+        return request_digest(str(self.asked), self.source.digest, self.format)
+
+
+def choose_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
+    """Find the run that a call means, or begin it.
+
+    Raises RunConflict for a name that another request has, UnknownRun and BadRequest for a run that songs refer to.
+    """
+    if order.run:
+        return _named(catalog, order, order.run, epoch)
+    if order.firing:
+        return _fired(catalog, order, order.firing, epoch)
+    if isinstance(order.asked, Next):
+        return _claimed(catalog, order, None, epoch)
+    scope = scopes(order.digest, None)[0]
+    midnight = datetime.fromtimestamp(epoch, timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    spec = catalog.newest_unfinished(scope) or catalog.finished_since(scope, midnight.timestamp())
+    return spec or _begin(catalog, order, catalog.free_name(f"{midnight:%Y%m%d}-{order.digest[:8]}"), epoch)
+
+
+def _named(catalog: Catalog, order: Order, run: str, epoch: float) -> RunSpec:
+    spec = catalog.ledger(run).spec()
+    if spec:
+        return _agreed(spec, order)
+    if isinstance(order.asked, Next):
+        return _claimed(catalog, order, run, epoch)
+    return _begin(catalog, order, run, epoch)
+
+
+def _fired(catalog: Catalog, order: Order, firing: Firing, epoch: float) -> RunSpec:
+    """Go on with the job's unfinished run; every delivery of one firing goes to one run, whatever became of it."""
+    job = scopes(order.digest, firing.job)[1]
+    run = catalog.firing(job, firing.time)
+    if run is None:
+        unfinished = catalog.newest_unfinished(job)
+        if unfinished:
+            run = unfinished.run
+        elif isinstance(order.asked, Next):
+            run = _claimed(catalog, order, None, epoch).run
+        else:
+            run = catalog.free_name(firing.run_name)
+        run = catalog.fired(job, firing.time, run)
+    return catalog.ledger(run).spec() or _begin(catalog, order, run, epoch)
+
+
+def _claimed(catalog: Catalog, order: Order, run: str | None, epoch: float) -> RunSpec:
+    assert isinstance(order.asked, Next)
+    claim = catalog.claim(order.source.digest, order.asked.count, run)
+    return catalog.ledger(claim.run).spec() or _begin(catalog, order, claim.run, epoch, songs=claim.songs)
+
+
+def _begin(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | None = None) -> RunSpec:
+    parent = order.asked.run if isinstance(order.asked, OfRun) else None
+    spec = RunSpec(
+        run=run,
+        parent=parent,
+        asked=str(order.asked),
+        songs=_songs(catalog, order) if songs is None else songs,
+        source=order.source.text,
+        source_digest=order.source.digest,
+        format=order.format,
+        part_songs=order.part_songs,
+        end_after_missing=order.end_after_missing if isinstance(order.asked, OpenRange) else None,
+        job=order.firing.job if order.firing else None,
+        created_at=utc_text(epoch),
+    )
+    catalog.announce(spec, scopes(spec.request_digest, spec.job), int(epoch * 1000))
+    return _agreed(catalog.ledger(run).begin(spec), order)
+
+
+def _agreed(spec: RunSpec, order: Order) -> RunSpec:
+    if spec.request_digest != order.digest:
+        raise RunConflict(
+            f"The run {spec.run} is taken: it asked for songs {spec.asked[:100]} of {spec.source} as {spec.format}."
+        )
+    return spec
+
+
+def _songs(catalog: Catalog, order: Order) -> str:
+    if isinstance(order.asked, Numbers):
+        return str(order.asked.songs)
+    if isinstance(order.asked, OpenRange):
+        return str(open_songs(order.asked.first, order.max_songs))
+    assert isinstance(order.asked, OfRun)
+    return _songs_of_run(catalog, order.asked, order.source)
+
+
+def _songs_of_run(catalog: Catalog, asked: OfRun, source: Source) -> str:
+    ledger = catalog.ledger(asked.run)
+    spec, manifest = ledger.spec(), ledger.manifest()
+    if spec is None:
+        raise UnknownRun(f"songs is {asked}, but there is no run {asked.run}.")
+    if manifest is None:
+        raise BadRequest(f"songs is {asked}, but the run {asked.run} is not finished; allowed: a finished run.")
+    if spec.source_digest != source.digest:
+        raise BadRequest(f"songs is {asked}, but the run {asked.run} is of another source: {spec.source}.")
+    songs: str = msgspec.json.decode(manifest)[f"{asked.status}_songs"]
+    return songs

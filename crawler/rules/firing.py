@@ -1,0 +1,41 @@
+"""Which firing of a Cloud Scheduler job a call belongs to, by the headers of the service.
+
+https://cloud.google.com/scheduler/docs/configuring/deduplicate-job-requests
+Anybody who may call the function may send them too: they are hints that at worst choose a run's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+
+@dataclass(frozen=True)
+class Firing:
+    """Name one firing: the `job`, and its scheduled `time` as 20261123t020000z."""
+
+    job: str
+    time: str
+
+    @property
+    def run_name(self) -> str:
+        """Give the name of the run that the firing begins."""
+        slug = re.sub(r"[^a-z0-9-]+", "-", self.job.rpartition("/")[2].lower()).strip("-")[:40]
+        return f"{slug or 'job'}-{self.time}"
+
+
+def parse_firing(headers: Mapping[str, str], epoch: float) -> Firing | None:
+    """Read the firing from headers (names in lower case); None for a call that is not, or not credibly, scheduled.
+
+    A forced run may carry the time of the next firing: a time in the future is not trusted.
+    """
+    job = headers.get("x-cloudscheduler-jobname", "")
+    try:
+        time = datetime.fromisoformat(headers.get("x-cloudscheduler-scheduletime", "").replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    if not job or len(job) > 500 or time.tzinfo is None or time.timestamp() > epoch:
+        return None
+    return Firing(job, f"{time.astimezone(timezone.utc):%Y%m%dt%H%M%Sz}")
