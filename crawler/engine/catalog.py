@@ -108,17 +108,23 @@ class Catalog:
     def claim(self, source: str, count: int, run: str | None) -> Claim:
         """Give the claim of next: that is to be worked on: the last one while it is unfinished, else a new one."""
         while True:
-            last = self._last_claim(source)
-            if last and not self._over(last[1]):
-                return last[1]
-            number = last[0] + 1 if last else 1
-            found = self._highest_found(last[1]) if last else 0
-            songs = SongSet.of([(found + 1, found + count)])
-            claim = Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
+            number, claim = self.next_claim(source, count, run)
+            if number is None:
+                return claim
             with suppress(ObjectExists):
                 data = msgspec.json.encode(claim)
                 self.store.create(f"next/{source}/{number:06d}.json", data, {"attempt": self.attempt})
                 return claim
+
+    def next_claim(self, source: str, count: int, run: str | None) -> tuple[int | None, Claim]:
+        """Give the claim that next: means now, and its number if it has yet to be made."""
+        last = self._last_claim(source)
+        if last and not self._over(last[1]):
+            return None, last[1]
+        number = last[0] + 1 if last else 1
+        found = self._highest_found(last[1]) if last else 0
+        songs = SongSet.of([(found + 1, found + count)])
+        return number, Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
 
     def _last_claim(self, source: str) -> tuple[int, Claim] | None:
         names = [stored.name for stored in self.store.list(f"next/{source}/")]

@@ -50,6 +50,16 @@ def choose_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
     return spec or _begin(catalog, order, catalog.free_name(f"{midnight:%Y%m%d}-{order.digest[:8]}"), epoch)
 
 
+def plan_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
+    """Say what run the call would begin if there were none to go on with; writes nothing. Raises as choose_run does."""
+    today = f"{datetime.fromtimestamp(epoch, timezone.utc):%Y%m%d}"
+    run, songs = order.run or f"{today}-{order.digest[:8]}", None
+    if isinstance(order.asked, Next):
+        claim = catalog.next_claim(order.source.digest, order.asked.count, order.run)[1]
+        run, songs = claim.run, claim.songs
+    return _spec(catalog, order, run, epoch, songs)
+
+
 def _named(catalog: Catalog, order: Order, run: str, epoch: float) -> RunSpec:
     spec = catalog.ledger(run).spec()
     if spec:
@@ -82,10 +92,15 @@ def _claimed(catalog: Catalog, order: Order, run: str | None, epoch: float) -> R
 
 
 def _begin(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | None = None) -> RunSpec:
-    parent = order.asked.run if isinstance(order.asked, OfRun) else None
-    spec = RunSpec(
+    spec = _spec(catalog, order, run, epoch, songs)
+    catalog.announce(spec, scopes(spec.request_digest, spec.job), int(epoch * 1000))
+    return _agreed(catalog.ledger(run).begin(spec), order)
+
+
+def _spec(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | None) -> RunSpec:
+    return RunSpec(
         run=run,
-        parent=parent,
+        parent=order.asked.run if isinstance(order.asked, OfRun) else None,
         asked=str(order.asked),
         songs=_songs(catalog, order) if songs is None else songs,
         source=order.source.text,
@@ -96,8 +111,6 @@ def _begin(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | 
         job=order.firing.job if order.firing else None,
         created_at=utc_text(epoch),
     )
-    catalog.announce(spec, scopes(spec.request_digest, spec.job), int(epoch * 1000))
-    return _agreed(catalog.ledger(run).begin(spec), order)
 
 
 def _agreed(spec: RunSpec, order: Order) -> RunSpec:

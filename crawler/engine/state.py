@@ -11,6 +11,8 @@ from crawler.rules.tally import Tally
 # A run whose last part is younger than this counts as running.
 RUNNING_SECONDS = 120.0
 
+STOPPED_DETAIL = "The run was stopped: what is committed stays, no new part is started."
+
 
 def run_answer(
     ledger: Ledger, spec: RunSpec, epoch: float, *, finish: bool = False, detail: str | None = None
@@ -29,14 +31,15 @@ def run_answer(
     committed = {part.key.index for part in parts}
     rests = {index: stored for index, stored in ledger.rests(spec).items() if index not in committed}
     latest = max([part.stored.created_at for part in parts], default=0.0)
+    state = _state(ledger, running=not finish and epoch - latest < RUNNING_SECONDS)
     return make_answer(
         spec,
-        _state(ledger, running=not finish and epoch - latest < RUNNING_SECONDS),
+        state,
         ledger.url,
         grid=grid,
         parts=[part.tally for part in parts],
         kept=[_kept(ledger, stored) for stored in rests.values()],
-        detail=detail,
+        detail=STOPPED_DETAIL if state == "stopped" else detail,
     )
 
 

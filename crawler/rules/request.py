@@ -29,6 +29,7 @@ class CrawlRequest:
     max_per_second: float | None = None
     max_at_once: int | None = None
     deadline_seconds: float | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,12 @@ def _parse_deadline(name: str, value: Any, ceilings: Ceilings) -> float:
     return _parse_number(name, value, 1, most, f"a number of seconds from 1 to {most:g}")
 
 
+def _parse_dry_run(name: str, value: Any, _: Ceilings) -> bool:
+    if value not in ("0", "1") and not (_is_integer(value) and value in (0, 1)):
+        raise _bad(name, value, "0 or 1")
+    return int(value) == 1
+
+
 def _parse_number(name: str, value: Any, least: float, most: float, allowed: str) -> float:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
@@ -154,6 +161,7 @@ _PARAMETERS: dict[str, Any] = {
     "max_per_second": _parse_max_per_second,
     "max_at_once": _parse_max_at_once,
     "deadline_seconds": _parse_deadline,
+    "dry_run": _parse_dry_run,
 }
 
 
