@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
+from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 # Equal jitter for throttling: full jitter can collapse to nearly nothing, and spend every retry before a quota refills
@@ -40,7 +40,9 @@ def parse_retry_after(text: str | None, now_epoch: float) -> float | None:
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text, re.ASCII):
         return float(text)
     try:
-        seconds = parsedate_to_datetime(text).timestamp() - now_epoch
+        moment = parsedate_to_datetime(text)
+        # The obsolete asctime form names no zone: it is UTC like the others (RFC 9110, 5.6.7), not this machine's.
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() - now_epoch
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    return max(0.0, seconds)
