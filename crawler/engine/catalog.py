@@ -75,7 +75,9 @@ class Catalog:
         ended = [(s.created_at, _last(s.name)) for s in self.store.list(f"index/ended/{scope}/")]
         for _, run in sorted((pair for pair in ended if pair[0] >= instant), reverse=True):
             ledger = self.ledger(run)
-            if ledger.finished():
+            # The marker may be days younger than the manifest: a call that died between them left it to the next.
+            finished_at = ledger.finished_at()
+            if finished_at is not None and finished_at >= instant:
                 return ledger.spec()
         return None
 

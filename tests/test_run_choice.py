@@ -1,0 +1,45 @@
+"""Which run a call means, decided from what is stored."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from crawler.adapters.folder import FolderStore
+from crawler.engine.catalog import Catalog
+from crawler.engine.choice import Order, choose_run
+from crawler.rules.asked import parse_asked
+from crawler.rules.spec import RunSpec, Source
+
+DAY_SECONDS = 86400.0
+
+
+def order(songs: str, **fields: Any) -> Order:
+    """Make what a call asks for."""
+    given = {"source": Source("sim://{song_num}", "0123456789abcdef"), "format": "jsonl", "part_songs": 4}
+    return Order(asked=parse_asked(songs), end_after_missing=3, max_songs=100, **{**given, **fields})
+
+
+def catalog(folder: Path) -> Catalog:
+    """Open a folder's catalog for a call."""
+    return Catalog(FolderStore(folder), attempt="one")
+
+
+def write_manifest(folder: Path, spec: RunSpec, days_ago: float = 0) -> None:
+    """Store a manifest and nothing after it, as a call does that dies then."""
+    path = folder / "runs" / spec.run / "manifest.json"
+    path.write_bytes(b'{"missing_songs": "", "failed_songs": ""}')
+    instant = time.time() - days_ago * DAY_SECONDS
+    os.utime(path, (instant, instant))
+
+
+def test_a_run_finished_yesterday_is_not_todays_though_its_call_died_at_the_end(tmp_path: Path) -> None:
+    """A run whose call died right after the manifest, a day ago, does not stand for today's: a new one begins."""
+    yesterdays = choose_run(catalog(tmp_path), order("1-10"), time.time() - DAY_SECONDS)
+    write_manifest(tmp_path, yesterdays, days_ago=1)
+
+    todays = choose_run(catalog(tmp_path), order("1-10"), time.time())
+
+    assert todays.run != yesterdays.run
