@@ -11,7 +11,8 @@ from crawler.adapters.folder import FolderStore
 from crawler.engine.catalog import Catalog
 from crawler.engine.choice import Order, choose_run
 from crawler.rules.asked import parse_asked
-from crawler.rules.spec import RunSpec, Source
+from crawler.rules.firing import Firing
+from crawler.rules.spec import RUN_NAME, RunSpec, Source
 
 DAY_SECONDS = 86400.0
 
@@ -43,3 +44,24 @@ def test_a_run_finished_yesterday_is_not_todays_though_its_call_died_at_the_end(
     todays = choose_run(catalog(tmp_path), order("1-10"), time.time())
 
     assert todays.run != yesterdays.run
+
+
+def test_jobs_of_one_name_that_fire_together_do_not_share_a_run(tmp_path: Path) -> None:
+    """Two jobs of different locations, alike in name and second but not in songs, each get what they ask for."""
+    firings = [Firing(f"projects/p/locations/{place}/jobs/nightly", "20261123t020000z") for place in ("eu", "us")]
+
+    specs = [
+        choose_run(catalog(tmp_path), order(songs, firing=firing), time.time())
+        for songs, firing in zip(("1-10", "20-30"), firings, strict=True)
+    ]
+
+    assert [spec.songs for spec in specs] == ["1-10", "20-30"]
+
+
+def test_a_scheduled_runs_name_fits_whatever_the_job_is_called(tmp_path: Path) -> None:
+    """A run that a job of the longest name begins bears a name that a caller may ask for."""
+    firing = Firing(f"projects/p/locations/eu/jobs/{'n' * 490}", "20261123t020000z")
+
+    spec = choose_run(catalog(tmp_path), order("1-10", firing=firing), time.time())
+
+    assert RUN_NAME.fullmatch(f"{spec.run}-99")

@@ -80,7 +80,8 @@ def _fired(catalog: Catalog, order: Order, firing: Firing, epoch: float) -> RunS
         elif isinstance(order.asked, Next):
             run = _claimed(catalog, order, None, epoch).run
         else:
-            run = catalog.free_name(firing.run_name)
+            # Jobs of two locations may have one name and fire in one second: the hash keeps their requests apart.
+            run = catalog.free_name(f"{firing.run_name}-{order.digest[:8]}")
         run = catalog.fired(job, firing.time, run)
     return catalog.ledger(run).spec() or _begin(catalog, order, run, epoch)
 
