@@ -7,9 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from crawler.adapters.folder import FolderStore
 from crawler.engine.catalog import Catalog
 from crawler.engine.choice import Order, choose_run
+from crawler.ground.errors import RunConflict
 from crawler.rules.asked import parse_asked
 from crawler.rules.firing import Firing
 from crawler.rules.spec import RUN_NAME, RunSpec, Source
@@ -65,3 +68,33 @@ def test_a_scheduled_runs_name_fits_whatever_the_job_is_called(tmp_path: Path) -
     spec = choose_run(catalog(tmp_path), order("1-10", firing=firing), time.time())
 
     assert RUN_NAME.fullmatch(f"{spec.run}-99")
+
+
+def test_next_goes_on_with_a_claim_made_for_another_count(tmp_path: Path) -> None:
+    """Whoever asks for next: while a claim is unfinished works on it, also where its maker died before the run."""
+    catalog(tmp_path).claim(order("next:5").source.digest, 5, None)
+
+    specs = [choose_run(catalog(tmp_path), order(songs), time.time()) for songs in ("next:7", "next:5", "next:9")]
+
+    assert [spec.songs for spec in specs] == ["1-5"] * 3
+
+
+def test_a_claim_whose_name_another_request_took_is_passed_over(tmp_path: Path) -> None:
+    """next: claims its numbers again if the run it named belongs to somebody else, and takes no number from there."""
+    catalog(tmp_path).claim(order("next:5").source.digest, 5, "trial")
+    foreign = choose_run(catalog(tmp_path), order("50-60", run="trial"), time.time())
+
+    spec = choose_run(catalog(tmp_path), order("next:5"), time.time())
+
+    assert (foreign.run, spec.songs) == ("trial", "1-5")
+    assert spec.run != "trial"
+
+
+def test_a_taken_name_is_refused_to_next(tmp_path: Path) -> None:
+    """A call that wants next: under a name that another request has is refused, and claims nothing."""
+    choose_run(catalog(tmp_path), order("50-60", run="trial"), time.time())
+
+    with pytest.raises(RunConflict):
+        choose_run(catalog(tmp_path), order("next:5", run="trial"), time.time())
+
+    assert not (tmp_path / "next").exists()
