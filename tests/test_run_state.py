@@ -12,6 +12,7 @@ from crawler.engine.ledger import Ledger
 from crawler.engine.part import RunPart
 from crawler.engine.state import run_answer
 from crawler.ground.records import MISSING, Verdict, found
+from crawler.rules.manifest import CommittedPart
 from crawler.rules.parts import PartKey
 from crawler.rules.spec import RunSpec
 from crawler.rules.tally import Tally
@@ -49,3 +50,22 @@ def test_rows_kept_past_the_end_of_an_open_range_are_not_counted(tmp_path: Path)
     answer = run_answer(ledger, spec, epoch=0.0)
 
     assert (answer.songs, answer.found, answer.missing, answer.remaining) == ("1-4", 1, 3, 0)
+
+
+def test_a_run_that_finishes_meanwhile_is_not_complete_with_the_counts_of_before(tmp_path: Path) -> None:
+    """Whoever looks while a run finishes is told of the state before or after, never of one with the other's counts."""
+    spec = run_spec("1-4", asked="1-4")
+    ledger = begin(tmp_path, spec)
+
+    class Finishing(Ledger):
+        """Have the run finish right after the first listing."""
+
+        def parts(self, spec: RunSpec) -> list[CommittedPart]:
+            parts = super().parts(spec)
+            store(ledger, spec.grid[0], found(1), found(2), found(3), MISSING)
+            ledger.finish(spec, spec.grid, ledger.parts(spec))
+            return parts
+
+    answer = run_answer(Finishing(ledger.store, spec.run), spec, epoch=0.0)
+
+    assert (answer.state == "complete") == (answer.remaining == 0)

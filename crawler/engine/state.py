@@ -21,11 +21,12 @@ def run_answer(
 
     Without, the caller only looks: a run with a part committed in the last two minutes is `running`.
     """
+    finished = not finish and ledger.finished()  # before the listing, which then holds every part
     parts = ledger.parts(spec)
     grid = ledger.end(spec, parts)
     if grid is not None:
         parts = parts[: len(grid)]
-        if ledger.finish(spec, grid, parts) if finish else ledger.finished():
+        if finished or (finish and ledger.finish(spec, grid, parts)):
             tallies = [part.tally for part in parts]
             return make_answer(spec, "complete", ledger.url, grid=grid, parts=tallies)
     committed = {part.key.index for part in parts}
