@@ -22,6 +22,10 @@ from crawler.seams.ports import Lane
 class NoLane(Lane):
     """Try nothing: these rows come from the tests."""
 
+    def attempt(self, item: object, timeout: float) -> Verdict:
+        """Be never called."""
+        raise NotImplementedError
+
 
 def begin(folder: Path, spec: RunSpec, attempt: str = "one") -> Ledger:
     """Begin a run in a folder."""
