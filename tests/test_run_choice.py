@@ -19,7 +19,7 @@ from crawler.ground.records import MISSING, Verdict, found
 from crawler.rules.asked import parse_asked
 from crawler.rules.firing import Firing
 from crawler.rules.parts import Compressor, PartKey, decode_rows, encode_row
-from crawler.rules.spec import RUN_NAME, RunSpec, Source
+from crawler.rules.spec import RUN_NAME, RunSpec, Source, scopes
 from crawler.rules.tally import Tally
 
 DAY_SECONDS = 86400.0
@@ -128,3 +128,18 @@ def store_part(ledger: Ledger, key: PartKey, outcomes: Iterable[Any]) -> None:
     content = data.finish()
     tally.count_rows(decode_rows(content))
     ledger.commit(key, content, tally)
+
+
+@pytest.mark.parametrize("finished", [False, True], ids=["unfinished", "finished today"])
+def test_a_marker_that_leads_to_another_requests_run_is_passed_over(tmp_path: Path, finished: bool) -> None:
+    """A call that lost a name to another request at the last moment never gets that request's run for its own."""
+    foreign = choose_run(catalog(tmp_path), order("50-60", run="trial"), time.time())
+    lost = scopes(order("1-10").digest, None)
+    catalog(tmp_path).announce(foreign, lost, 0)
+    if finished:
+        write_manifest(tmp_path, foreign)
+        catalog(tmp_path).conclude("trial", lost)
+
+    spec = choose_run(catalog(tmp_path), order("1-10"), time.time())
+
+    assert spec.songs == "1-10"

@@ -7,7 +7,8 @@ Empty objects serve as the index, all create-only like the rest:
     firings/JOB/TIME.json             which run one firing of a Scheduler job went to
     next/SOURCE/NNNNNN.json           the claims of next:, one after the other
 
-A marker is stored before what it stands for: one that leads nowhere is passed over, nothing is ever without one.
+A marker is stored before what it stands for: one that leads nowhere, or to a run that another request began first, is
+passed over; nothing is ever without one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from crawler.engine.ledger import Ledger
 from crawler.ground.errors import ObjectExists
 from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.rules.manifest import CommittedPart
-from crawler.rules.spec import RunSpec
+from crawler.rules.spec import RunSpec, scopes
 from crawler.seams.ports import Store
 
 _LATEST = 9_999_999_999_999  # ms of an epoch in the year 2286: what TIME counts down from
@@ -75,7 +76,7 @@ class Catalog:
             ledger = self.ledger(run)
             if ledger.finished() or ledger.stopped():
                 self.conclude(run, [scope])
-            elif spec := ledger.spec():
+            elif spec := self._spec_in(scope, run):
                 return spec
         return None
 
@@ -86,8 +87,8 @@ class Catalog:
             ledger = self.ledger(run)
             # The marker may be days younger than the manifest: a call that died between them left it to the next.
             finished_at = ledger.finished_at()
-            if finished_at is not None and finished_at >= instant:
-                return ledger.spec()
+            if finished_at is not None and finished_at >= instant and (spec := self._spec_in(scope, run)):
+                return spec
         return None
 
     def free_name(self, name: str) -> str:
@@ -136,6 +137,11 @@ class Catalog:
         found, again = self._outcome(last[1], source) if last else (0, SongSet())
         songs = again | SongSet.of([(found + 1, found + count)])
         return number, Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
+
+    def _spec_in(self, scope: str, run: str) -> RunSpec | None:
+        """Read a run that a scope's marker names; None: it never began, or another request began it first."""
+        spec = self.ledger(run).spec()
+        return spec if spec and scope in scopes(spec.request_digest, spec.job) else None
 
     def _last_claim(self, source: str) -> tuple[int, Claim] | None:
         names = [stored.name for stored in self.store.list(f"next/{source}/")]
