@@ -34,6 +34,7 @@ class RunPart:
         self._advance_lock = threading.Lock()
         self._compressor = Compressor()
         self._commit = commit
+        self._finished = False
 
     def item(self, place: int) -> int:
         """Give the song number at a place."""
@@ -64,12 +65,14 @@ class RunPart:
             return self._ready_bytes >= CHUNK_BYTES or self._prefix == len(self._rows)
 
     def advance(self) -> bool:
-        """Compress what is ready and, when all of it is, commit the part; True once it is committed."""
+        """Compress what is ready and, when all of it is, commit the part; True from the one call that did."""
         with self._advance_lock:
             while chunk := self._next_chunk():
                 self._compressor.feed(chunk)
-            if self._taken < len(self._rows):
+            # Several songs may have asked for an advance before the first of those is made.
+            if self._finished or self._taken < len(self._rows):
                 return False
+            self._finished = True
             self._count()
             self._commit(self, self._compressor.finish())
             return True
