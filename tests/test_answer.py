@@ -26,7 +26,8 @@ CONTRACT = (
 
 def answer(parts: list[CommittedPart], state: Any = "complete") -> Answer:
     """Answer for a run of twelve songs in parts of four."""
-    return make_answer(SPEC, state, "gs://bucket/runs/trial", parts)
+    tallies = [part.tally for part in parts]
+    return make_answer(SPEC, state, "gs://bucket/runs/trial", grid=SPEC.grid, parts=tallies)
 
 
 def worked(spans: list[tuple[float, float, str]]) -> list[CommittedPart]:
@@ -68,13 +69,13 @@ def test_a_run_without_parts_has_no_time_yet() -> None:
 
     assert (given.found, given.remaining, given.parts, given.elapsed_seconds) == (0, 12, 0, 0.0)
     assert (given.songs_per_second, given.p50_ms, given.p95_ms) == (None, None, None)
-    assert (given.started_at, given.finished_at) == (None, None)
+    assert (given.started_at, given.finished_at) == (SPEC.created_at, None)
 
 
 def test_is_written_in_the_contracts_words() -> None:
     """Write the contract's fields in its order, null included; `detail` only where there is one."""
     plain = msgspec.json.decode(msgspec.json.encode(answer(worked([(1.0, 2.0, "a")]))))
-    with_detail = make_answer(SPEC, "partial", "songs", [], "Send it again.")
+    with_detail = make_answer(SPEC, "partial", "songs", grid=SPEC.grid, parts=[], detail="Send it again.")
 
     assert list(plain) == CONTRACT.split(", ")
     assert msgspec.json.decode(msgspec.json.encode(with_detail))["detail"] == "Send it again."
@@ -129,10 +130,10 @@ def test_latencies_of_all_parts_are_one_distribution() -> None:
     assert given.p95_ms == pytest.approx(2**10, rel=0.05)
 
 
-def test_times_are_the_first_start_and_the_last_finish() -> None:
-    """Tell when the first part was started and, once the run is complete, when the last was finished."""
+def test_times_are_the_runs_beginning_and_the_last_finish() -> None:
+    """Tell when the run began and, once it is complete, when its last part was finished."""
     parts = worked([(1_000_000_000.5, 1_000_000_005.0, "a"), (999_999_999.0, 1_000_000_001.25, "a")])
 
-    assert answer(parts).started_at == "2001-09-09T01:46:39.000Z"
+    assert answer(parts).started_at == SPEC.created_at
     assert answer(parts).finished_at == "2001-09-09T01:46:45.000Z"
     assert answer(parts, "partial").finished_at is None

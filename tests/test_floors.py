@@ -47,7 +47,7 @@ OWNERS = {
     "google.api_core": {"crawler.adapters.gcs"},
     "google.auth": {"crawler.adapters.gcs"},
     "google.cloud": {"crawler.adapters.gcs"},
-    "google_crc32c": {"crawler.adapters.folder"},
+    "google_crc32c": {"crawler.rules.checksum"},
     "jmespath": {"crawler.rules.info"},
     "nest_asyncio": {"crawler.adapters.loop"},
     # The storage library lets requests' own errors through, so its adapter knows them by name.

@@ -82,9 +82,10 @@ def test_run_json_comes_back_as_it_was() -> None:
     spec = run_spec("1-6,20", parent="yesterday")
 
     assert RunSpec.decode(spec.encode()) == spec
-    assert spec.encode().startswith(b'{\n "run": "trial",\n "parent": "yesterday",\n "songs": "1-6,20",\n')
+    assert spec.encode().startswith(b'{\n "run": "trial",\n "parent": "yesterday",\n "asked": "1-6,20",\n')
     assert list(json.loads(spec.encode())) == [
-        *("run", "parent", "songs", "source", "source_digest", "format", "part_songs", "created_at"),
+        *("run", "parent", "asked", "songs", "source", "source_digest", "format", "part_songs", "end_after_missing"),
+        *("job", "created_at"),
     ]
 
 

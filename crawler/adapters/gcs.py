@@ -59,7 +59,8 @@ class GcsStore:
             return self._described(blob)
         stored = self.stat(name)
         if stored is None:
-            raise StoreUnavailable(f"{self.url} refuses to store {name}: HTTP {status}.")
+            reason = "there is no such bucket" if status == 404 else f"HTTP {status}"
+            raise StoreUnavailable(f"{name} can't be stored in {self.url}: {reason}.")
         if stored.metadata.get("attempt") == metadata.get("attempt"):
             return stored
         raise ObjectExists(name)

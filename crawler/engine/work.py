@@ -49,7 +49,7 @@ class Batch(Protocol):
         """Keep a song's outcome; True if there is something for `advance` to do."""
 
     def advance(self) -> bool:
-        """Do the heavy part (compress, commit), away from the strands; True once the batch is finished."""
+        """Do the heavy part (compress, commit), away from the strands; True from the one call that finishes it."""
 
     @property
     def buffered_bytes(self) -> int:

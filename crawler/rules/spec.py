@@ -97,5 +97,15 @@ def utc_text(epoch: float) -> str:
     return text.replace("+00:00", "Z")
 
 
+def day_of(epoch: float) -> str:
+    """Write the UTC day of an instant as 20261231."""
+    return f"{datetime.fromtimestamp(epoch, timezone.utc):%Y%m%d}"
+
+
+def midnight_of(epoch: float) -> float:
+    """Give the epoch second at which the UTC day of an instant began."""
+    return epoch - epoch % 86400
+
+
 def _digest(parts: list[str | None]) -> str:
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]
