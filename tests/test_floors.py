@@ -267,7 +267,9 @@ def test_only_faces_read_the_environment(module: str) -> None:
         for alias in node.names
     }
 
-    assert floor_of(module) in {"main", "faces"} or not reads | names & {"environ", "getenv"}
+    # The storage library has a switch that is an environment variable only; its adapter sets it, and reads nothing.
+    may = floor_of(module) in {"main", "faces"} or module == "crawler.adapters.gcs"
+    assert may or not reads | names & {"environ", "getenv"}
 
 
 def test_the_function_starts_light() -> None:

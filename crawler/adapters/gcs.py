@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -104,6 +105,9 @@ class GcsStore:
             return self._opened[0]
 
     def _client(self) -> Client:
+        # Else the library asks for the bucket's own metadata, in a thread that outlives our calls, with a permission
+        # that the function's identity does not have: for traces that nobody collects here.
+        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         from google.auth.credentials import AnonymousCredentials
         from google.cloud.storage import Client
 
