@@ -188,3 +188,18 @@ def test_what_songs_may_be(standing: Deployed, songs: Any, asked: str) -> None:
 
     assert in_body["songs"] == asked
     assert in_query.json() == in_body
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["", "soon", "2026-01-01", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "2026-02-30T00:00:00Z"],
+    ids=["none", "word", "no-zone", "last", "first", "no-such-day"],
+)
+def test_a_strange_schedule_time_is_none(standing: Deployed, time: str) -> None:
+    """Carry out a call whose headers tell no credible firing of a job like any other."""
+    headers = {"X-CloudScheduler-JobName": "nightly", "X-CloudScheduler-ScheduleTime": time}
+    response = standing.send(json={"songs": "11-12"}, headers=headers)
+
+    assert response.status_code == 200
+    assert response.json() == standing.crawl("11-12")
+    assert "nightly" not in response.json()["run"]

@@ -153,7 +153,12 @@ def test_a_body_of_ten_megabytes_is_refused(standing: Deployed, chunked: bool) -
     body = b'{"songs": "1"' + b" " * (10 * MIB) + b"}"
     pieces = (body[place : place + MIB] for place in range(0, len(body), MIB))
     with requests.Session() as session:
-        refuse(session.post(standing.server.url, data=pieces if chunked else body, timeout=30), 413, "too long", "65536 bytes")
+        refuse(
+            session.post(standing.server.url, data=pieces if chunked else body, timeout=30),
+            413,
+            "too long",
+            "65536 bytes",
+        )
         refuse(session.post(standing.server.url, headers={"Connection": "close"}, timeout=30), 400, "songs")
 
 
