@@ -336,7 +336,7 @@ def test_a_body_of_64_kib_is_read_and_not_a_byte_more() -> None:
 
     assert MOST_BODY_BYTES == 64 * 1024
     assert asked(body=at_limit).asked == numbers("7")
-    with pytest.raises(RequestTooLarge, match=r"^The body has 65537 bytes; allowed: 65536\.$") as bad:
+    with pytest.raises(RequestTooLarge, match=r"^The body is too long; allowed: 65536 bytes\.$") as bad:
         asked(body=at_limit + b" ")
     assert bad.value.http_status == 413
 

@@ -223,8 +223,9 @@ def _load_function(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     try:
         function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise BadSetting(f"SONG_FUNCTION is {name!r}, which can't be loaded: {error}.") from error
+    except Exception as error:  # importing runs the user's own code
+        reason = f"{type(error).__name__}: {error}"
+        raise BadSetting(f"SONG_FUNCTION is {name!r}, which can't be loaded: {reason}.") from error
     if not callable(function):
         raise BadSetting(f"SONG_FUNCTION is {name!r}, which is no function.")
     return function  # type: ignore[no-any-return]

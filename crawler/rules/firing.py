@@ -29,13 +29,13 @@ class Firing:
 def parse_firing(headers: Mapping[str, str], epoch: float) -> Firing | None:
     """Read the firing from headers (names in lower case); None for a call that is not, or not credibly, scheduled.
 
-    A forced run may carry the time of the next firing: a time in the future is not trusted.
+    A forced run may carry the time of the next firing: a time in the future is not trusted, nor is one before 1970.
     """
     job = headers.get("x-cloudscheduler-jobname", "")
     try:
         time = datetime.fromisoformat(headers.get("x-cloudscheduler-scheduletime", "").replace("Z", "+00:00"))
     except ValueError:
         return None
-    if not job or len(job) > 500 or time.tzinfo is None or time.timestamp() > epoch:
+    if not job or len(job) > 500 or time.tzinfo is None or not 0 <= time.timestamp() <= epoch:
         return None
     return Firing(job, f"{time.astimezone(timezone.utc):%Y%m%dt%H%M%Sz}")

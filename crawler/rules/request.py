@@ -81,7 +81,7 @@ def parse_page(query: Iterable[tuple[str, str]]) -> tuple[int, str]:
 
 def _body_pairs(body: bytes) -> list[tuple[str, Any]]:
     if len(body) > MOST_BODY_BYTES:
-        raise RequestTooLarge(f"The body has {len(body)} bytes; allowed: {MOST_BODY_BYTES}.")
+        raise RequestTooLarge(f"The body is too long; allowed: {MOST_BODY_BYTES} bytes.")
     if not body.strip():
         return []
     try:
