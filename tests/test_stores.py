@@ -38,6 +38,22 @@ def emulator() -> Iterator[ServerProcess]:
         yield server
 
 
+_opened: list[GcsStore] = []
+
+
+def bucket_store(bucket: str, prefix: str, url: str) -> GcsStore:
+    """Open a store in a bucket whose connections are closed when the test ends."""
+    _opened.append(GcsStore(bucket, prefix, url))
+    return _opened[-1]
+
+
+@pytest.fixture(autouse=True)
+def _closed_stores() -> Iterator[None]:
+    yield
+    while _opened:
+        _opened.pop().close()
+
+
 @pytest.fixture(params=["folder", "bucket"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Give what opens a store, always the same place of its own, of either kind."""
@@ -45,7 +61,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], S
         return lambda: FolderStore(tmp_path / "songs")
     server: ServerProcess = request.getfixturevalue("emulator")
     prefix = uuid.uuid4().hex
-    return lambda: GcsStore("songs", prefix, server.url)
+    return lambda: bucket_store("songs", prefix, server.url)
 
 
 @pytest.fixture
@@ -63,8 +79,8 @@ def broken_store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: py
         file.write_bytes(b"")
         return FolderStore(file / "songs")
     if request.param == "port":
-        return GcsStore("songs", "", f"http://127.0.0.1:{free_port()}")
-    return GcsStore("no-such-bucket", "", request.getfixturevalue("emulator").url)
+        return bucket_store("songs", "", f"http://127.0.0.1:{free_port()}")
+    return bucket_store("no-such-bucket", "", request.getfixturevalue("emulator").url)
 
 
 def test_object_comes_back_as_it_went(store: Store) -> None:
@@ -191,7 +207,7 @@ def test_store_that_fails_says_so(broken_store: Store) -> None:
 def test_missing_bucket_is_named_as_such(emulator: ServerProcess) -> None:
     """Say that there is no such bucket, which is what most first deployments have to mend."""
     with pytest.raises(StoreUnavailable, match="gs://no-such-bucket/prefix: there is no such bucket"):
-        GcsStore("no-such-bucket", "prefix", emulator.url).create("run.json", b"{}", OURS)
+        bucket_store("no-such-bucket", "prefix", emulator.url).create("run.json", b"{}", OURS)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +222,7 @@ def test_unreachable_bucket_can_not_be_read(
     monkeypatch.setattr(gcs, "OPERATION_SECONDS", 0.2)
 
     with pytest.raises(StoreUnavailable, match="gs://songs can't be reached"):
-        operation(GcsStore("songs", "", f"http://127.0.0.1:{free_port()}"))
+        operation(bucket_store("songs", "", f"http://127.0.0.1:{free_port()}"))
 
 
 @pytest.mark.parametrize(
@@ -234,7 +250,7 @@ def test_list_goes_past_one_page(emulator: ServerProcess) -> None:
 
     names = [f"runs/a/songs-{number}" for number in range(5)]
     with Relay(emulator.url, path_of=in_small_pages) as relay:
-        store = GcsStore("songs", uuid.uuid4().hex, relay.url)
+        store = bucket_store("songs", uuid.uuid4().hex, relay.url)
         for name in names:
             store.create(name, b"", {"attempt": name})
         listed = list(store.list("runs/a/"))
@@ -246,7 +262,7 @@ def test_list_goes_past_one_page(emulator: ServerProcess) -> None:
 def test_upload_whose_answer_was_lost_is_success(emulator: ServerProcess) -> None:
     """Find our own object where the library's second try is told that the name is taken."""
     with Relay(emulator.url, status_of=lambda call: 0 if call.method == "POST" and call.nth == 1 else None) as relay:
-        store = GcsStore("songs", uuid.uuid4().hex, relay.url)
+        store = bucket_store("songs", uuid.uuid4().hex, relay.url)
         stored = store.create("part", b"whole", OURS)
 
     assert relay.count("POST") == 2
@@ -256,7 +272,7 @@ def test_upload_whose_answer_was_lost_is_success(emulator: ServerProcess) -> Non
 def test_bucket_that_hiccups_is_asked_again(emulator: ServerProcess) -> None:
     """Store the object although the bucket answers 503 at first."""
     with Relay(emulator.url, status_of=lambda call: 503 if call.nth == 1 else None) as relay:
-        store = GcsStore("songs", uuid.uuid4().hex, relay.url)
+        store = bucket_store("songs", uuid.uuid4().hex, relay.url)
         store.create("part", b"whole", OURS)
         data = store.read("part")
 
@@ -282,7 +298,7 @@ def test_bucket_that_refuses_says_so(
     """Say in one sentence how the bucket refuses, whatever is asked of it."""
     monkeypatch.setattr(gcs, "OPERATION_SECONDS", 0.2)
     with Relay("", status_of=lambda _call: status) as relay, pytest.raises(StoreUnavailable) as caught:
-        operation(GcsStore("songs", "p", relay.url))
+        operation(bucket_store("songs", "p", relay.url))
 
     assert str(caught.value) == sentence
 
