@@ -34,6 +34,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     songs: str
     found: int
 
+    def is_of(self, spec: RunSpec, source: str) -> bool:
+        """Tell whether a run is the claim's: another request may have begun one of that name first."""
+        return (spec.songs, spec.source_digest) == (self.songs, source)
+
 
 @dataclass(frozen=True)
 class Catalog:
@@ -75,7 +79,9 @@ class Catalog:
         ended = [(s.created_at, _last(s.name)) for s in self.store.list(f"index/ended/{scope}/")]
         for _, run in sorted((pair for pair in ended if pair[0] >= instant), reverse=True):
             ledger = self.ledger(run)
-            if ledger.finished():
+            # The marker may be days younger than the manifest: a call that died between them left it to the next.
+            finished_at = ledger.finished_at()
+            if finished_at is not None and finished_at >= instant:
                 return ledger.spec()
         return None
 
@@ -119,10 +125,10 @@ class Catalog:
     def next_claim(self, source: str, count: int, run: str | None) -> tuple[int | None, Claim]:
         """Give the claim that next: means now, and its number if it has yet to be made."""
         last = self._last_claim(source)
-        if last and not self._over(last[1]):
+        if last and not self._over(last[1], source):
             return None, last[1]
         number = last[0] + 1 if last else 1
-        found = self._highest_found(last[1]) if last else 0
+        found = self._highest_found(last[1], source) if last else 0
         songs = SongSet.of([(found + 1, found + count)])
         return number, Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
 
@@ -133,15 +139,16 @@ class Catalog:
         number = int(_last(names[-1]).partition(".")[0])
         return number, msgspec.json.decode(self.store.read(names[-1]) or b"", type=Claim)
 
-    def _over(self, claim: Claim) -> bool:
+    def _over(self, claim: Claim, source: str) -> bool:
         ledger = self.ledger(claim.run)
-        return ledger.finished() or ledger.stopped()
+        spec = ledger.spec()
+        return spec is not None and (not claim.is_of(spec, source) or ledger.finished() or ledger.stopped())
 
-    def _highest_found(self, claim: Claim) -> int:
+    def _highest_found(self, claim: Claim, source: str) -> int:
         """Give the highest number found by the finished next: runs up to this claim's."""
         ledger = self.ledger(claim.run)
         spec = ledger.spec()
-        if spec is None or not ledger.finished():
+        if spec is None or not claim.is_of(spec, source) or not ledger.finished():
             return claim.found
         for part in reversed(ledger.parts(spec)):
             if part.tally.found:

@@ -77,21 +77,33 @@ def _fired(catalog: Catalog, order: Order, firing: Firing, epoch: float) -> RunS
         elif isinstance(order.asked, Next):
             run = _claimed(catalog, order, None, epoch).run
         else:
-            run = catalog.free_name(firing.run_name)
+            # Jobs of two locations may have one name and fire in one second: the hash keeps their requests apart.
+            run = catalog.free_name(f"{firing.run_name}-{order.digest[:8]}")
         run = catalog.fired(job, firing.time, run)
     return catalog.ledger(run).spec() or _begin(catalog, order, run, epoch)
 
 
 def _claimed(catalog: Catalog, order: Order, run: str | None, epoch: float) -> RunSpec:
+    """Go on with the claim that next: means, whoever made it; claim anew if another request took its run's name."""
     assert isinstance(order.asked, Next)
-    claim = catalog.claim(order.source.digest, order.asked.count, run)
-    return catalog.ledger(claim.run).spec() or _begin(catalog, order, claim.run, epoch, songs=claim.songs)
+    while True:
+        claim = catalog.claim(order.source.digest, order.asked.count, run)
+        spec = catalog.ledger(claim.run).spec() or _store(catalog, order, claim.run, epoch, claim.songs)
+        if claim.is_of(spec, order.source.digest):
+            return spec
+        if claim.run == run:
+            return _agreed(spec, order)
 
 
-def _begin(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | None = None) -> RunSpec:
+def _begin(catalog: Catalog, order: Order, run: str, epoch: float) -> RunSpec:
+    return _agreed(_store(catalog, order, run, epoch), order)
+
+
+def _store(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | None = None) -> RunSpec:
+    """Store a new run, or give the one that another call stored under its name first."""
     spec = _spec(catalog, order, run, epoch, songs)
     catalog.announce(spec, scopes(spec.request_digest, spec.job), int(epoch * 1000))
-    return _agreed(catalog.ledger(run).begin(spec), order)
+    return catalog.ledger(run).begin(spec)
 
 
 def _spec(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | None) -> RunSpec:

@@ -72,6 +72,7 @@ class RunCall:
             self.clock,
             self.commits.submit,
             self.deadline,
+            self.random.random,
             on_outcome=self.on_outcome,
         )
         try:

@@ -21,8 +21,8 @@ class Firing:
 
     @property
     def run_name(self) -> str:
-        """Give the name of the run that the firing begins."""
-        slug = re.sub(r"[^a-z0-9-]+", "-", self.job.rpartition("/")[2].lower()).strip("-")[:40]
+        """Give the name of the run that the firing begins, short enough for more to follow."""
+        slug = re.sub(r"[^a-z0-9-]+", "-", self.job.rpartition("/")[2].lower()).strip("-")[:30]
         return f"{slug or 'job'}-{self.time}"
 
 

@@ -1,0 +1,100 @@
+"""Which run a call means, decided from what is stored."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.adapters.folder import FolderStore
+from crawler.engine.catalog import Catalog
+from crawler.engine.choice import Order, choose_run
+from crawler.ground.errors import RunConflict
+from crawler.rules.asked import parse_asked
+from crawler.rules.firing import Firing
+from crawler.rules.spec import RUN_NAME, RunSpec, Source
+
+DAY_SECONDS = 86400.0
+
+
+def order(songs: str, **fields: Any) -> Order:
+    """Make what a call asks for."""
+    given = {"source": Source("sim://{song_num}", "0123456789abcdef"), "format": "jsonl", "part_songs": 4}
+    return Order(asked=parse_asked(songs), end_after_missing=3, max_songs=100, **{**given, **fields})
+
+
+def catalog(folder: Path) -> Catalog:
+    """Open a folder's catalog for a call."""
+    return Catalog(FolderStore(folder), attempt="one")
+
+
+def write_manifest(folder: Path, spec: RunSpec, days_ago: float = 0) -> None:
+    """Store a manifest and nothing after it, as a call does that dies then."""
+    path = folder / "runs" / spec.run / "manifest.json"
+    path.write_bytes(b'{"missing_songs": "", "failed_songs": ""}')
+    instant = time.time() - days_ago * DAY_SECONDS
+    os.utime(path, (instant, instant))
+
+
+def test_a_run_finished_yesterday_is_not_todays_though_its_call_died_at_the_end(tmp_path: Path) -> None:
+    """A run whose call died right after the manifest, a day ago, does not stand for today's: a new one begins."""
+    yesterdays = choose_run(catalog(tmp_path), order("1-10"), time.time() - DAY_SECONDS)
+    write_manifest(tmp_path, yesterdays, days_ago=1)
+
+    todays = choose_run(catalog(tmp_path), order("1-10"), time.time())
+
+    assert todays.run != yesterdays.run
+
+
+def test_jobs_of_one_name_that_fire_together_do_not_share_a_run(tmp_path: Path) -> None:
+    """Two jobs of different locations, alike in name and second but not in songs, each get what they ask for."""
+    firings = [Firing(f"projects/p/locations/{place}/jobs/nightly", "20261123t020000z") for place in ("eu", "us")]
+
+    specs = [
+        choose_run(catalog(tmp_path), order(songs, firing=firing), time.time())
+        for songs, firing in zip(("1-10", "20-30"), firings, strict=True)
+    ]
+
+    assert [spec.songs for spec in specs] == ["1-10", "20-30"]
+
+
+def test_a_scheduled_runs_name_fits_whatever_the_job_is_called(tmp_path: Path) -> None:
+    """A run that a job of the longest name begins bears a name that a caller may ask for."""
+    firing = Firing(f"projects/p/locations/eu/jobs/{'n' * 490}", "20261123t020000z")
+
+    spec = choose_run(catalog(tmp_path), order("1-10", firing=firing), time.time())
+
+    assert RUN_NAME.fullmatch(f"{spec.run}-99")
+
+
+def test_next_goes_on_with_a_claim_made_for_another_count(tmp_path: Path) -> None:
+    """Whoever asks for next: while a claim is unfinished works on it, also where its maker died before the run."""
+    catalog(tmp_path).claim(order("next:5").source.digest, 5, None)
+
+    specs = [choose_run(catalog(tmp_path), order(songs), time.time()) for songs in ("next:7", "next:5", "next:9")]
+
+    assert [spec.songs for spec in specs] == ["1-5"] * 3
+
+
+def test_a_claim_whose_name_another_request_took_is_passed_over(tmp_path: Path) -> None:
+    """next: claims its numbers again if the run it named belongs to somebody else, and takes no number from there."""
+    catalog(tmp_path).claim(order("next:5").source.digest, 5, "trial")
+    foreign = choose_run(catalog(tmp_path), order("50-60", run="trial"), time.time())
+
+    spec = choose_run(catalog(tmp_path), order("next:5"), time.time())
+
+    assert (foreign.run, spec.songs) == ("trial", "1-5")
+    assert spec.run != "trial"
+
+
+def test_a_taken_name_is_refused_to_next(tmp_path: Path) -> None:
+    """A call that wants next: under a name that another request has is refused, and claims nothing."""
+    choose_run(catalog(tmp_path), order("50-60", run="trial"), time.time())
+
+    with pytest.raises(RunConflict):
+        choose_run(catalog(tmp_path), order("next:5", run="trial"), time.time())
+
+    assert not (tmp_path / "next").exists()
