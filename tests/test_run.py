@@ -20,11 +20,11 @@ from crawler.adapters.clock import SystemClock
 from crawler.adapters.folder import FolderStore
 from crawler.adapters.threads import DaemonThreads
 from crawler.engine import run as run_module
-from crawler.engine.ledger import Ledger
+from crawler.engine.catalog import Catalog
 from crawler.engine.run import RunCall
 from crawler.engine.work import Limits
 from crawler.ground.deadline import Deadline
-from crawler.ground.errors import BadSetting, RunConflict, StoreUnavailable
+from crawler.ground.errors import BadSetting, StoreUnavailable
 from crawler.ground.records import MISSING, StoredObject, Verdict, failed, found, refused, retry, throttled
 from crawler.ground.song_set import SongSet
 from crawler.rules.answer import Answer
@@ -55,6 +55,7 @@ def spec_of(songs: str = "1-25", *, run: str = "trial", part_songs: int = 10, so
     """Ask for songs."""
     return RunSpec(
         run=run,
+        asked=songs,
         songs=str(SongSet.parse(songs)),
         source=f"https://songs.example/{source}/{{song_num}}",
         source_digest=source,
@@ -77,8 +78,10 @@ def call(
     spec = spec or spec_of()
     clock = clock or SystemClock()
     with ThreadPoolExecutor(2) as commits:
+        catalog = Catalog(store, attempt=uuid.uuid4().hex)
         run_call = RunCall(
-            ledger=Ledger(store, spec.run, attempt=uuid.uuid4().hex),
+            catalog,
+            catalog.ledger(spec.run).begin(spec),
             lane=lane,
             limits=limits,
             clock=clock,
@@ -87,7 +90,7 @@ def call(
             deadline=Deadline.after(clock.now(), seconds),
             random=random.Random(1),
         )
-        return asyncio.run(run_call.crawl(spec))
+        return asyncio.run(run_call.crawl())
 
 
 def judge(number: int, _nth: int) -> Verdict:
@@ -98,8 +101,8 @@ def judge(number: int, _nth: int) -> Verdict:
 
 
 def names(store: Store) -> list[str]:
-    """Name what is stored."""
-    return [stored.name for stored in store.list("")]
+    """Name what is stored of runs."""
+    return [stored.name for stored in store.list("runs/")]
 
 
 def stored_numbers(store: Store) -> list[int]:
@@ -186,31 +189,6 @@ def test_numbers_far_apart_are_few_parts(store: FolderStore) -> None:
     ]
 
 
-class Counting:
-    """Be a store that counts the looks at single objects."""
-
-    def __init__(self, store: Store) -> None:
-        """Stand before another store."""
-        self.url = store.url
-        self.create, self.read, self.list = store.create, store.read, store.list
-        self._store = store
-        self.looks = 0
-
-    def stat(self, name: str) -> StoredObject | None:
-        """Describe an object."""
-        self.looks += 1
-        return self._store.stat(name)
-
-
-def test_call_on_a_complete_run_costs_one_listing(store: FolderStore) -> None:
-    """Look at no part by itself where a listing has named it."""
-    call(store, FakeLane(judge), spec_of(part_songs=1))
-    counting = Counting(store)
-    call(counting, FakeLane(judge), spec_of(part_songs=1))
-
-    assert counting.looks == 0
-
-
 def test_same_call_again_sends_nothing(store: FolderStore) -> None:
     """Answer a run that is complete from the store alone, in the same words."""
     first = call(store, FakeLane(judge))
@@ -247,23 +225,6 @@ def test_manifest_that_a_kill_took_is_written_by_the_next_call(store: FolderStor
     assert manifest.read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    "other",
-    [spec_of("1-26"), spec_of(source="b")],
-    ids=["other songs", "another source"],
-)
-def test_run_name_of_another_request_is_a_conflict(store: FolderStore, other: RunSpec) -> None:
-    """Refuse a name that is taken, say by what, and send and store nothing."""
-    call(store, FakeLane(judge))
-    before = names(store)
-    lane = FakeLane(judge)
-    with pytest.raises(RunConflict, match=r"'trial' is taken: it asked for songs 1-25 of https://songs\.example/a/"):
-        call(store, lane, other)
-
-    assert lane.tried == []
-    assert names(store) == before
-
-
 def test_grid_of_the_first_call_stands(store: FolderStore) -> None:
     """Continue a run in the parts it was begun with, whatever PART_SONGS is now."""
     call(store, FakeLane(lambda n, nth: refused("no") if n > 10 else judge(n, nth)), limits=Limits(max_at_once=1))
@@ -297,7 +258,7 @@ def test_partial_run_without_metadata_is_counted_by_its_rows(store: FolderStore)
         sidecar.unlink()
     answer = call(store, FakeLane(judge), seconds=0.0)
 
-    assert counts(answer) == (10, 0, 0, 15)
+    assert counts(answer) == (15, 0, 0, 10)
 
 
 def test_missing_numbers_too_scattered_for_metadata_are_in_the_manifest(store: FolderStore) -> None:
@@ -332,31 +293,38 @@ def test_info_that_json_can_not_hold_fails_its_song_alone(store: FolderStore) ->
 
 
 def out_of_time(store: Store) -> Answer:
-    """Make a call whose time is over while it waits, for an hour, to ask for the sixteenth song."""
-    lane = FakeLane(lambda n, _nth: throttled("http_429", 3600.0) if n > 15 else found(n))
+    """Make a call whose time is over while it waits, for an hour, to ask for the sixteenth song it comes to."""
+    asked: set[int] = set()
+
+    def slow_down(number: int, _nth: int) -> Verdict:
+        asked.add(number)
+        return throttled("http_429", 3600.0) if len(asked) > 15 else found(number)
+
+    lane = FakeLane(slow_down)
     return call(store, lane, seconds=540.0, limits=Limits(max_at_once=1), clock=FakeClock())
 
 
 def test_run_is_partial_at_the_deadline(store: FolderStore) -> None:
-    """Keep whole parts, write no manifest, count the rest as remaining, and say what to do."""
+    """Keep whole parts and the rows of others, write no manifest, count what remains, and say what to do."""
     answer = out_of_time(store)
 
-    assert (answer.state, answer.parts) == ("partial", 1)
-    assert counts(answer) == (10, 0, 0, 15)
+    assert answer.state == "partial"
+    assert counts(answer) == (15, 0, 0, 10)
     assert answer.detail == run_module.DEADLINE_DETAIL
     assert answer.finished_at is None
     assert "runs/trial/manifest.json" not in names(store)
 
 
 def test_call_after_a_partial_one_continues(store: FolderStore) -> None:
-    """Ask for what remains only, and finish."""
+    """Ask for what remains only, and finish with the rows of both calls."""
     out_of_time(store)
-    lane = FakeLane(judge)
+    lane = FakeLane(lambda _n, _nth: MISSING)
     answer = call(store, lane)
 
-    assert sorted(lane.tried) == list(range(11, 26))
+    assert len(lane.tried) == 10
     assert answer.state == "complete"
-    assert counts(answer) == (20, 3, 2, 0)
+    assert counts(answer) == (15, 10, 0, 0)
+    assert sorted(stored_numbers(store)) == list(range(1, 26))
 
 
 def test_nothing_is_asked_for_once_the_time_is_over(store: FolderStore) -> None:
@@ -370,11 +338,16 @@ def test_nothing_is_asked_for_once_the_time_is_over(store: FolderStore) -> None:
 
 def test_refusal_leaves_the_run_partial(store: FolderStore) -> None:
     """Say why the upstream refuses, mark no song failed, and keep what was fetched."""
-    lane = FakeLane(lambda n, _nth: refused("The upstream answers 401.") if n == 12 else found(n))
-    answer = call(store, lane, limits=Limits(max_at_once=1))
+    asked: list[int] = []
+
+    def judge_eleven(number: int, _nth: int) -> Verdict:
+        asked.append(number)
+        return refused("The upstream answers 401.") if len(asked) == 12 else found(number)
+
+    answer = call(store, FakeLane(judge_eleven), limits=Limits(max_at_once=1))
 
     assert (answer.state, answer.detail) == ("partial", "The upstream answers 401.")
-    assert counts(answer) == (10, 0, 0, 15)
+    assert counts(answer) == (11, 0, 0, 14)
 
 
 def test_error_that_is_no_songs_is_raised(store: FolderStore) -> None:
@@ -437,31 +410,15 @@ def test_calls_on_one_run_at_the_same_time_agree(store: FolderStore) -> None:
     assert stored_numbers(store) == list(range(1, 301))
 
 
-def test_call_that_joins_a_run_starts_elsewhere(store: FolderStore) -> None:
-    """Begin at a random missing part where another call began the run, and go round to the others."""
-    spec = spec_of("1-300", part_songs=10)
-    Ledger(store, spec.run, attempt="first").begin(spec)
+def test_call_starts_at_a_part_drawn_at_random(store: FolderStore) -> None:
+    """Begin at a random missing part, so that two calls seldom meet, and go round to the others."""
     lane = FakeLane(judge)
-    call(store, lane, spec, limits=Limits(max_at_once=1))
+    call(store, lane, spec_of("1-300", part_songs=10), limits=Limits(max_at_once=1))
 
     first = lane.tried[0]
     assert first != 1
     assert first % 10 == 1
     assert lane.tried == [*range(first, 301), *range(1, first)]
-
-
-def test_part_that_another_call_committed_meanwhile_is_not_started(store: FolderStore) -> None:
-    """Look before a part is started: another call may have been faster."""
-
-    def faster(number: int, nth: int) -> Verdict:
-        if number == 1:
-            call(store, FakeLane(judge), spec_of("1-50"))
-        return judge(number, nth)
-
-    lane = FakeLane(faster)
-    call(store, lane, spec_of("1-50"), limits=Limits(max_at_once=1))
-
-    assert max(lane.tried) <= 10
 
 
 def test_latencies_and_attempts_are_added_up(store: FolderStore) -> None:
