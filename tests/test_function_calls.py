@@ -73,9 +73,9 @@ def test_fifty_calls_leave_a_warm_instance_as_it_was(tmp_path: Path) -> None:
         ThreadPoolExecutor(4) as pool,
     ):
         list(pool.map(lambda n: function.crawl("91-105,1000", run=f"warm-{n}"), range(4)))
-        before = idle(function.worker())
+        before = fewest(function.worker(), 0.5)
         answers = [counts(function.crawl("96-105", run=f"run-{n}")) for n in range(50)]
-        after = idle(function.worker())
+        after = fewest(function.worker(), 10, before)
         rows = [function.audited(f"run-{n}") for n in range(50)]
 
     assert after[0] <= before[0]
@@ -85,13 +85,12 @@ def test_fifty_calls_leave_a_warm_instance_as_it_was(tmp_path: Path) -> None:
     assert upstream.count() == 4 * 16 + 50 * 10
 
 
-def idle(pid: int, seconds: float = 1.0) -> tuple[int, int]:
+def fewest(pid: int, seconds: float, enough: tuple[int, int] = (0, 0)) -> tuple[int, int]:
     """Count threads and open files, the fewest seen in a while: the last of a call may outlive its answer a moment."""
-    end = time.monotonic() + seconds
-    samples = [(threads_of(pid), open_files(pid))]
-    while time.monotonic() < end:
-        samples.append((threads_of(pid), open_files(pid)))
-    return min(sample[0] for sample in samples), min(sample[1] for sample in samples)
+    end, least = time.monotonic() + seconds, (threads_of(pid), open_files(pid))
+    while time.monotonic() < end and (least[0] > enough[0] or least[1] > enough[1]):
+        least = min(least[0], threads_of(pid)), min(least[1], open_files(pid))
+    return least
 
 
 def test_four_calls_at_once_do_not_disturb_each_other(function: Deployed, upstream: Upstream) -> None:
