@@ -136,7 +136,7 @@ WRONG = {
     "expression": (["crawl", "1", "--song-info", "a["], "SONG_INFO is 'a[', no JMESPath expression: "),
     "function": (
         ["crawl", "1", "--song-url=", "--song-function=nowhere:title"],
-        "SONG_FUNCTION is 'nowhere:title', which can't be loaded: No module named 'nowhere'.",
+        "SONG_FUNCTION is 'nowhere:title', which can't be loaded: ModuleNotFoundError: No module named 'nowhere'.",
     ),
     "two songs": (
         ["crawl", "1", "--song-function=json:loads"],
@@ -147,7 +147,7 @@ WRONG = {
     "too many songs": (["crawl", "1-9", "--max-songs=8"], "songs names 9 numbers; allowed: 8 (MAX_SONGS)."),
     "run": (["crawl", "1", "--run", "../up"], 'run is "../up"; allowed: 1 to 63 of a-z, 0-9, dot, dash and underscore'),
     "private": (["crawl", "1", "--allow-private-upstream=0"], "The upstream 127.0.0.1 has the address 127.0.0.1: "),
-    "output": (["crawl", "1", "--output=/dev/null"], "The folder /dev/null can't be written: Not a directory."),
+    "output": (["crawl", "1", "--output=/dev/null"], "/dev/null/runs/"),
 }
 
 
