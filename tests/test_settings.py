@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crawler.ground.errors import BadSetting
-from crawler.ground.settings import SETTINGS, Settings
+from crawler.ground.settings import DEFAULT_DEADLINE_SECONDS, SETTINGS, Settings
 
 TABLE = {setting.name: setting for setting in SETTINGS}
 CANARY = "canary-7Qf"
@@ -268,6 +268,12 @@ def test_settings_cannot_be_changed() -> None:
 def test_the_deadline_stays_under_the_platforms_limit(limit: str, seconds: float | None) -> None:
     """Take the platform's own limit less a reserve, where it says one that can be read."""
     assert Settings.from_environ({"CLOUD_RUN_TIMEOUT_SECONDS": limit}).deadline_seconds == seconds
+
+
+def test_the_contracts_default_deadline() -> None:
+    """Leave the deadline open where neither variable says one; whoever calls takes nine minutes then."""
+    assert Settings.from_environ({}).deadline_seconds is None
+    assert DEFAULT_DEADLINE_SECONDS == 540
 
 
 def test_an_own_deadline_goes_before_the_platforms() -> None:
