@@ -18,6 +18,8 @@ _STEM = re.compile(r"songs-([0-9]{12})-[0-9]{12}\.", re.ASCII)
 
 _STATUS: dict[Kind, Status] = {Kind.FOUND: "found", Kind.MISSING: "missing", Kind.FAILED: "failed"}
 
+_FOUND_NOTHING = b'"status":"found","info":null}\n'
+
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Row)
 
@@ -93,7 +95,10 @@ class Grid:
 
 def encode_row(song_num: int, outcome: Verdict) -> bytes:
     """Write one row as a JSON line; raises TypeError or ValueError for info that JSON can't hold."""
-    return _encode(Row(song_num, _STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
+    row = _encode(Row(song_num, _STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
+    if row.endswith(_FOUND_NOTHING):
+        raise ValueError("not a number, nor anything else that JSON knows")  # NaN is written as null
+    return row
 
 
 def decode_rows(data: bytes) -> list[Row]:
