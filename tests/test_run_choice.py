@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import pytest
 from crawler.adapters.folder import FolderStore
 from crawler.engine.catalog import Catalog
 from crawler.engine.choice import Order, choose_run
+from crawler.engine.ledger import Ledger
 from crawler.ground.errors import RunConflict
+from crawler.ground.records import MISSING, Verdict, found
 from crawler.rules.asked import parse_asked
 from crawler.rules.firing import Firing
+from crawler.rules.parts import Compressor, PartKey, decode_rows, encode_row
 from crawler.rules.spec import RUN_NAME, RunSpec, Source
+from crawler.rules.tally import Tally
 
 DAY_SECONDS = 86400.0
 
@@ -98,3 +103,28 @@ def test_a_taken_name_is_refused_to_next(tmp_path: Path) -> None:
         choose_run(catalog(tmp_path), order("next:5", run="trial"), time.time())
 
     assert not (tmp_path / "next").exists()
+
+
+def test_next_asks_again_for_what_may_have_been_born_between_the_calls_of_a_run(tmp_path: Path) -> None:
+    """A number missing in one call of a run, below one that a later call found, is asked for again by the next run."""
+    spec = choose_run(catalog(tmp_path), order("next:12"), time.time())
+    outcomes = {0: (1, MISSING, 3, 4), 1: (5, MISSING, MISSING, MISSING), 2: (9, MISSING, 11, MISSING)}
+    for place, call in ((0, "early"), (1, "early"), (2, "late")):
+        ledger = Catalog(FolderStore(tmp_path), call).ledger(spec.run)
+        store_part(ledger, spec.grid[place], outcomes[place])
+    ledger.finish(spec, spec.grid, ledger.parts(spec))
+
+    songs = choose_run(catalog(tmp_path), order("next:12"), time.time()).songs
+
+    assert songs == "6-8,12-23"
+
+
+def store_part(ledger: Ledger, key: PartKey, outcomes: Iterable[Any]) -> None:
+    """Commit a part, numbers standing for songs found."""
+    rows = [outcome if isinstance(outcome, Verdict) else found(outcome) for outcome in outcomes]
+    data = Compressor()
+    data.feed(encode_row(number, row) for number, row in zip(key.songs, rows, strict=True))
+    tally = Tally(attempt=ledger.attempt)
+    content = data.finish()
+    tally.count_rows(decode_rows(content))
+    ledger.commit(key, content, tally)

@@ -12,6 +12,7 @@ A marker is stored before what it stands for: one that leads nowhere is passed o
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -20,7 +21,8 @@ import msgspec
 
 from crawler.engine.ledger import Ledger
 from crawler.ground.errors import ObjectExists
-from crawler.ground.song_set import SongSet
+from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
+from crawler.rules.manifest import CommittedPart
 from crawler.rules.spec import RunSpec
 from crawler.seams.ports import Store
 
@@ -28,7 +30,10 @@ _LATEST = 9_999_999_999_999  # ms of an epoch in the year 2286: what TIME counts
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one claim of next:. `run` took `songs`; `found` is the highest number found by the finished runs before."""
+    """Hold one claim of next:. `run` took `songs`; `found` is the highest number found by the finished runs before.
+
+    The songs up to `found` are asked for again: they may have been born after they were found missing.
+    """
 
     run: str
     songs: str
@@ -128,8 +133,8 @@ class Catalog:
         if last and not self._over(last[1], source):
             return None, last[1]
         number = last[0] + 1 if last else 1
-        found = self._highest_found(last[1], source) if last else 0
-        songs = SongSet.of([(found + 1, found + count)])
+        found, again = self._outcome(last[1], source) if last else (0, SongSet())
+        songs = again | SongSet.of([(found + 1, found + count)])
         return number, Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
 
     def _last_claim(self, source: str) -> tuple[int, Claim] | None:
@@ -144,20 +149,46 @@ class Catalog:
         spec = ledger.spec()
         return spec is not None and (not claim.is_of(spec, source) or ledger.finished() or ledger.stopped())
 
-    def _highest_found(self, claim: Claim, source: str) -> int:
-        """Give the highest number found by the finished next: runs up to this claim's."""
+    def _outcome(self, claim: Claim, source: str) -> tuple[int, SongSet]:
+        """Give the highest number found by the finished next: runs up to this claim's, and those to ask for again."""
         ledger = self.ledger(claim.run)
         spec = ledger.spec()
         if spec is None or not claim.is_of(spec, source) or not ledger.finished():
-            return claim.found
-        for part in reversed(ledger.parts(spec)):
-            if part.tally.found:
-                return max(row.song_num for row in ledger.rows(part.key) if row.status == "found")
-        return claim.found
+            return claim.found, SongSet.parse(claim.songs) - _span(claim.found + 1, LARGEST_SONG_NUM)
+        parts = [ledger.with_sets(part) for part in ledger.parts(spec)]
+        return _after(parts, set(ledger.rests(spec)), claim.found)
 
     def _mark(self, name: str) -> None:
         with suppress(ObjectExists):
             self.store.create(name, b"", {"attempt": self.attempt})
+
+
+def _after(parts: list[CommittedPart], cut_off: set[int], found: int) -> tuple[int, SongSet]:
+    """Give the highest number found by a run's parts, `found` at least, and the numbers to ask for again.
+
+    A number is missing for good if the call that asked for it, or a run before, found a higher one. Else it may have
+    been born before a later call of the run found that. Rows of a part that was `cut_off` are of several calls.
+    """
+    highest: dict[str, int] = defaultdict(lambda: found)  # by the call that found it
+    for part in parts:
+        highest[part.tally.attempt] = max(highest[part.tally.attempt], _last_found(part))
+    top = max(found, *highest.values())
+    again = SongSet()
+    for part in parts:
+        mixed = part.key.index in cut_off or not part.tally.attempt
+        known = found if mixed else highest[part.tally.attempt]
+        again |= (part.tally.missing_songs or SongSet()) & _span(known + 1, top)
+    return top, again
+
+
+def _last_found(part: CommittedPart) -> int:
+    others = (part.tally.missing_songs or SongSet()) | (part.tally.failed_songs or SongSet())
+    songs = part.key.songs - others
+    return songs.last if songs else 0
+
+
+def _span(first: int, last: int) -> SongSet:
+    return SongSet.of([(first, last)] if first <= last else [])
 
 
 def run_of(index_name: str) -> str:

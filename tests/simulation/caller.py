@@ -115,10 +115,10 @@ class Caller(Process):
         return self._world.deliver(order, pace, after)
 
     def _prepare(self) -> None:
-        """Have another firing now and then, and the catalogue grow where next: has caught up with it."""
+        """Have another firing now and then, and the catalogue grow, between calls."""
         if self._firing is None or self._chance.random() < 0.4:
             self._firing = self._next_firing()
-        if self._world.truth.choices.idle():
+        if all(visit.over for visit in self._world.visits):
             self._world.upstream.size += self._chance.choice((0, 0, 1, 5))
 
     def _next_firing(self) -> Firing | None:

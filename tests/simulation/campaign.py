@@ -6,7 +6,7 @@ import argparse
 import time
 
 from crawler.engine.catalog import Catalog
-from simulation.caller import Caller, draw_wishes
+from simulation.caller import Caller, Wish, draw_wishes, make_order
 from simulation.world import OpenCatalog, World
 
 
@@ -44,6 +44,8 @@ def _run(world: World) -> None:
     world.scheduler.run()
     for caller in callers:
         caller.finish()
+    if world.truth.choices.claims:
+        Caller(world, "last", Wish(make_order("next:9"))).finish()
     world.thaw()
     world.scheduler.run()
     world.truth.at_the_end()

@@ -38,9 +38,14 @@ class Choices:
         claim = msgspec.json.decode(entry.data)
         number = int(entry.stored.name.rpartition("/")[2].partition(".")[0])
         self._truth.hold(number == len(self.claims) + 1, f"{entry.stored.name} comes after {len(self.claims)} claims")
-        self._truth.hold(self.idle(), f"{entry.stored.name} is claimed before {self.claims[-1:]} is over")
-        first, least, most = expand(claim["songs"])[0], self._highest(entry.by.began) + 1, self._highest() + 1
-        self._truth.hold(least <= first <= most, f"{entry.stored.name} starts at {first}, not {least} to {most}")
+        self._truth.hold(self._idle(), f"{entry.stored.name} is claimed before {self.claims[-1:]} is over")
+        found, least, most = claim["found"], self._highest(entry.by.began), self._highest()
+        self._truth.hold(least <= found <= most, f"{entry.stored.name} goes on from {found}, not {least} to {most}")
+        numbers = expand(claim["songs"])
+        fresh, again = [n for n in numbers if n > found], {n for n in numbers if n <= found}
+        self._truth.hold(fresh[0] == found + 1, f"{entry.stored.name} goes on from {found} with {fresh}")
+        missing = {n for run in self._runs() for n, row in run.rows().items() if row[0] == "missing"}
+        self._truth.hold(again <= missing, f"{entry.stored.name} asks again for {again - missing}")
         self.claims.append((claim["run"], claim["songs"]))
 
     def chose(self, call: CrawlCall, run: StoredRun) -> None:
@@ -93,7 +98,7 @@ class Choices:
             stopped = run.stopped is not None and run.stopped < call.began and run.finished is None
             self._truth.hold(not stopped, f"{call.name} goes on with {name}, which was stopped")
 
-    def idle(self) -> bool:
+    def _idle(self) -> bool:
         """Tell whether no claim of next: is unfinished."""
         if not self.claims:
             return True
