@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -106,6 +107,9 @@ class GcsStore:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud.storage import Client
 
+        # Or the library looks the bucket up, for traces that nobody takes, in a thread of its own at the first use and
+        # after every 404: more requests, and something that runs on after a call's answer.
+        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         if self._emulator is None:
             return Client()
         return Client(
