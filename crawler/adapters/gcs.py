@@ -103,9 +103,6 @@ class GcsStore:
             return self._opened[0]
 
     def _client(self) -> Client:
-        # Else the library asks for the bucket's own metadata, in a thread that outlives our calls, with a permission
-        # that the function's identity does not have: for traces that nobody collects here.
-        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         from google.auth.credentials import AnonymousCredentials
         from google.cloud.storage import Client
 
