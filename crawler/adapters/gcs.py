@@ -80,7 +80,11 @@ class GcsStore:
         """Make the client at the first use: importing it takes 0.3 s, and gunicorn forks after main.py's import."""
         with self._opening:
             if self._opened is None:
-                self._opened = self._translated(self._client).bucket(self._bucket_name)
+                client = self._translated(self._client)
+                # The library asks for the bucket's own metadata, in a thread of its own, at the first operation and
+                # after every 404, for traces that we don't make; objects.create, get and list don't allow it to.
+                client._bucket_metadata_cache = None
+                self._opened = client.bucket(self._bucket_name)
             return self._opened
 
     def _client(self) -> Client:
