@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from fakes import join_new_threads
 from relay import Call, Relay
 from servers import ServerProcess, fake_gcs, fake_gcs_available, free_port
 
@@ -257,6 +258,23 @@ def test_list_goes_past_one_page(emulator: ServerProcess) -> None:
 
     assert [(found.name, found.metadata["attempt"]) for found in listed] == [(name, name) for name in names]
     assert relay.count("GET") > 2
+
+
+def test_each_operation_is_one_request(emulator: ServerProcess) -> None:
+    """Ask for objects only, once each: an identity that may do no more is enough, and every request has its price."""
+    with Relay(emulator.url) as relay:
+        before = set(threading.enumerate())
+        store = GcsStore("songs", uuid.uuid4().hex, relay.url)
+        store.create("part", b"whole", OURS)
+        store.stat("part")
+        store.stat("nothing")
+        store.read("nothing")
+        list(store.list("part"))
+        left = join_new_threads(before)
+
+    assert left == set()
+    assert [call.method for call in relay.calls] == ["POST", "GET", "GET", "GET", "GET"]
+    assert all("/b/songs/o" in call.path for call in relay.calls)
 
 
 def test_upload_whose_answer_was_lost_is_success(emulator: ServerProcess) -> None:
