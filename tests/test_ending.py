@@ -108,6 +108,16 @@ def test_the_end_stays_where_it_is() -> None:
     assert parts_until_the_end("fmmmffffmmmm", 3, indexes=[0, 1, 2, 2]) == 1
 
 
+def test_a_damaged_part_has_an_end_too() -> None:
+    """Take a part for missing whole where its rows, one of them there twice, say so of every number."""
+    grid = grid_of("mmmm")
+    end = OpenEnd(grid, 4)
+
+    end.add(0, Tally(missing=5, missing_songs=grid.songs, failed_songs=SongSet()))
+
+    assert end.parts == 1
+
+
 @given(st.data())
 def test_the_end_is_what_the_rows_themselves_say(data: st.DataObject) -> None:
     """Agree with a count that walks over every number, in whatever order the parts come."""
