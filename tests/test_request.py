@@ -414,7 +414,8 @@ def test_a_page_is_read(query: list[Pair], page: tuple[int, str]) -> None:
             ([("after", value)], f'after is "{value}"; allowed: what `next` of the page before says.')
             for value in ("trial", "8299999999999", "8299999999999-", "829999999999-trial", "8299999999999-../a")
         ),
-        ([("page", "2")], "'page' is no parameter; allowed: limit, after."),
+        ([("page", "2")], '"page" is no parameter; allowed: limit, after.'),
+        ([("p" * 9000, "2")], f'"{"p" * 59}… is no parameter; allowed: limit, after.'),
         ([("limit", "1"), ("limit", "1")], '"limit" is given twice; allowed: once, in the query or in the body.'),
     ],
     ids=lambda value: str(value)[:40],
