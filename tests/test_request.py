@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crawler.ground.errors import BadRequest, RequestTooLarge
 from crawler.ground.song_set import SongSet
 from crawler.rules.asked import SONGS_HELP, Numbers, count_asked
-from crawler.rules.request import MOST_BODY_BYTES, Ceilings, CrawlRequest, parse_crawl, parse_run_name
+from crawler.rules.request import MOST_BODY_BYTES, Ceilings, CrawlRequest, parse_crawl, parse_page, parse_run_name
 
 CEILINGS = Ceilings(max_songs=10_000_000, max_per_second=100.0, max_at_once=50, deadline_seconds=540.0)
 NAMES = "songs, run, max_per_second, max_at_once, deadline_seconds, dry_run"
@@ -364,6 +364,68 @@ def test_a_sentence_can_always_be_sent(body: bytes) -> None:
     sentence = refused(body=body)
 
     assert re.search(r"\\ud[8f][0f][0f]", sentence.encode("utf-8").decode())
+
+
+@pytest.mark.parametrize(("value", "dry"), [(1, True), ("1", True), (0, False), ("0", False)], ids=repr)
+def test_a_dry_run_is_asked_for_by_a_digit(value: Any, dry: bool) -> None:
+    """Take 1 and 0, as a number or as a text; a call that does not say is none."""
+    assert asked(songs=7, dry_run=value).dry_run is dry
+    assert asked(songs=7).dry_run is False
+
+
+@pytest.mark.parametrize(
+    "value", [True, False, None, 2, -1, 1.0, "", "true", "yes", "on", "2", "１", " 1", "1.0", [], {}], ids=repr
+)
+def test_any_other_dry_run_is_refused(value: Any) -> None:
+    """Refuse what may be meant as a dry run and is not one: it would crawl."""
+    sentence = refused(songs=7, dry_run=value)
+
+    assert sentence.startswith("dry_run is ")
+    assert sentence.endswith("; allowed: 0 or 1.")
+
+
+AFTER = "8299999999999-trial"
+
+
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        pytest.param([], (20, ""), id="nothing"),
+        pytest.param([("limit", "1")], (1, ""), id="the shortest page"),
+        pytest.param([("limit", "100")], (100, ""), id="the longest page"),
+        pytest.param([("after", AFTER)], (20, AFTER), id="a later page"),
+        pytest.param([("after", AFTER), ("limit", "7")], (7, AFTER), id="both"),
+        pytest.param([("after", "")], (20, ""), id="the first page by name"),
+    ],
+)
+def test_a_page_is_read(query: list[Pair], page: tuple[int, str]) -> None:
+    """Read how many runs are wanted, and after which."""
+    assert parse_page(query) == page
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        *(
+            ([("limit", value)], f'limit is "{value}"; allowed: a whole number from 1 to 100.')
+            for value in ("0", "101", "-1", "", "1.0", "1e1", "１", " 1", "all")
+        ),
+        *(
+            ([("after", value)], f'after is "{value}"; allowed: what `next` of the page before says.')
+            for value in ("trial", "8299999999999", "8299999999999-", "829999999999-trial", "8299999999999-../a")
+        ),
+        ([("page", "2")], '"page" is no parameter; allowed: limit, after.'),
+        ([("p" * 9000, "2")], f'"{"p" * 59}… is no parameter; allowed: limit, after.'),
+        ([("limit", "1"), ("limit", "1")], '"limit" is given twice; allowed: once, in the query or in the body.'),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_any_other_page_is_refused(query: list[Pair], sentence: str) -> None:
+    """Name the parameter, its value and what is allowed."""
+    with pytest.raises(BadRequest) as bad:
+        parse_page(query)
+
+    assert str(bad.value) == sentence
 
 
 def outcome(query: list[Pair], body: bytes) -> str:

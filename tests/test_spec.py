@@ -89,7 +89,14 @@ def test_run_json_comes_back_as_it_was() -> None:
     ]
 
 
-@pytest.mark.parametrize("data", [b"", b"null", b"{}", b'{"run": 7}', b"\xff", b"{"], ids=repr)
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"null", b"{}", b'{"run": 7}', b"\xff", b"{"),
+        *(run_spec(part_songs=part_songs).encode() for part_songs in (0, -4)),
+    ],
+    ids=lambda data: repr(data)[-24:],
+)
 def test_anything_else_is_no_run_json(data: bytes) -> None:
     """Raise ValueError for bytes that are no run.json."""
     with pytest.raises(ValueError, match=r"."):

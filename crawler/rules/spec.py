@@ -6,6 +6,7 @@ import hashlib
 import re
 from datetime import datetime, timezone
 from functools import cached_property
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -48,7 +49,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     source: str
     source_digest: str
     format: str
-    part_songs: int
+    part_songs: Annotated[int, msgspec.Meta(ge=1)]
     end_after_missing: int | None = None
     job: str | None = None
     created_at: str
