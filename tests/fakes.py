@@ -75,6 +75,7 @@ class FakeBatch:
         self.attempts = 0
         self.advanced = 0
         self.buffered_bytes = 0
+        self.held_bytes = 0
 
     def item(self, place: int) -> Any:
         """Give the item at a place."""

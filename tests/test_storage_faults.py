@@ -188,6 +188,16 @@ def test_no_operation_outlasts_its_call(act: Callable[[Store], object], fault: F
         assert time.monotonic() < until + 0.3, "it took about one more request than there was time for"
 
 
+def test_unanswered_request_leaves_time_for_another(service: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again after a request that got no answer in its time, however short an operation's is."""
+    monkeypatch.setattr(gcs, "REQUEST_SECONDS", 10.0)
+    with FaultyStorage(service.url, once("upload", stall())) as storage, store_at(storage) as store:
+        store.until(time.monotonic() + 3).create("part", SMALL, OURS)
+
+        assert store.read("part") == SMALL
+        assert storage.done["stall"] == 1
+
+
 def test_nothing_but_what_was_asked_reaches_the_bucket(service: ServerProcess) -> None:
     """Ask the service once for each operation, and start no thread: the library would look the bucket up in one."""
     with FaultyStorage(service.url) as storage, store_at(storage) as store:

@@ -120,12 +120,13 @@ class GcsStore:
     def _times(self) -> dict[str, Any]:
         """Give how long a request may wait and for how long the library may begin others, a moment at least.
 
-        The two add up to what the call has left: the last request may begin when that time is nearly over.
+        The two add up to what the call has left, since the last request may begin when that time is nearly over; a
+        third for one leaves time for another after a request that was not answered.
         """
         from google.cloud.storage.retry import DEFAULT_RETRY
 
         left = max(0.2, min(OPERATION_SECONDS, self._until - time.monotonic()))
-        request = min(REQUEST_SECONDS, left / 2)
+        request = min(REQUEST_SECONDS, left / 3)
         return {"timeout": request, "retry": DEFAULT_RETRY.with_timeout(left - request)}
 
     def _described(self, blob: Blob) -> StoredObject:

@@ -32,6 +32,11 @@ class Collected:
         """Weigh nothing: what is kept here is the result."""
         return 0
 
+    @property
+    def held_bytes(self) -> int:
+        """Weigh nothing either."""
+        return 0
+
     def record(self, seconds: float, verdict: Verdict) -> None:
         """Count nothing."""
 

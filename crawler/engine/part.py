@@ -64,6 +64,11 @@ class RunPart:
         """Weigh the rows that no compressor has yet."""
         return self._waiting_bytes
 
+    @property
+    def held_bytes(self) -> int:
+        """Weigh all that is in memory: what waits, and what is compressed."""
+        return self._waiting_bytes + self._compressor.size
+
     def record(self, seconds: float, verdict: Verdict) -> None:
         """Count one attempt; called under the work's lock."""
         self.tally.record(seconds, verdict)

@@ -148,6 +148,17 @@ def _manifest_faults(ledger: Ledger, spec: RunSpec, grid: Grid, parts: list[Comm
         differing = [name for name in {**expected, **said} if said.get(name) != expected.get(name)]
         for name in differing or ["its layout"]:
             yield f"manifest.json: {name} differs from what the parts say"
+        yield from _named_faults(said, expected)
+
+
+def _named_faults(said: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+    """Name the objects of which the manifest says something else."""
+    if said.get("run_json_crc32c") != expected["run_json_crc32c"]:
+        yield "run.json is not the one that manifest.json was written for"
+    entries = said.get("parts")
+    for entry in expected["parts"]:
+        if not isinstance(entries, list) or entry not in entries:
+            yield f"{entry['name']} is not as manifest.json describes it"
 
 
 def _parent_faults(catalog: Catalog, spec: RunSpec) -> Iterator[str]:

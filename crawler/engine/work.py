@@ -4,9 +4,11 @@ Rules of this module:
 - Songs are drawn in the order of their batches; a song that must be tried again waits in a heap, holding no strand.
 - Only one strand at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
   thread, not a hundred.
-- At most OPEN_BATCHES batches are unfinished, and no new song is drawn while the rows that wait weigh more than
-  MOST_BUFFERED_BYTES and some song is on its way. Neither can block for good: the oldest unfinished song is in flight
-  or in the heap, or, where rows kept aside by an earlier call weigh that much by themselves, drawn next.
+- At most OPEN_BATCHES batches are unfinished, one alone if that weighs more than MOST_HELD_BYTES, and no new song is
+  drawn while the rows that wait weigh more than MOST_BUFFERED_BYTES and some song is on its way. None of these can
+  block for good: the oldest unfinished song is in flight or in the heap, or, where rows kept aside by an earlier call
+  weigh that much by themselves, drawn next.
+- The next batch is opened (which asks the store) while strands may settle: only the turn is held.
 - Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
   undone: never failed.
 """
@@ -31,7 +33,9 @@ from crawler.seams.ports import Clock, Lane
 
 # Two: a kill costs at most two parts' songs again, and a part is committed while the next is fetched.
 OPEN_BATCHES = 2
-MOST_BUFFERED_BYTES = 32 << 20
+MOST_BUFFERED_BYTES = 16 << 20
+# Of large songs one part at a time is enough: a thousand of 100 KiB weigh some 30 MiB compressed.
+MOST_HELD_BYTES = 8 << 20
 
 
 class Batch(Protocol):
@@ -55,6 +59,10 @@ class Batch(Protocol):
     @property
     def buffered_bytes(self) -> int:
         """Weigh what waits in memory for `advance`."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Weigh all that the batch has in memory."""
 
 
 @dataclass(eq=False)
@@ -194,7 +202,7 @@ class Work:
         return None
 
     def _open_next(self) -> bool:
-        if self._exhausted or len(self._open) >= OPEN_BATCHES:
+        if self._exhausted or len(self._open) >= OPEN_BATCHES or self._held_bytes() > MOST_HELD_BYTES:
             return False
         self._drawn_from = next(self.batches, None)
         if self._drawn_from is None:
@@ -202,6 +210,9 @@ class Work:
             return False
         self._open.append(self._drawn_from)
         return True
+
+    def _held_bytes(self) -> int:
+        return sum(batch.held_bytes for batch in self._open)
 
     def _weigh(self, attempt: Attempt, verdict: Verdict, now: float) -> Verdict | None:
         """Turn a verdict into the song's outcome; None: it has none yet."""

@@ -18,6 +18,7 @@ from crawler.adapters.clock import SystemClock
 from crawler.adapters.folder import FolderStore
 from crawler.adapters.gcs import GcsStore
 from crawler.adapters.loop import run_coroutine
+from crawler.adapters.memory import return_large_blocks
 from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
 from crawler.adapters.threads import DaemonThreads
 from crawler.engine.catalog import Catalog, run_of
@@ -59,6 +60,7 @@ class Deployment:
                 f"OUTPUT is {settings.output!r}; allowed in the cloud: gs://bucket/prefix, "
                 "since a folder there is memory that ends with the instance."
             )
+        return_large_blocks()
         source, make_lane = _song(settings)
         return cls(settings, open_store(settings.output, settings.storage_emulator_host), source, make_lane)
 
@@ -79,7 +81,8 @@ class Deployment:
         """Carry out one call, blocking until it is complete, refused or `seconds` are over."""
         clock = SystemClock()
         ends = clock.now() + seconds
-        catalog = Catalog(self.store.until(ends), attempt=uuid.uuid4().hex)
+        # A store that does not answer must leave a moment for our own answer.
+        catalog = Catalog(self.store.until(ends - min(0.5, seconds / 20)), attempt=uuid.uuid4().hex)
         spec = choose_run(catalog, self._order(request, firing), clock.epoch())
         fields = {"run": spec.run, "songs": spec.asked[:200]}
         LOGGER.info("crawl started", extra={"fields": fields})

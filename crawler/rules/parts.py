@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import NamedTuple
 
 import msgspec
@@ -146,13 +147,18 @@ class Compressor:
 
     def __init__(self) -> None:
         self._deflate = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP)
-        self._pieces: list[bytes] = []
+        self._compressed = BytesIO()
+
+    @property
+    def size(self) -> int:
+        """Weigh what came out so far, in bytes."""
+        return self._compressed.tell()
 
     def feed(self, rows: Iterable[bytes]) -> None:
         """Take the next rows."""
-        self._pieces.append(self._deflate.compress(b"".join(rows)))
+        self._compressed.write(self._deflate.compress(b"".join(rows)))
 
     def finish(self) -> bytes:
         """Give the whole object."""
-        self._pieces.append(self._deflate.flush())
-        return b"".join(self._pieces)
+        self._compressed.write(self._deflate.flush())
+        return self._compressed.getvalue()  # the buffer itself: a copy of a large part would weigh as much again
