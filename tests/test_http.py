@@ -241,8 +241,9 @@ def begin_runs(function: Function, count: int) -> list[str]:
 def test_runs_are_listed_in_pages(function: Function) -> None:
     """List runs newest first; `next` is the query of the page after, null on the last."""
     names = begin_runs(function, 5)
-    pages, query = [], "limit=2"
-    while query:
+    pages: list[list[str]] = []
+    query = "limit=2"
+    while query and len(pages) < 9:
         page = read(function.send("GET", f"/runs?{query}"))
         pages.append([run["run"] for run in page["runs"]])
         query = page["next"]
