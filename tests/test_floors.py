@@ -61,7 +61,7 @@ ANNOTATES_REQUESTS = {"crawler.faces.deployment", "crawler.faces.notebook"}
 
 # I/O, clocks and chance, all of which a rule is given as values.
 IMPURE = {
-    *("asyncio", "concurrent", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets"),
+    *("asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "pathlib", "random", "secrets"),
     *("select", "selectors", "shutil", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading"),
     *("time", "urllib.request", "uuid"),
 }

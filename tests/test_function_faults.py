@@ -126,7 +126,7 @@ def test_the_answer_counts_what_is_stored(crawl: Crawl) -> None:
     assert crawl.answer["found"] == SONGS - failed - missed
     assert (crawl.answer["missing"], crawl.answer["failed"], crawl.answer["remaining"]) == (missed, failed, 0)
     assert crawl.answer["requests"] == crawl.requests.total()
-    assert crawl.answer["throttled"] == 4
+    assert crawl.answer["throttled"] == 3
 
 
 def test_only_what_may_pass_is_tried_again(crawl: Crawl) -> None:

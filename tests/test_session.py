@@ -120,7 +120,7 @@ ANSWERS = {
     "unavailable": (error(503), retry("http_503")),
     "unavailable for a while": (
         replace(error(503), headers={"Retry-After": "9"}),
-        throttled_verdict("http_503", 9.0),
+        retry("http_503", 9.0),
     ),
     "throttled": (throttled(), throttled_verdict("http_429")),
     "throttled for a while": (throttled("7.5"), throttled_verdict("http_429", 7.5)),

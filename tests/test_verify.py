@@ -62,8 +62,9 @@ def verify(run: Path) -> Proof:
 
 
 def faults(run: Path) -> list[str]:
-    """Give what is wrong with a run."""
-    return verify(run).faults
+    """Give what is wrong with a run, but for the objects by name of which the manifest then says something else."""
+    also = ("is not as manifest.json describes it", "is not the one that manifest.json was written for")
+    return [fault for fault in verify(run).faults if not fault.endswith(also)]
 
 
 @pytest.fixture
@@ -209,7 +210,10 @@ def test_bytes_that_are_not_those_stored_are_a_fault(run: Path) -> None:
     first, *rest = verify_run(Catalog(Trusting(run.parent.parent)), "trial").faults
 
     assert first == f"{SECOND}: its bytes (CRC-32C {crc32c(bytes(data))}) are not those that were stored ({before})"
-    assert rest == ["manifest.json: parts differs from what the parts say"]
+    assert rest == [
+        "manifest.json: parts differs from what the parts say",
+        f"{SECOND} is not as manifest.json describes it",
+    ]
 
 
 ROW_FAULTS: list[Any] = [

@@ -47,7 +47,7 @@ class FolderStore:
         path = self._root / name
         sidecar = _Sidecar(len(data), crc32c(data), dict(metadata))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             if not _link(self._write_temporary(data), path):
                 return self._own(name, metadata)
             os.replace(self._write_temporary(msgspec.json.encode(sidecar)), _sidecar_path(path))
@@ -101,10 +101,14 @@ class FolderStore:
     def _write_temporary(self, data: bytes) -> Path:
         self._temporary.mkdir(parents=True, exist_ok=True)
         path = self._temporary / uuid.uuid4().hex
-        with path.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         return path
 
 
@@ -117,6 +121,14 @@ def _link(temporary: Path, path: Path) -> bool:
     finally:
         temporary.unlink()
     return True
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each of which survives a power cut like what it is to hold."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _hidden(name: str) -> bool:

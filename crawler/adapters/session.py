@@ -90,6 +90,8 @@ class FunctionLane:
                 info = self._append(item) if self._appends else self._function(self._session, item)
         except SongNotFetched as error:
             return error.verdict
+        except SystemExit as error:  # a function's own way out is no reason to end the server
+            return retry(type(error).__name__)
         except Exception as error:
             return _verdict_of_function(error)
         return MISSING if info is None else found(info)

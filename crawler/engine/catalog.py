@@ -20,7 +20,7 @@ from itertools import islice
 import msgspec
 
 from crawler.engine.ledger import Ledger
-from crawler.ground.errors import ObjectExists
+from crawler.ground.errors import Damaged, ObjectExists
 from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.rules.manifest import CommittedPart
 from crawler.rules.spec import RunSpec
@@ -75,8 +75,10 @@ class Catalog:
             ledger = self.ledger(run)
             if ledger.finished() or ledger.stopped():
                 self.conclude(run, [scope])
-            elif spec := ledger.spec():
-                return spec
+                continue
+            with suppress(Damaged):  # a run.json that can't be read is nothing to go on with
+                if spec := ledger.spec():
+                    return spec
         return None
 
     def finished_since(self, scope: str, instant: float) -> RunSpec | None:

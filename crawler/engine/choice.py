@@ -50,6 +50,8 @@ def choose_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
 
 def plan_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
     """Say what run the call would begin if there were none to go on with; writes nothing. Raises as choose_run does."""
+    if order.run and (spec := catalog.ledger(order.run).spec()):
+        return _agreed(spec, order)
     run, songs = order.run or f"{day_of(epoch)}-{order.digest[:8]}", None
     if isinstance(order.asked, Next):
         claim = catalog.next_claim(order.source.digest, order.asked.count, order.run)[1]
