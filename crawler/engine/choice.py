@@ -47,7 +47,8 @@ def choose_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
     scope = scopes(order.digest, None)[0]
     midnight = datetime.fromtimestamp(epoch, timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
     spec = catalog.newest_unfinished(scope) or catalog.finished_since(scope, midnight.timestamp())
-    return spec or _begin(catalog, order, catalog.free_name(f"{midnight:%Y%m%d}-{order.digest[:8]}"), epoch)
+    # Today's name: a run that bears it and has finished did so since we looked, by a duplicate of this very call.
+    return spec or _begin(catalog, order, catalog.name_not_stopped(f"{midnight:%Y%m%d}-{order.digest[:8]}"), epoch)
 
 
 def _named(catalog: Catalog, order: Order, run: str, epoch: float) -> RunSpec:
