@@ -50,6 +50,11 @@ class GcsStore:
         """Name the bucket and the prefix."""
         return f"gs://{self._bucket_name}/{self._prefix}".rstrip("/")
 
+    def close(self) -> None:
+        """Close the connections, those of every store that `until` gave too."""
+        for bucket in self._opened:
+            bucket.client.close()
+
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Store an object, all of it or nothing; raises ObjectExists if the name is taken by another attempt."""
         blob = self._bucket().blob(self._prefix + name)
@@ -60,7 +65,8 @@ class GcsStore:
             return self._described(blob)
         stored = self.stat(name)
         if stored is None:
-            raise StoreUnavailable(f"{self.url} refuses to store {name}: HTTP {status}.")
+            reason = "there is no such bucket" if status == 404 else f"HTTP {status}"
+            raise StoreUnavailable(f"{name} can't be stored in {self.url}: {reason}.")
         if stored.metadata.get("attempt") == metadata.get("attempt"):
             return stored
         raise ObjectExists(name)

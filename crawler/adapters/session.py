@@ -137,6 +137,8 @@ _VERDICTS: tuple[tuple[type[BaseException], Verdict], ...] = (
     (urllib3.exceptions.NameResolutionError, refused(_UNRESOLVED)),
     (ssl.SSLCertVerificationError, refused(_UNTRUSTED)),
     (TimeoutError, retry("timeout")),
+    # Before the timeouts, one of which urllib3 counts it as: nothing listens there, or no way leads there.
+    (urllib3.exceptions.NewConnectionError, retry("connection")),
     (requests.Timeout, retry("timeout")),
     (urllib3.exceptions.TimeoutError, retry("timeout")),
     (urllib3.exceptions.DecodeError, retry("invalid_encoding")),

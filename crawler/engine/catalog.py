@@ -13,6 +13,7 @@ A marker is stored before what it stands for: one that leads nowhere is passed o
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ import msgspec
 
 from crawler.engine.ledger import Ledger
 from crawler.ground.errors import ObjectExists
-from crawler.ground.song_set import SongSet
+from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
+from crawler.rules.manifest import CommittedPart
 from crawler.rules.spec import RunSpec
 from crawler.seams.ports import Store
 
@@ -29,11 +31,18 @@ _LATEST = 9_999_999_999_999  # ms of an epoch in the year 2286: what TIME counts
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold one claim of next:. `run` took `songs`; `found` is the highest number found by the finished runs before."""
+    """Hold one claim of next:. `run` took `songs`; `found` is the highest number found by the finished runs before.
+
+    The songs up to `found` are asked for again: they may have been born after they were found missing.
+    """
 
     run: str
     songs: str
     found: int
+
+    def is_of(self, spec: RunSpec, source: str) -> bool:
+        """Tell whether a run is the claim's: another request may have begun one of that name first."""
+        return (spec.songs, spec.source_digest) == (self.songs, source)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,9 @@ class Catalog:
         ended = [(s.created_at, _last(s.name)) for s in self.store.list(f"index/ended/{scope}/")]
         for _, run in sorted((pair for pair in ended if pair[0] >= instant), reverse=True):
             ledger = self.ledger(run)
-            if ledger.finished():
+            # The marker may be days younger than the manifest: a call that died between them left it to the next.
+            finished_at = ledger.finished_at()
+            if finished_at is not None and finished_at >= instant:
                 return ledger.spec()
         return None
 
@@ -109,17 +120,23 @@ class Catalog:
     def claim(self, source: str, count: int, run: str | None) -> Claim:
         """Give the claim of next: that is to be worked on: the last one while it is unfinished, else a new one."""
         while True:
-            last = self._last_claim(source)
-            if last and not self._over(last[1]):
-                return last[1]
-            number = last[0] + 1 if last else 1
-            found = self._highest_found(last[1]) if last else 0
-            songs = SongSet.of([(found + 1, found + count)])
-            claim = Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
+            number, claim = self.next_claim(source, count, run)
+            if number is None:
+                return claim
             with suppress(ObjectExists):
                 data = msgspec.json.encode(claim)
                 self.store.create(f"next/{source}/{number:06d}.json", data, {"attempt": self.attempt})
                 return claim
+
+    def next_claim(self, source: str, count: int, run: str | None) -> tuple[int | None, Claim]:
+        """Give the claim that next: means now, and its number if it has yet to be made."""
+        last = self._last_claim(source)
+        if last and not self._over(last[1], source):
+            return None, last[1]
+        number = last[0] + 1 if last else 1
+        found, again = self._outcome(last[1], source) if last else (0, SongSet())
+        songs = again | SongSet.of([(found + 1, found + count)])
+        return number, Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
 
     def _last_claim(self, source: str) -> tuple[int, Claim] | None:
         names = [stored.name for stored in self.store.list(f"next/{source}/")]
@@ -128,20 +145,19 @@ class Catalog:
         number = int(_last(names[-1]).partition(".")[0])
         return number, msgspec.json.decode(self.store.read(names[-1]) or b"", type=Claim)
 
-    def _over(self, claim: Claim) -> bool:
-        ledger = self.ledger(claim.run)
-        return ledger.finished() or ledger.stopped()
-
-    def _highest_found(self, claim: Claim) -> int:
-        """Give the highest number found by the finished next: runs up to this claim's."""
+    def _over(self, claim: Claim, source: str) -> bool:
         ledger = self.ledger(claim.run)
         spec = ledger.spec()
-        if spec is None or not ledger.finished():
-            return claim.found
-        for part in reversed(ledger.parts(spec)):
-            if part.tally.found:
-                return max(row.song_num for row in ledger.rows(part.key) if row.status == "found")
-        return claim.found
+        return spec is not None and (not claim.is_of(spec, source) or ledger.finished() or ledger.stopped())
+
+    def _outcome(self, claim: Claim, source: str) -> tuple[int, SongSet]:
+        """Give the highest number found by the finished next: runs up to this claim's, and those to ask for again."""
+        ledger = self.ledger(claim.run)
+        spec = ledger.spec()
+        if spec is None or not claim.is_of(spec, source) or not ledger.finished():
+            return claim.found, SongSet.parse(claim.songs) - _span(claim.found + 1, LARGEST_SONG_NUM)
+        parts = [ledger.with_sets(part) for part in ledger.parts(spec)]
+        return _after(parts, set(ledger.rests(spec)), claim.found)
 
     def _stopped(self, run: str) -> bool:
         """Tell whether a run was stopped before it was finished."""
@@ -155,6 +171,34 @@ class Catalog:
 
 def _numbered(name: str) -> Iterator[str]:
     return itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+
+
+def _after(parts: list[CommittedPart], cut_off: set[int], found: int) -> tuple[int, SongSet]:
+    """Give the highest number found by a run's parts, `found` at least, and the numbers to ask for again.
+
+    A number is missing for good if the call that asked for it, or a run before, found a higher one. Else it may have
+    been born before a later call of the run found that. Rows of a part that was `cut_off` are of several calls.
+    """
+    highest: dict[str, int] = defaultdict(lambda: found)  # by the call that found it
+    for part in parts:
+        highest[part.tally.attempt] = max(highest[part.tally.attempt], _last_found(part))
+    top = max(found, *highest.values())
+    again = SongSet()
+    for part in parts:
+        mixed = part.key.index in cut_off or not part.tally.attempt
+        known = found if mixed else highest[part.tally.attempt]
+        again |= (part.tally.missing_songs or SongSet()) & _span(known + 1, top)
+    return top, again
+
+
+def _last_found(part: CommittedPart) -> int:
+    others = (part.tally.missing_songs or SongSet()) | (part.tally.failed_songs or SongSet())
+    songs = part.key.songs - others
+    return songs.last if songs else 0
+
+
+def _span(first: int, last: int) -> SongSet:
+    return SongSet.of([(first, last)] if first <= last else [])
 
 
 def run_of(index_name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
 import msgspec
 
@@ -11,7 +10,7 @@ from crawler.engine.catalog import Catalog
 from crawler.ground.errors import BadRequest, RunConflict, UnknownRun
 from crawler.rules.asked import Asked, Next, Numbers, OfRun, OpenRange, open_songs
 from crawler.rules.firing import Firing
-from crawler.rules.spec import RunSpec, Source, request_digest, scopes, utc_text
+from crawler.rules.spec import RunSpec, Source, day_of, midnight_of, request_digest, scopes, utc_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +44,18 @@ def choose_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
     if isinstance(order.asked, Next):
         return _claimed(catalog, order, None, epoch)
     scope = scopes(order.digest, None)[0]
-    midnight = datetime.fromtimestamp(epoch, timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    spec = catalog.newest_unfinished(scope) or catalog.finished_since(scope, midnight.timestamp())
+    spec = catalog.newest_unfinished(scope) or catalog.finished_since(scope, midnight_of(epoch))
     # Today's name: a run that bears it and has finished did so since we looked, by a duplicate of this very call.
-    return spec or _begin(catalog, order, catalog.name_not_stopped(f"{midnight:%Y%m%d}-{order.digest[:8]}"), epoch)
+    return spec or _begin(catalog, order, catalog.name_not_stopped(f"{day_of(epoch)}-{order.digest[:8]}"), epoch)
+
+
+def plan_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
+    """Say what run the call would begin if there were none to go on with; writes nothing. Raises as choose_run does."""
+    run, songs = order.run or f"{day_of(epoch)}-{order.digest[:8]}", None
+    if isinstance(order.asked, Next):
+        claim = catalog.next_claim(order.source.digest, order.asked.count, order.run)[1]
+        run, songs = claim.run, claim.songs
+    return _spec(catalog, order, run, epoch, songs)
 
 
 def _named(catalog: Catalog, order: Order, run: str, epoch: float) -> RunSpec:
@@ -71,22 +78,39 @@ def _fired(catalog: Catalog, order: Order, firing: Firing, epoch: float) -> RunS
         elif isinstance(order.asked, Next):
             run = _claimed(catalog, order, None, epoch).run
         else:
-            run = catalog.free_name(firing.run_name)
+            # Jobs of two locations may have one name and fire in one second: the hash keeps their requests apart.
+            run = catalog.free_name(f"{firing.run_name}-{order.digest[:8]}")
         run = catalog.fired(job, firing.time, run)
     return catalog.ledger(run).spec() or _begin(catalog, order, run, epoch)
 
 
 def _claimed(catalog: Catalog, order: Order, run: str | None, epoch: float) -> RunSpec:
+    """Go on with the claim that next: means, whoever made it; claim anew if another request took its run's name."""
     assert isinstance(order.asked, Next)
-    claim = catalog.claim(order.source.digest, order.asked.count, run)
-    return catalog.ledger(claim.run).spec() or _begin(catalog, order, claim.run, epoch, songs=claim.songs)
+    while True:
+        claim = catalog.claim(order.source.digest, order.asked.count, run)
+        spec = catalog.ledger(claim.run).spec() or _store(catalog, order, claim.run, epoch, claim.songs)
+        if claim.is_of(spec, order.source.digest):
+            return spec
+        if claim.run == run:
+            return _agreed(spec, order)
 
 
-def _begin(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | None = None) -> RunSpec:
-    parent = order.asked.run if isinstance(order.asked, OfRun) else None
-    spec = RunSpec(
+def _begin(catalog: Catalog, order: Order, run: str, epoch: float) -> RunSpec:
+    return _agreed(_store(catalog, order, run, epoch), order)
+
+
+def _store(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | None = None) -> RunSpec:
+    """Store a new run, or give the one that another call stored under its name first."""
+    spec = _spec(catalog, order, run, epoch, songs)
+    catalog.announce(spec, scopes(spec.request_digest, spec.job), int(epoch * 1000))
+    return catalog.ledger(run).begin(spec)
+
+
+def _spec(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | None) -> RunSpec:
+    return RunSpec(
         run=run,
-        parent=parent,
+        parent=order.asked.run if isinstance(order.asked, OfRun) else None,
         asked=str(order.asked),
         songs=_songs(catalog, order) if songs is None else songs,
         source=order.source.text,
@@ -97,8 +121,6 @@ def _begin(catalog: Catalog, order: Order, run: str, epoch: float, songs: str | 
         job=order.firing.job if order.firing else None,
         created_at=utc_text(epoch),
     )
-    catalog.announce(spec, scopes(spec.request_digest, spec.job), int(epoch * 1000))
-    return _agreed(catalog.ledger(run).begin(spec), order)
 
 
 def _agreed(spec: RunSpec, order: Order) -> RunSpec:

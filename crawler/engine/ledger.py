@@ -141,7 +141,12 @@ class Ledger:
 
     def finished(self) -> bool:
         """Look whether the manifest is there."""
-        return self.store.stat(self._name("manifest.json")) is not None
+        return self.finished_at() is not None
+
+    def finished_at(self) -> float | None:
+        """Give when the manifest was written, in epoch seconds; None: the run is not finished."""
+        stored = self.store.stat(self._name("manifest.json"))
+        return stored.created_at if stored else None
 
     def manifest(self) -> bytes | None:
         """Read the manifest; None: the run is not finished."""

@@ -86,10 +86,11 @@ class RunPart:
             return self._ready_bytes >= CHUNK_BYTES or self.whole
 
     def advance(self) -> bool:
-        """Compress what is ready and, when all of it is, commit the part; True once it is committed."""
+        """Compress what is ready and, when all of it is, commit the part; True from the one call that did."""
         with self._advance_lock:
             while chunk := self._next_chunk():
                 self._compressor.feed(chunk)
+            # Several songs may have asked for an advance before the first of those is made.
             if self._closed or self._taken < len(self._rows):
                 return False
             self._closed = True

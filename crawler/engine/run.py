@@ -27,7 +27,6 @@ from crawler.rules.tally import Tally
 from crawler.seams.ports import Clock, Lane
 
 DEADLINE_DETAIL = "The time of this call is over: send the same call again, it continues from here."
-STOPPED_DETAIL = "The run was stopped: what is committed stays, no new part is started."
 
 
 @dataclass
@@ -73,6 +72,7 @@ class RunCall:
             self.clock,
             self.commits.submit,
             self.deadline,
+            self.random.random,
             on_outcome=self.on_outcome,
         )
         try:

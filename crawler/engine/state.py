@@ -11,6 +11,8 @@ from crawler.rules.tally import Tally
 # A run whose last part is younger than this counts as running.
 RUNNING_SECONDS = 120.0
 
+STOPPED_DETAIL = "The run was stopped: what is committed stays, no new part is started."
+
 
 def run_answer(
     ledger: Ledger, spec: RunSpec, epoch: float, *, finish: bool = False, detail: str | None = None
@@ -19,24 +21,27 @@ def run_answer(
 
     Without, the caller only looks: a run with a part committed in the last two minutes is `running`.
     """
+    finished = not finish and ledger.finished()  # before the listing, which then holds every part
     parts = ledger.parts(spec)
     grid = ledger.end(spec, parts)
     if grid is not None:
         parts = parts[: len(grid)]
-        if ledger.finish(spec, grid, parts) if finish else ledger.finished():
+        if finished or (finish and ledger.finish(spec, grid, parts)):
             tallies = [part.tally for part in parts]
             return make_answer(spec, "complete", ledger.url, grid=grid, parts=tallies)
     committed = {part.key.index for part in parts}
-    rests = {index: stored for index, stored in ledger.rests(spec).items() if index not in committed}
+    reach = len(spec.grid if grid is None else grid)  # rows past an open range's end are not the run's
+    rests = {place: kept for place, kept in ledger.rests(spec).items() if place < reach and place not in committed}
     latest = max([part.stored.created_at for part in parts], default=0.0)
+    state = _state(ledger, running=not finish and epoch - latest < RUNNING_SECONDS)
     return make_answer(
         spec,
-        _state(ledger, running=not finish and epoch - latest < RUNNING_SECONDS),
+        state,
         ledger.url,
         grid=grid,
         parts=[part.tally for part in parts],
         kept=[_kept(ledger, stored) for stored in rests.values()],
-        detail=detail,
+        detail=STOPPED_DETAIL if state == "stopped" else detail,
     )
 
 

@@ -5,8 +5,10 @@ Rules of this module:
 - Only one strand at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
   thread, not a hundred.
 - At most OPEN_BATCHES batches are unfinished, one alone if that weighs more than MOST_HELD_BYTES, and no new song is
-  drawn while the rows that wait weigh more than MOST_BUFFERED_BYTES. None of these can block for good: the oldest
-  unfinished song is always in flight or in the heap.
+  drawn while the rows that wait weigh more than MOST_BUFFERED_BYTES and some song is on its way. None of these can
+  block for good: the oldest unfinished song is in flight or in the heap, or, where rows kept aside by an earlier call
+  weigh that much by themselves, drawn next.
+- The next batch is opened (which asks the store) while strands may settle: only the turn is held.
 - Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
   undone: never failed.
 """
@@ -52,7 +54,7 @@ class Batch(Protocol):
         """Keep a song's outcome; True if there is something for `advance` to do."""
 
     def advance(self) -> bool:
-        """Do the heavy part (compress, commit), away from the strands; True once the batch is finished."""
+        """Do the heavy part (compress, commit), away from the strands; True from the one call that finishes it."""
 
     @property
     def buffered_bytes(self) -> int:
@@ -188,7 +190,8 @@ class Work:
         return fresh, self._retries[0][0] if self._retries else math.inf
 
     def _draw_fresh(self) -> Attempt | None:
-        if sum(batch.buffered_bytes for batch in self._open) > MOST_BUFFERED_BYTES:
+        on_the_way = self._in_flight or self._retries
+        if on_the_way and sum(batch.buffered_bytes for batch in self._open) > MOST_BUFFERED_BYTES:
             return None
         while self._drawn_from or self._open_next():
             assert self._drawn_from

@@ -18,8 +18,8 @@ from crawler.faces.deployment import Deployment, open_store
 from crawler.faces.progress import Bar
 from crawler.ground.errors import BadRequest, SongcrawlError, UnknownRun
 from crawler.ground.settings import SETTINGS
-from crawler.rules.asked import count_asked
-from crawler.rules.request import parse_crawl, parse_run_name
+from crawler.rules.asked import SONGS_HELP, count_asked
+from crawler.rules.request import CrawlRequest, parse_crawl, parse_run_name
 from crawler.seams.ports import Store
 
 # Exit codes a script can use: 2 is argparse's own for a wrong command line.
@@ -42,18 +42,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _crawl(options: argparse.Namespace) -> int:
     deployment = Deployment.from_environ({**os.environ, **_given(options)})
-    query = [("songs", options.songs)] + ([("run", options.run)] if options.run else [])
-    request = parse_crawl(query, b"", deployment.ceilings)
+    request = _request(options, deployment)
     with Bar(count_asked(request.asked) or None, shown=sys.stderr.isatty()) as bar:
         answer = deployment.crawl(request, deployment.settings.deadline_seconds or math.inf, on_outcome=bar.tell)
-    print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())
+    _print(answer)
     return COMPLETE if answer.state == "complete" else PARTIAL
+
+
+def _plan(options: argparse.Namespace) -> int:
+    deployment = Deployment.from_environ({**os.environ, **_given(options)})
+    _print(deployment.plan(_request(options, deployment)))
+    return COMPLETE
+
+
+def _request(options: argparse.Namespace, deployment: Deployment) -> CrawlRequest:
+    query = [("songs", options.songs)] + ([("run", options.run)] if options.run else [])
+    return parse_crawl(query, b"", deployment.ceilings)
+
+
+def _print(content: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
 
 
 def _verify(options: argparse.Namespace) -> int:
     store, run = _stored_run(options.run)
     proof = verify_run(Catalog(store), run)
-    print(msgspec.json.format(msgspec.json.encode(proof), indent=2).decode())
+    _print(proof)
     return FAILED if proof.faults else COMPLETE
 
 
@@ -63,7 +77,7 @@ def _status(options: argparse.Namespace) -> int:
     spec = ledger.spec()
     if spec is None:
         raise UnknownRun(f"There is no run at {options.run}.")
-    print(msgspec.json.format(msgspec.json.encode(run_answer(ledger, spec, time.time())), indent=2).decode())
+    _print(run_answer(ledger, spec, time.time()))
     return COMPLETE
 
 
@@ -89,11 +103,15 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m crawler", description="Pull every record of a song API into a store.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     crawl = commands.add_parser("crawl", help="crawl song numbers; the same command again continues")
-    crawl.add_argument("songs", help="7, 1-1000 or 1-100,205,300-350")
-    crawl.add_argument("--run", help="name of the run (a-z, 0-9, dot, dash, underscore)")
-    for setting in SETTINGS:
-        crawl.add_argument(f"--{setting.name.lower().replace('_', '-')}", metavar="VALUE", help=_help(setting.help))
     crawl.set_defaults(run_command=_crawl)
+    plan = commands.add_parser("plan", help="say what a crawl would take, time and cost; nothing is sent or stored")
+    plan.set_defaults(run_command=_plan)
+    for command in (crawl, plan):
+        command.add_argument("songs", help=SONGS_HELP)
+        command.add_argument("--run", help="name of the run (a-z, 0-9, dot, dash, underscore)")
+        for setting in SETTINGS:
+            option = f"--{setting.name.lower().replace('_', '-')}"
+            command.add_argument(option, metavar="VALUE", help=_help(setting.help))
     verify = commands.add_parser("verify", help="read a run again and prove that every number is in it exactly once")
     verify.set_defaults(run_command=_verify)
     status = commands.add_parser("status", help="say how a run stands")

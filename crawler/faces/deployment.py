@@ -22,7 +22,7 @@ from crawler.adapters.memory import return_large_blocks
 from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
 from crawler.adapters.threads import DaemonThreads
 from crawler.engine.catalog import Catalog, run_of
-from crawler.engine.choice import Order, choose_run
+from crawler.engine.choice import Order, choose_run, plan_run
 from crawler.engine.run import RunCall
 from crawler.engine.state import run_answer
 from crawler.engine.work import Limits, ignore_outcome
@@ -31,7 +31,7 @@ from crawler.ground.deadline import Deadline
 from crawler.ground.errors import BadSetting, UnknownRun
 from crawler.ground.records import Verdict
 from crawler.ground.settings import DEFAULT_DEADLINE_SECONDS, Settings
-from crawler.rules.answer import Answer
+from crawler.rules.answer import Answer, make_plan
 from crawler.rules.firing import Firing
 from crawler.rules.info import DeclaredSong
 from crawler.rules.request import Ceilings, CrawlRequest
@@ -104,6 +104,13 @@ class Deployment:
             LOGGER.warning(message, extra={"fields": fields})
         LOGGER.info(f"crawl {answer.state}", extra={"fields": fields | _facts(answer)})
         return answer
+
+    def plan(self, request: CrawlRequest, firing: Firing | None = None) -> Answer:
+        """Say what a call would take, from the store and the settings alone; writes nothing."""
+        catalog = Catalog(self.store)
+        spec = plan_run(catalog, self._order(request, firing), SystemClock().epoch())
+        rate = limits_of(self.settings, request).max_per_second
+        return make_plan(spec, catalog.ledger(spec.run).url, rate)
 
     def state(self, run: str) -> Answer:
         """Say how a run stands, from the store alone; raises UnknownRun."""
@@ -219,8 +226,9 @@ def _load_function(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     try:
         function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise BadSetting(f"SONG_FUNCTION is {name!r}, which can't be loaded: {error}.") from error
+    except Exception as error:  # importing runs the user's own code
+        reason = f"{type(error).__name__}: {error}"
+        raise BadSetting(f"SONG_FUNCTION is {name!r}, which can't be loaded: {reason}.") from error
     if not callable(function):
         raise BadSetting(f"SONG_FUNCTION is {name!r}, which is no function.")
     return function  # type: ignore[no-any-return]

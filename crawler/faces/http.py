@@ -90,6 +90,8 @@ def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
     deployment = open_deployment()
     crawl = parse_crawl(request.query, request.body, deployment.ceilings)
     seconds = crawl.deadline_seconds or deployment.ceilings.deadline_seconds
+    if crawl.dry_run:
+        return _json(200, deployment.plan(crawl))
     answer = deployment.crawl(crawl, seconds, parse_firing(request.headers, time.time()))
     if answer.state == "complete":
         return _json(200, answer)

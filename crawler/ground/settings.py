@@ -23,6 +23,9 @@ PLACEHOLDER = "{song_num}"
 # What an HTTP call may take when neither DEADLINE_SECONDS nor the platform says: nine minutes.
 DEFAULT_DEADLINE_SECONDS = 540.0
 
+# What requests sends as a header: no line break, no blank before it, and ASCII for every server's sake.
+_HEADER_TEXT = re.compile(r"[!-~][\t -~]*")
+
 
 def _number(least: float, most: float, kind: type = float) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
@@ -65,9 +68,10 @@ def _song_url(text: str) -> str | None:
     if not text:
         return None
     url = urlsplit(text)
-    origin = f"{url.scheme}://{url.netloc}"
     whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
-    if not whole or PLACEHOLDER in origin or PLACEHOLDER not in text or not re.fullmatch(r"[!-~]+", text):
+    # Not in the host, and not in the fragment alone, which is never sent.
+    placed = PLACEHOLDER not in url.netloc and PLACEHOLDER in f"{url.path}?{url.query}"
+    if not whole or not placed or not re.fullmatch(r"[!-~]+", text):
         raise ValueError(text)
     return text
 
@@ -81,13 +85,20 @@ def _song_function(text: str) -> str | None:
 def _headers(text: str) -> dict[str, str]:
     headers = msgspec.json.decode(text, type=dict[str, str])
     for name, value in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or not re.fullmatch(r"[\t -~]*", value):
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or (value and not _HEADER_TEXT.fullmatch(value)):
             raise ValueError(name)
     return headers
 
 
+def _header_text(text: str) -> str:
+    if not _HEADER_TEXT.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
 def _output(text: str) -> str:
-    if not text or (text.startswith("gs:") and not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}(/.*)?", text)):
+    remote = text.startswith("gs:") or "://" in text
+    if not text or (remote and not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}(/.*)?", text)):
         raise ValueError(text)
     return text
 
@@ -96,6 +107,11 @@ def _emulator(text: str) -> str | None:
     if text and not re.fullmatch(r"https?://[^/\s]+/?", text):
         raise ValueError(text)
     return text.rstrip("/") or None
+
+
+def _redact_url(text: str) -> str:
+    """Leave out where a key may stand: the user name and password, the query."""
+    return re.sub(r"\?.*", "?…", re.sub(r".*@", "…@", text, flags=re.DOTALL), flags=re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -108,6 +124,7 @@ class Setting:
     allowed: str
     help: str
     secret: bool = False
+    redact: Callable[[str], str] = str
 
     def read(self, environ: Mapping[str, str]) -> Any:
         """Parse the variable, or its default; raises BadSetting with one sentence, never a secret's value."""
@@ -115,7 +132,7 @@ class Setting:
         try:
             return self.parse(text)
         except (ValueError, KeyError):
-            value = "a value that can't be used" if self.secret else repr(text[:200])
+            value = "a value that can't be used" if self.secret else repr(self.redact(text)[:200])
             raise BadSetting(f"{self.name} is {value}; allowed: {self.allowed}.") from None
 
 
@@ -127,6 +144,7 @@ SETTINGS = (
         "an http or https URL with {song_num} after the host and no user name in it, "
         "such as https://api.deezer.com/track/{song_num}",
         "URL template of a song, {song_num} in it",
+        redact=_redact_url,
     ),
     Setting("SONG_INFO", "@", str, "a JMESPath expression", "JMESPath that picks info from the JSON body"),
     Setting("SONG_MISSING", "", _text, "a JMESPath expression", "JMESPath, true for a body that says: no such song"),
@@ -220,8 +238,8 @@ SETTINGS = (
     Setting(
         "USER_AGENT",
         f"songcrawl/{VERSION} (+{PROJECT_URL})",
-        str,
-        "a text",
+        _header_text,
+        "a text of ASCII characters on one line",
         "sent with every request; name yourself and a contact",
     ),
     Setting(

@@ -13,6 +13,9 @@ from crawler.rules.parts import Grid
 from crawler.rules.spec import RunSpec, utc_text
 from crawler.rules.tally import Tally, percentile_ms
 
+# What a plan reckons with where the deployment sets no ceiling: the function lane's measured 1,000 songs a second.
+ASSUMED_PER_SECOND = 1000.0
+
 State = Literal["complete", "partial", "running", "stopped", "planned"]
 
 
@@ -37,8 +40,8 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     songs_per_second: float | None
     p50_ms: float | None
     p95_ms: float | None
-    elapsed_seconds: float
-    cost_usd: float
+    elapsed_seconds: float | None
+    cost_usd: float | None
     started_at: str
     finished_at: str | None
     detail: str | None = None
@@ -84,6 +87,37 @@ def make_answer(
         started_at=spec.created_at,
         finished_at=utc_text(max(t.finished_at for t in tallies)) if state == "complete" and tallies else None,
         detail=detail,
+    )
+
+
+def make_plan(spec: RunSpec, output: str, max_per_second: float) -> Answer:
+    """Say what a run would take: time and cost at `max_per_second`, or at ASSUMED_PER_SECOND where there is no ceiling.
+
+    Of an open range nobody knows the end: no time, no cost.
+    """
+    songs = None if spec.end_after_missing else len(spec.grid.songs)
+    per_second = max_per_second or ASSUMED_PER_SECOND
+    seconds = None if songs is None else songs / per_second
+    return Answer(
+        run=spec.run,
+        state="planned",
+        songs=spec.asked if songs is None else spec.songs,
+        found=0,
+        missing=0,
+        failed=0,
+        remaining=songs,
+        parts=0 if songs is None else len(spec.grid),
+        output=output,
+        requests=0,
+        throttled=0,
+        songs_per_second=per_second,
+        p50_ms=None,
+        p95_ms=None,
+        elapsed_seconds=None if seconds is None else round(seconds, 3),
+        cost_usd=None if seconds is None else round(cost_usd(seconds, len(spec.grid)), 6),
+        started_at=spec.created_at,
+        finished_at=None,
+        detail="Nothing was asked of the upstream and nothing was stored.",
     )
 
 

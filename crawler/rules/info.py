@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import jmespath
 import msgspec
-from jmespath.exceptions import JMESPathError
+from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.parser import ParsedResult
 
 from crawler.ground.errors import BadSetting
@@ -24,7 +26,7 @@ _REFUSED = {
 class DeclaredSong:
     """Judge responses by three JMESPath expressions (https://jmespath.org/specification.html).
 
-    Raises BadSetting, naming the variable, if one does not parse.
+    Raises BadSetting, naming the variable, if one does not parse or calls a function that does not exist.
     """
 
     def __init__(self, info: str = "@", missing: str | None = None, retry: str | None = None) -> None:
@@ -43,14 +45,11 @@ class DeclaredSong:
             content = msgspec.json.decode(body)
         except (ValueError, RecursionError):
             return retry("invalid_json")
-        try:
-            if self._retry and _true(self._retry.search(content)):
-                return throttled("song_retry", retry_after)
-            if self._missing and _true(self._missing.search(content)):
-                return MISSING
-            info = content if self._info is None else self._info.search(content)
-        except (JMESPathError, RecursionError):
-            return failed("no_info")
+        if self._retry and _true(_search(self._retry, content)):
+            return throttled("song_retry", retry_after)
+        if self._missing and _true(_search(self._missing, content)):
+            return MISSING
+        info = content if self._info is None else _search(self._info, content)
         return failed("no_info") if info is None else found(info)
 
 
@@ -71,10 +70,38 @@ def judge_status(status: int, retry_after: float | None = None) -> Verdict:
 
 def _compile(setting: str, expression: str) -> ParsedResult:
     try:
-        return jmespath.compile(expression)
+        compiled = jmespath.compile(expression)
+        for call in _calls(compiled.parsed):
+            with suppress(JMESPathTypeError):
+                call.search(None)
     except JMESPathError as error:
-        reason = str(error).splitlines()[0]
-        raise BadSetting(f"{setting} is {expression!r}, no JMESPath expression: {reason}") from None
+        reason = str(error).splitlines()[0].removesuffix(", for expression:").rstrip(".:")
+        raise BadSetting(f"{setting} is {expression!r}, no JMESPath expression: {reason}.") from None
+    return compiled
+
+
+def _calls(node: dict[str, Any]) -> Iterator[ParsedResult]:
+    """Yield an expression's function calls, null for every argument.
+
+    jmespath looks a name up, and counts its arguments, only when a song comes to that: a slip would fail every song.
+    """
+    if node["type"] == "function_expression":
+        null: dict[str, Any] = {"type": "literal", "value": None, "children": []}
+        yield ParsedResult(node["value"], {**node, "children": [null] * len(node["children"])})
+    for child in node["children"]:
+        if isinstance(child, dict):
+            yield from _calls(child)
+
+
+def _search(expression: ParsedResult, content: Any) -> Any:
+    """Give what an expression picks; None if it fails on this content, such as contains(error, 'quota') on null.
+
+    jmespath raises its own errors, which are ValueErrors, and lets some of Python's through.
+    """
+    try:
+        return expression.search(content)
+    except (ValueError, TypeError, ArithmeticError, RecursionError):
+        return None
 
 
 def _true(value: Any) -> bool:

@@ -19,6 +19,8 @@ _STEM = re.compile(r"songs-([0-9]{12})-[0-9]{12}\.", re.ASCII)
 
 _STATUS: dict[Kind, Status] = {Kind.FOUND: "found", Kind.MISSING: "missing", Kind.FAILED: "failed"}
 
+_FOUND_NOTHING = b'"status":"found","info":null}\n'
+
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Row)
 
@@ -94,15 +96,22 @@ class Grid:
 
 def encode_row(song_num: int, outcome: Verdict) -> bytes:
     """Write one row as a JSON line; raises TypeError or ValueError for info that JSON can't hold."""
-    return _encode(Row(song_num, _STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
+    row = _encode(Row(song_num, _STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
+    if row.endswith(_FOUND_NOTHING):
+        raise ValueError("not a number, nor anything else that JSON knows")  # NaN is written as null
+    return row
 
 
 def decode_rows(data: bytes) -> list[Row]:
     """Read a part's bytes back; raises ValueError if they are no gzip of JSON lines, whole and strict."""
+    lines = gunzip(data)
     try:
-        return _decoder.decode_lines(gunzip(data))
-    except (zlib.error, msgspec.MsgspecError, UnicodeError) as error:
+        rows = _decoder.decode_lines(lines)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"not a part: {error}") from error
+    if lines.count(b"\n") != len(rows):
+        raise ValueError("not a part: its rows are not one to a line")
+    return rows
 
 
 class Line(NamedTuple):
@@ -122,9 +131,12 @@ def split_rows(data: bytes) -> list[Line]:
 
 
 def gunzip(data: bytes) -> bytes:
-    """Inflate one gzip member; raises ValueError if it is cut short or something follows it."""
+    """Inflate one gzip member; raises ValueError if it is none, damaged, cut short or something follows it."""
     inflater = zlib.decompressobj(_GZIP)
-    content = inflater.decompress(data)
+    try:
+        content = inflater.decompress(data)
+    except zlib.error as error:
+        raise ValueError(f"no sound gzip stream: {error}") from error
     if not inflater.eof or inflater.unused_data:
         raise ValueError("the gzip stream is cut short or something follows it")
     return content

@@ -18,6 +18,7 @@ MOST_BODY_BYTES = 64 << 10
 PAGE, MOST_PAGE = 20, 100
 _INDEX_NAME = re.compile(rf"[0-9]{{13}}-{RUN_NAME.pattern}", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class CrawlRequest:
     max_per_second: float | None = None
     max_at_once: int | None = None
     deadline_seconds: float | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def parse_crawl(query: Iterable[tuple[str, str]], body: bytes, ceilings: Ceiling
     given = _collect([*query, *_body_pairs(body)])
     unknown = sorted(set(given) - set(_PARAMETERS))
     if unknown:
-        raise BadRequest(f"{unknown[0]!r} is no parameter; allowed: {', '.join(_PARAMETERS)}.")
+        raise BadRequest(f"{_short(unknown[0])} is no parameter; allowed: {', '.join(_PARAMETERS)}.")
     if "songs" not in given:
         raise BadRequest(f"songs is missing; allowed: {SONGS_HELP}.")
     values = {name: _PARAMETERS[name](name, value, ceilings) for name, value in given.items()}
@@ -68,9 +70,9 @@ def parse_page(query: Iterable[tuple[str, str]]) -> tuple[int, str]:
     given = _collect(list(query))
     unknown = sorted(set(given) - {"limit", "after"})
     if unknown:
-        raise BadRequest(f"{unknown[0]!r} is no parameter; allowed: limit, after.")
+        raise BadRequest(f"{_short(unknown[0])} is no parameter; allowed: limit, after.")
     allowed = f"a whole number from 1 to {MOST_PAGE}"
-    limit = _parse_number("limit", given.get("limit", str(PAGE)), 1, MOST_PAGE, allowed)
+    limit = _parse_number("limit", given.get("limit", str(PAGE)), _WHOLE_NUMBER, 1, MOST_PAGE, allowed)
     after = given.get("after", "")
     if after and not _INDEX_NAME.fullmatch(after):
         raise _bad("after", after, "what `next` of the page before says")
@@ -79,12 +81,13 @@ def parse_page(query: Iterable[tuple[str, str]]) -> tuple[int, str]:
 
 def _body_pairs(body: bytes) -> list[tuple[str, Any]]:
     if len(body) > MOST_BODY_BYTES:
-        raise RequestTooLarge(f"The body has {len(body)} bytes; allowed: {MOST_BODY_BYTES}.")
+        raise RequestTooLarge(f"The body is too long; allowed: {MOST_BODY_BYTES} bytes.")
     if not body.strip():
         return []
     try:
-        # Pairs, not a dict: a name given twice must be seen.
-        pairs = json.loads(body.decode("utf-8"), object_pairs_hook=_Pairs, parse_constant=_refuse_constant)
+        pairs = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_Pairs, parse_float=_Fraction, parse_constant=_refuse_constant
+        )
     except (ValueError, RecursionError):
         pairs = None
     if not isinstance(pairs, _Pairs):
@@ -93,7 +96,17 @@ def _body_pairs(body: bytes) -> list[tuple[str, Any]]:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """Keep a JSON object's pairs as they stood, apart from a JSON array."""
+    """Keep a JSON object's pairs as they stood: a name given twice must be seen, and an array is no object."""
+
+
+class _Fraction:
+    """Keep a JSON number with a point or an exponent as it was written: 1e3 is refused, as in a query."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
 
 
 def _refuse_constant(name: str) -> None:
@@ -124,28 +137,34 @@ def _parse_songs(name: str, value: Any, ceilings: Ceilings) -> Asked:
 
 def _parse_max_per_second(name: str, value: Any, ceilings: Ceilings) -> float:
     most = ceilings.max_per_second or 1_000_000
-    return _parse_number(name, value, 0.001, most, f"a number above 0 up to {most:g}")
+    return _parse_number(name, value, _NUMBER, 0.001, most, f"a number from 0.001 to {_plain(most)}")
 
 
 def _parse_max_at_once(name: str, value: Any, ceilings: Ceilings) -> int:
-    allowed = f"a whole number from 1 to {ceilings.max_at_once}"
-    number = _parse_number(name, value, 1, ceilings.max_at_once, allowed)
-    if number != int(number):
-        raise _bad(name, value, allowed)
-    return int(number)
+    most = ceilings.max_at_once
+    return int(_parse_number(name, value, _WHOLE_NUMBER, 1, most, f"a whole number from 1 to {most}"))
 
 
 def _parse_deadline(name: str, value: Any, ceilings: Ceilings) -> float:
     most = ceilings.deadline_seconds
-    return _parse_number(name, value, 1, most, f"a number of seconds from 1 to {most:g}")
+    return _parse_number(name, value, _NUMBER, 1, most, f"a number of seconds from 1 to {_plain(most)}")
 
 
-def _parse_number(name: str, value: Any, least: float, most: float, allowed: str) -> float:
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
-        value = float(value)
-    if not (_is_integer(value) or isinstance(value, float)) or not math.isfinite(value) or not least <= value <= most:
+def _parse_dry_run(name: str, value: Any, _: Ceilings) -> bool:
+    return _parse_number(name, value, _WHOLE_NUMBER, 0, 1, "0 or 1") == 1
+
+
+def _parse_number(name: str, value: Any, written: re.Pattern[str], least: float, most: float, allowed: str) -> float:
+    """Read a number from its text, which a JSON number has as well as a query's."""
+    text = str(value) if _is_integer(value) or isinstance(value, (str, _Fraction)) else ""
+    number = float(text) if written.fullmatch(text) else math.nan
+    if not least <= number <= most:
         raise _bad(name, value, allowed)
-    return float(value)
+    return number
+
+
+def _plain(number: float) -> str:
+    return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
 _PARAMETERS: dict[str, Any] = {
@@ -154,6 +173,7 @@ _PARAMETERS: dict[str, Any] = {
     "max_per_second": _parse_max_per_second,
     "max_at_once": _parse_max_at_once,
     "deadline_seconds": _parse_deadline,
+    "dry_run": _parse_dry_run,
 }
 
 
@@ -166,5 +186,8 @@ def _bad(name: str, value: Any, allowed: str) -> BadRequest:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    if isinstance(value, list):
+        return "an object" if isinstance(value, _Pairs) else "an array"
+    # A lone surrogate, which JSON can hold as an escape, has no form in UTF-8: no answer could quote it.
+    text = json.dumps(value, ensure_ascii=False, default=str).encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= 60 else text[:60] + "…"

@@ -1,0 +1,62 @@
+# What can be done here; `make` alone lists it. Needs Python 3.10 or newer and nothing else:
+# everything is installed in .venv, from requirements whose every file is pinned by its hash.
+
+# Another interpreter: PYTHON=python3.12 make run
+PYTHON ?= python3
+# Where `make serve` listens.
+PORT ?= 8080
+# More for pytest or uv: make test ARGS="-k folder", make lock ARGS=--upgrade
+ARGS ?=
+
+# The stamp's name holds the version, so that another PYTHON makes .venv anew, as changed requirements do.
+VERSION := $(shell "$(PYTHON)" -c 'import platform; print(platform.python_version())' 2>/dev/null)
+READY := .venv/made-with-python-$(VERSION)
+IN_VENV := .venv/bin/python -m
+REQUIREMENTS := requirements.txt requirements/dev.txt
+LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-header
+
+.PHONY: help
+help: ## list what can be done
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: run
+run: $(READY) ## crawl 400 songs of the sample API through the function, once, and show what came of it
+	@$(IN_VENV) examples.try_function run
+
+.PHONY: serve
+serve: $(READY) ## leave the sample API and the function running on PORT until Ctrl-C
+	@$(IN_VENV) examples.try_function serve --port "$(PORT)"
+
+.PHONY: test
+test: $(READY) ## run every test
+	$(IN_VENV) pytest -n auto --maxprocesses 4 $(ARGS)
+
+.PHONY: lint
+lint: $(READY) ## check format, style and types
+	$(IN_VENV) ruff format --check .
+	$(IN_VENV) ruff check .
+	$(IN_VENV) mypy main.py crawler examples tests
+
+.PHONY: format
+format: $(READY) ## put the code in the format that lint asks for
+	$(IN_VENV) ruff check --fix .
+	$(IN_VENV) ruff format .
+
+.PHONY: lock
+lock: $(READY) ## compile requirements/*.in into the pinned files; ARGS=--upgrade for newer versions
+	$(LOCK) $(ARGS) requirements/requirements.in --output-file requirements.txt
+	$(LOCK) $(ARGS) --constraints requirements.txt requirements/dev.in --output-file requirements/dev.txt
+
+.PHONY: clean
+clean: ## remove .venv, build and caches; what was crawled into songs/ stays
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): $(REQUIREMENTS)
+	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) here; name one: PYTHON=python3.12 make"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "$(PYTHON) is Python $(VERSION), 3.10 or newer is needed; name one: PYTHON=python3.12 make"; exit 1; }
+	@echo "Making .venv with Python $(VERSION), once; this takes about half a minute."
+	@"$(PYTHON)" -m venv --clear .venv
+	@$(IN_VENV) pip install --quiet --disable-pip-version-check --require-hashes $(REQUIREMENTS:%=-r %)
+	@touch $@

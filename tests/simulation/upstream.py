@@ -1,0 +1,76 @@
+"""A song API: which songs there are, and how it answers an attempt at one of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from crawler.engine.gather import GRACE_SECONDS
+from crawler.ground.records import MISSING, Verdict, failed, found, refused, retry, throttled
+
+if TYPE_CHECKING:
+    from simulation.visits import CrawlCall
+    from simulation.world import World
+
+
+class Upstream:
+    """Hold a catalogue of `size` numbers, some of which are holes, some of which fail for good.
+
+    An unsteady one gives another info each time it is asked, and at times hides a song.
+    """
+
+    def __init__(self, salt: int, size: int, holes_percent: int, failing_percent: int, *, steady: bool) -> None:
+        self._salt = salt
+        self.size = size
+        self._holes = holes_percent
+        self._failing = failing_percent
+        self.steady = steady
+        self._asked = 0
+
+    def exists(self, number: int) -> bool:
+        """Tell whether there is such a song, now."""
+        return 0 < number <= self.size and self._percent(number) >= self._holes
+
+    def verdict(self, number: int, luck: float) -> Verdict:
+        """Answer, without any trouble on the way; `luck` from 0 to 1."""
+        self._asked += 1
+        if not self.exists(number) or (not self.steady and luck < 0.05):
+            return MISSING
+        if self._percent(number) >= 100 - self._failing:
+            return failed("http_451")
+        return found({"n": number, "at": 0 if self.steady else self._asked})
+
+    def _percent(self, number: int) -> int:
+        return (number * 2654435761 + self._salt * 40503 >> 8) % 100
+
+
+class SimLane:
+    """Try songs for one call, with the trouble that the world's weather has."""
+
+    def __init__(self, world: World, call: CrawlCall) -> None:
+        self._world = world
+        self._call = call
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Answer after a while; one that hangs is a user's function that ignores its timeout."""
+        world, weather, chance = self._world, self._world.weather, self._world.chance
+        world.scheduler.living()
+        world.scheduler.note(self._call.name, f"asks for {item}")
+        world.truth.asked(self._call, item)
+        seconds = chance.random() * 2 * weather.song_seconds
+        hanging = weather.hanging and chance.random() < weather.hanging
+        world.scheduler.pause(timeout + GRACE_SECONDS * 3 if hanging else min(seconds, timeout))
+        verdict = retry("timeout") if hanging or seconds > timeout else self._verdict(item)
+        world.truth.answered(self._call, item, verdict)
+        world.scheduler.pause()
+        return verdict
+
+    def _verdict(self, number: int) -> Verdict:
+        weather, chance = self._world.weather, self._world.chance
+        luck = chance.random()
+        if luck < weather.refused:
+            return refused("The upstream refuses us.")
+        if luck < weather.refused + weather.throttled:
+            return throttled("http_429", chance.choice((None, 0.0, 0.5, 30.0)))
+        if chance.random() < weather.retry:
+            return retry(chance.choice(("http_500", "connection")))
+        return self._world.upstream.verdict(number, chance.random())

@@ -1,0 +1,204 @@
+"""Calls on the function: each in a process of its own, doing what faces/deployment.py does, on the simulated seams."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from crawler.engine.catalog import Catalog, run_of
+from crawler.engine.choice import Order, choose_run
+from crawler.engine.run import RunCall
+from crawler.engine.state import run_answer
+from crawler.engine.work import Limits
+from crawler.faces.deployment import reserve_seconds
+from crawler.ground.deadline import Deadline
+from crawler.ground.errors import SongcrawlError, UnknownRun
+from crawler.ground.records import Verdict
+from crawler.rules.answer import Answer
+from crawler.rules.spec import RunSpec
+from simulation.clock import run_coroutine
+from simulation.locks import SimExecutor
+from simulation.store import SimStore
+from simulation.threads import Process, SimThread
+from simulation.upstream import SimLane
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+
+class Visit(Process):
+    """Be one call; when it is over it has its `answers`, or an `error`, or was killed and has neither."""
+
+    def __init__(self, world: World, name: str) -> None:
+        super().__init__(world.scheduler, name)
+        self.world = world
+        self.over = False
+        self.answers: list[Answer] = []
+        self.error: SongcrawlError | None = None
+        self.failed_creates = 0
+        self.began = 0  # how many objects there were
+        self.listing: dict[str, int] = {}  # how many there were at its last listing of a prefix
+        self._callers: list[SimThread] = []
+
+    def start(self, after: float = 0.0) -> None:
+        """Have the call made, so many seconds from now."""
+        self.scheduler.spawn(self, self._run, after)
+
+    def kill(self) -> None:
+        """End the process; its callers notice."""
+        if not self.over:
+            super().kill()
+            self._end()
+
+    def await_end(self, seconds: float) -> None:
+        """Wait for the call, so long at most."""
+        if not self.over:
+            assert self.scheduler.current
+            self._callers.append(self.scheduler.current)
+            self.scheduler.wait(self.scheduler.now + seconds)
+
+    def looked(self, name: str, there: bool) -> None:
+        """Be told of a look at an object."""
+
+    def listed(self, prefix: str, serial: int) -> None:
+        """Be told of a listing."""
+        self.listing[prefix] = serial
+
+    def visit(self) -> None:
+        """Do what the call does."""
+        raise NotImplementedError
+
+    def catalog(self, until: float) -> Catalog:
+        """Open the catalog over this process's way to the bucket."""
+        return self.world.open_catalog(SimStore(self.world, self, until), self.name)
+
+    def _run(self) -> None:
+        self.began = self.world.bucket.serial
+        try:
+            self.visit()
+        except SongcrawlError as error:
+            self.scheduler.note(self.name, f"answers {error.http_status}: {error}")
+            self.error = error
+        self._end()
+
+    def _end(self) -> None:
+        self.over = True
+        self.world.truth.ended(self)
+        for thread in self._callers:
+            self.scheduler.wake(thread)
+
+    def _answer(self, answer: Answer) -> None:
+        counts = (answer.found, answer.missing, answer.failed, answer.remaining)
+        self.scheduler.note(self.name, f"answers: {answer.run} {answer.state} {counts}")
+        self.answers.append(answer)
+        self.world.truth.said(self, answer)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Say how a call is made, beside what it asks for."""
+
+    deadline_seconds: float = 600.0
+    limits: Limits = field(default_factory=Limits)
+
+
+class CrawlCall(Visit):
+    """Be a call that crawls; it notes what it saw and what it settled."""
+
+    def __init__(self, world: World, name: str, order: Order, pace: Pace) -> None:
+        super().__init__(world, name)
+        self.order = order
+        self.pace = pace
+        self.epoch = 0.0
+        self.spec: RunSpec | None = None
+        self.settled: set[int] = set()
+        self.opened: set[str] = set()
+        self._may_open = False
+        self._asking: dict[SimThread, int] = {}
+
+    def visit(self) -> None:
+        """Crawl."""
+        world, clock = self.world, self.world.clock
+        ends = clock.now() + self.pace.deadline_seconds
+        catalog = self.catalog(ends)
+        self.epoch = clock.epoch()
+        self.spec = choose_run(catalog, self.order, self.epoch)
+        self.scheduler.note(self.name, f"works on {self.spec.run}")
+        world.truth.chose(self, self.spec)
+        with SimExecutor(self.scheduler, 2) as commits:
+            call = RunCall(
+                catalog,
+                self.spec,
+                lane=SimLane(world, self),
+                limits=self.pace.limits,
+                clock=clock,
+                strands=SimExecutor(self.scheduler),
+                commits=commits,
+                deadline=Deadline(ends - reserve_seconds(self.pace.deadline_seconds)),
+                on_outcome=self._settle,
+                random=random.Random(world.chance.random()),
+            )
+            answer = run_coroutine(self.scheduler, call.crawl())
+        self._answer(answer)
+
+    def asks(self, number: int) -> None:
+        """Be told of an attempt that begins."""
+        assert self.scheduler.current
+        self._asking[self.scheduler.current] = number
+
+    def looked(self, name: str, there: bool) -> None:
+        """Note which parts were looked for, and not found, after a look for the stop marker."""
+        if name.endswith("/stop.json"):
+            self._may_open = not there
+        elif "/songs-" in name and not there and self._may_open:
+            self._may_open = False
+            self.opened.add(name.rpartition("/")[2])
+
+    def _settle(self, _: Verdict) -> None:
+        """Note that the engine took a verdict as a song's outcome; one it gave up has no thread that asks."""
+        number = self._asking.pop(self.scheduler.current, None) if self.scheduler.current else None
+        if number is not None:
+            self.settled.add(number)
+
+
+class Look(Visit):
+    """Be a call of GET /runs, or of one run's state."""
+
+    def __init__(self, world: World, name: str, run: str | None) -> None:
+        super().__init__(world, name)
+        self._run_name = run
+
+    def visit(self) -> None:
+        """Look."""
+        catalog = self.catalog(self.world.clock.now() + 600.0)
+        names = [run_of(name) for name in catalog.newest(20)] if self._run_name is None else [self._run_name]
+        for name in names:
+            self._look(catalog, name)
+
+    def _look(self, catalog: Catalog, run: str) -> Answer | None:
+        ledger = catalog.ledger(run)
+        spec = ledger.spec()
+        if spec is None:
+            return None
+        answer = run_answer(ledger, spec, self.world.clock.epoch())
+        self._answer(answer)
+        return answer
+
+
+class Stop(Look):
+    """Be a call that stops a run."""
+
+    def __init__(self, world: World, name: str, run: str) -> None:
+        super().__init__(world, name, run)
+        self._stops = run
+
+    def visit(self) -> None:
+        """Stop the run, unless it is complete."""
+        catalog = self.catalog(self.world.clock.now() + 600.0)
+        answer = self._look(catalog, self._stops)
+        if answer is None:
+            raise UnknownRun(self._stops)
+        if answer.state != "complete":
+            catalog.ledger(self._stops).stop()
+            self._look(catalog, self._stops)

@@ -1,0 +1,31 @@
+"""The documents say what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from crawler.ground.settings import SETTINGS
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_readme_lists_every_setting() -> None:
+    """The README's table of settings is the table in the code: names, defaults, meanings, in order."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+
+    assert rows == [(s.name, f"`{s.default}`" if s.default else "none", s.help) for s in SETTINGS]
+
+
+def test_documents_name_only_files_that_exist() -> None:
+    """Every path that a document puts in backticks is there."""
+    named = set()
+    for document in ("README.md", "ARCHITECTURE.md"):
+        text = (ROOT / document).read_text("utf-8")
+        named |= set(re.findall(r"`((?:crawler|tests|examples|docs)/[\w./]*)`", text))
+        named |= {
+            f"crawler/{path}" for path in re.findall(r"`((?:ground|rules|seams|engine|adapters|faces)/\w+\.py)`", text)
+        }
+
+    assert named
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []

@@ -1,0 +1,53 @@
+"""A part that goes on from rows kept aside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from crawler.adapters.clock import SystemClock
+from crawler.engine import work
+from crawler.engine.part import RunPart
+from crawler.engine.work import Limits, Work
+from crawler.ground.records import Verdict, found
+from crawler.ground.song_set import SongSet
+from crawler.rules.parts import Line, PartKey, encode_row
+from crawler.rules.tally import Tally
+from crawler.seams.ports import Lane
+
+
+class Patient(SystemClock):
+    """Never wait: in this test nobody would end it."""
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        """Say that the work stands still."""
+        pytest.fail("the work waits, and nothing is on its way")
+
+
+class Instant(Lane):
+    """Find every song."""
+
+    def attempt(self, item: object, timeout: float) -> Verdict:
+        """Find it."""
+        return found(item)
+
+
+def at_once(advance: Callable[[], None]) -> None:
+    """Advance a batch in the strand itself."""
+    advance()
+
+
+def test_a_part_whose_kept_rows_fill_the_buffer_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows kept aside that weigh more than may wait in memory don't keep the songs before them from being asked for."""
+    monkeypatch.setattr(work, "MOST_BUFFERED_BYTES", 100)
+    kept = [Line(number, "found", encode_row(number, found("x" * 50))) for number in range(3, 10)]
+    committed: list[bytes] = []
+    part = RunPart(PartKey(0, SongSet.parse("1-9")), Instant(), Tally(), lambda _, data: committed.append(data), kept)
+    todo = Work(iter([part]), Limits(), Patient(), submit=at_once)
+
+    while attempt := todo.take():
+        todo.settle(attempt, part.lane.attempt(attempt.item, attempt.timeout))
+
+    assert len(committed) == 1
