@@ -45,7 +45,8 @@ def choose_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
         return _claimed(catalog, order, None, epoch)
     scope = scopes(order.digest, None)[0]
     spec = catalog.newest_unfinished(scope) or catalog.finished_since(scope, midnight_of(epoch))
-    return spec or _begin(catalog, order, catalog.free_name(f"{day_of(epoch)}-{order.digest[:8]}"), epoch)
+    # Today's name: a run that bears it and has finished did so since we looked, by a duplicate of this very call.
+    return spec or _begin(catalog, order, catalog.name_not_stopped(f"{day_of(epoch)}-{order.digest[:8]}"), epoch)
 
 
 def plan_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
