@@ -17,7 +17,7 @@ LOCK := .venv/bin/uv pip compile --quiet --universal --python-version 3.10 --gen
 
 .PHONY: help
 help: ## list what can be done
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: $(READY) ## crawl 400 songs of the sample API through the function, once, and show what came of it
@@ -30,6 +30,23 @@ serve: $(READY) ## leave the sample API and the function running on PORT until C
 .PHONY: test
 test: $(READY) ## run every test
 	$(IN_VENV) pytest -n auto --maxprocesses 4 $(ARGS)
+
+# The long durability campaigns on real processes; each has a short version among the tests. TIMES=20 make kill; SEEDS=500 make model
+TIMES ?=
+SEEDS ?= 10000
+CAMPAIGN := PYTHONPATH=.:tests $(IN_VENV)
+
+CAMPAIGNS := kill duplicates stores zombie deadline growth memory
+
+.PHONY: campaigns $(CAMPAIGNS)
+campaigns: $(READY) ## list the durability campaigns: make kill, make duplicates, make memory, ...
+	@$(CAMPAIGN) campaigns --help
+$(CAMPAIGNS): $(READY)
+	$(CAMPAIGN) campaigns $@ $(if $(TIMES),--times $(TIMES))
+
+.PHONY: model
+model: $(READY) ## run the real engine in seeded worlds where everything goes wrong (SEEDS of them)
+	$(CAMPAIGN) simulation --seeds $(SEEDS)
 
 .PHONY: lint
 lint: $(READY) ## check format, style and types

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runs import committed, run_spec
 
-from crawler.rules.answer import Answer, make_answer
+from crawler.rules.answer import ASSUMED_PER_SECOND, Answer, make_answer, make_plan
 from crawler.rules.cost import cost_usd
 from crawler.rules.manifest import CommittedPart
 
@@ -26,7 +26,8 @@ CONTRACT = (
 
 def answer(parts: list[CommittedPart], state: Any = "complete") -> Answer:
     """Answer for a run of twelve songs in parts of four."""
-    return make_answer(SPEC, state, "gs://bucket/runs/trial", parts)
+    tallies = [part.tally for part in parts]
+    return make_answer(SPEC, state, "gs://bucket/runs/trial", grid=SPEC.grid, parts=tallies)
 
 
 def worked(spans: list[tuple[float, float, str]]) -> list[CommittedPart]:
@@ -68,13 +69,13 @@ def test_a_run_without_parts_has_no_time_yet() -> None:
 
     assert (given.found, given.remaining, given.parts, given.elapsed_seconds) == (0, 12, 0, 0.0)
     assert (given.songs_per_second, given.p50_ms, given.p95_ms) == (None, None, None)
-    assert (given.started_at, given.finished_at) == (None, None)
+    assert (given.started_at, given.finished_at) == (SPEC.created_at, None)
 
 
 def test_is_written_in_the_contracts_words() -> None:
     """Write the contract's fields in its order, null included; `detail` only where there is one."""
     plain = msgspec.json.decode(msgspec.json.encode(answer(worked([(1.0, 2.0, "a")]))))
-    with_detail = make_answer(SPEC, "partial", "songs", [], "Send it again.")
+    with_detail = make_answer(SPEC, "partial", "songs", grid=SPEC.grid, parts=[], detail="Send it again.")
 
     assert list(plain) == CONTRACT.split(", ")
     assert msgspec.json.decode(msgspec.json.encode(with_detail))["detail"] == "Send it again."
@@ -129,10 +130,46 @@ def test_latencies_of_all_parts_are_one_distribution() -> None:
     assert given.p95_ms == pytest.approx(2**10, rel=0.05)
 
 
-def test_times_are_the_first_start_and_the_last_finish() -> None:
-    """Tell when the first part was started and, once the run is complete, when the last was finished."""
+def test_times_are_the_runs_beginning_and_the_last_finish() -> None:
+    """Tell when the run began and, once it is complete, when its last part was finished."""
     parts = worked([(1_000_000_000.5, 1_000_000_005.0, "a"), (999_999_999.0, 1_000_000_001.25, "a")])
 
-    assert answer(parts).started_at == "2001-09-09T01:46:39.000Z"
+    assert answer(parts).started_at == SPEC.created_at
     assert answer(parts).finished_at == "2001-09-09T01:46:45.000Z"
     assert answer(parts, "partial").finished_at is None
+
+
+def test_a_plan_is_an_answer_of_what_would_be() -> None:
+    """Say in an answer's own words that all songs remain, in how many parts, how long they take and what they cost."""
+    plan = make_plan(SPEC, "gs://bucket/runs/trial", max_per_second=0.5)
+
+    assert (plan.run, plan.state, plan.songs, plan.output) == ("trial", "planned", "1-12", "gs://bucket/runs/trial")
+    assert (plan.found, plan.missing, plan.failed, plan.remaining) == (0, 0, 0, 12)
+    assert (plan.parts, plan.requests, plan.throttled) == (3, 0, 0)
+    assert (plan.songs_per_second, plan.elapsed_seconds) == (0.5, 24.0)
+    assert plan.cost_usd == round(cost_usd(24.0, 3), 6)
+    assert (plan.p50_ms, plan.p95_ms, plan.finished_at) == (None, None, None)
+    assert plan.detail == "Nothing was asked of the upstream and nothing was stored."
+    assert list(msgspec.json.decode(msgspec.json.encode(plan))) == [*CONTRACT.split(", "), "detail"]
+
+
+def test_a_plan_without_a_ceiling_assumes_a_rate() -> None:
+    """Reckon with what the function lane was measured to do where nothing limits it."""
+    plan = make_plan(run_spec("1-5000"), "songs", max_per_second=0.0)
+
+    assert (plan.songs_per_second, plan.elapsed_seconds) == (ASSUMED_PER_SECOND, 5000 / ASSUMED_PER_SECOND)
+
+
+def test_nobody_can_plan_an_open_range() -> None:
+    """Give no time, no cost and no number of songs where the end is not known, but the rate all the same."""
+    plan = make_plan(run_spec("1-1000", asked="1-", end_after_missing=3), "songs", max_per_second=10.0)
+
+    assert (plan.songs, plan.remaining, plan.parts) == ("1-", None, 0)
+    assert (plan.elapsed_seconds, plan.cost_usd, plan.songs_per_second) == (None, None, 10.0)
+
+
+def test_a_plan_of_nothing_costs_a_call() -> None:
+    """Take no time for the failed songs of a run that had none."""
+    plan = make_plan(run_spec("", asked="failed:trial"), "songs", max_per_second=10.0)
+
+    assert (plan.remaining, plan.parts, plan.elapsed_seconds) == (0, 0, 0.0)

@@ -47,7 +47,7 @@ OWNERS = {
     "google.api_core": {"crawler.adapters.gcs"},
     "google.auth": {"crawler.adapters.gcs"},
     "google.cloud": {"crawler.adapters.gcs"},
-    "google_crc32c": {"crawler.adapters.folder"},
+    "google_crc32c": {"crawler.rules.checksum"},
     "jmespath": {"crawler.rules.info"},
     "nest_asyncio": {"crawler.adapters.loop"},
     # The storage library lets requests' own errors through, so its adapter knows them by name.
@@ -61,7 +61,7 @@ ANNOTATES_REQUESTS = {"crawler.faces.deployment", "crawler.faces.notebook"}
 
 # I/O, clocks and chance, all of which a rule is given as values.
 IMPURE = {
-    *("asyncio", "concurrent", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets"),
+    *("asyncio", "concurrent", "http", "logging", "multiprocessing", "os", "pathlib", "random", "secrets"),
     *("select", "selectors", "shutil", "signal", "socket", "ssl", "subprocess", "sys", "tempfile", "threading"),
     *("time", "urllib.request", "uuid"),
 }
@@ -267,7 +267,9 @@ def test_only_faces_read_the_environment(module: str) -> None:
         for alias in node.names
     }
 
-    assert floor_of(module) in {"main", "faces"} or not reads | names & {"environ", "getenv"}
+    # The storage library has a switch that is an environment variable only; its adapter sets it, and reads nothing.
+    may = floor_of(module) in {"main", "faces"} or module == "crawler.adapters.gcs"
+    assert may or not reads | names & {"environ", "getenv"}
 
 
 def test_the_function_starts_light() -> None:

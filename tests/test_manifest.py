@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from runs import committed, run_spec
 
 from crawler.ground.song_set import SongSet
+from crawler.rules.checksum import crc32c
 from crawler.rules.manifest import CommittedPart, encode_manifest, gaps
 
 SPEC = run_spec("1-6,20,22-24", parent="yesterday")
@@ -24,12 +25,14 @@ def parts_of_spec() -> list[CommittedPart]:
 
 def test_says_what_the_parts_say() -> None:
     """Hold the request, the sums, the numbers as ranges and a line for every part, in the contract's words."""
-    manifest = json.loads(encode_manifest(SPEC, parts_of_spec()))
+    manifest = json.loads(encode_manifest(SPEC, SPEC.grid, parts_of_spec()))
 
     assert manifest == {
         "run": "trial",
         "parent": "yesterday",
+        "asked": "1-6,20,22-24",
         "songs": "1-6,20,22-24",
+        "run_json_crc32c": crc32c(SPEC.encode()),
         "source": "https://example.com/{song_num}",
         "source_digest": "0123456789abcdef",
         "format": "jsonl",
@@ -92,14 +95,13 @@ def test_every_finisher_writes_the_same_bytes() -> None:
         )
         for part in parts
     ]
-    later = run_spec(SPEC.songs, parent=SPEC.parent, created_at="2027-01-01T00:00:00.000Z")
 
-    assert encode_manifest(later, others) == encode_manifest(SPEC, parts)
+    assert encode_manifest(SPEC, SPEC.grid, others) == encode_manifest(SPEC, SPEC.grid, parts)
 
 
 def test_is_a_text_that_people_can_read() -> None:
     """Break lines for people, end with a line break, and keep the order of names."""
-    text = encode_manifest(SPEC, parts_of_spec()).decode()
+    text = encode_manifest(SPEC, SPEC.grid, parts_of_spec()).decode()
 
     assert text.startswith('{\n "run": "trial",\n "parent": "yesterday",\n')
     assert text.endswith("\n}\n")
@@ -108,7 +110,7 @@ def test_is_a_text_that_people_can_read() -> None:
 def test_a_run_without_missing_songs_has_empty_sets() -> None:
     """Write the empty text where no song is missing or failed, and null without a parent."""
     spec = run_spec("7")
-    manifest = json.loads(encode_manifest(spec, [committed(spec.grid[0])]))
+    manifest = json.loads(encode_manifest(spec, spec.grid, [committed(spec.grid[0])]))
 
     assert (manifest["missing_songs"], manifest["failed_songs"], manifest["parent"]) == ("", "", None)
 

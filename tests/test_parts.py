@@ -165,6 +165,8 @@ def test_the_bytes_of_rows_are_the_contracts() -> None:
         pytest.param({(1, 2): 3}, id="a name that is a tuple"),
         pytest.param({"a": ["\ud800"]}, id="a lone surrogate"),
         pytest.param(10**5000, id="an int of 5001 digits"),
+        pytest.param(float("nan"), id="not a number"),
+        pytest.param(float("-inf"), id="infinite"),
     ],
 )
 def test_info_that_json_cannot_hold_is_refused(info: Any) -> None:

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from crawler.ground.errors import BadRequest, RequestTooLarge
 from crawler.ground.song_set import SongSet
-from crawler.rules.request import MOST_BODY_BYTES, Ceilings, CrawlRequest, parse_crawl, parse_run_name
+from crawler.rules.asked import SONGS_HELP, Numbers, count_asked
+from crawler.rules.request import MOST_BODY_BYTES, Ceilings, CrawlRequest, parse_crawl, parse_page, parse_run_name
 
 CEILINGS = Ceilings(max_songs=10_000_000, max_per_second=100.0, max_at_once=50, deadline_seconds=540.0)
-NAMES = "songs, run, max_per_second, max_at_once, deadline_seconds"
-SONGS = "a number such as 7, a range such as 1-1000, or several with commas such as 1-100,205"
+NAMES = "songs, run, max_per_second, max_at_once, deadline_seconds, dry_run"
+SONGS = SONGS_HELP
 RUN = "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit"
 NO_OBJECT = 'The body is no JSON object; allowed: one such as {"songs": "1-1000"}.'
 
@@ -33,6 +34,11 @@ def asked(*query: Pair, body: bytes = b"", ceilings: Ceilings = CEILINGS, **give
     return parse_crawl(query, body or (body_of(**given) if given else b""), ceilings)
 
 
+def numbers(text: str) -> Numbers:
+    """Ask for the numbers of a text."""
+    return Numbers(SongSet.parse(text))
+
+
 def refused(*query: Pair, body: bytes = b"", ceilings: Ceilings = CEILINGS, **given: Any) -> str:
     """Give the sentence with which a request is refused."""
     with pytest.raises(BadRequest) as bad:
@@ -43,13 +49,13 @@ def refused(*query: Pair, body: bytes = b"", ceilings: Ceilings = CEILINGS, **gi
 
 def test_songs_alone_are_enough() -> None:
     """Leave everything else to the deployment."""
-    assert asked(("songs", "1-1000")) == CrawlRequest(SongSet.parse("1-1000"))
-    assert asked(songs="1-1000") == CrawlRequest(SongSet.parse("1-1000"))
+    assert asked(("songs", "1-1000")) == CrawlRequest(numbers("1-1000"))
+    assert asked(songs="1-1000") == CrawlRequest(numbers("1-1000"))
 
 
 def test_all_parameters_are_read() -> None:
     """Read every parameter, from the query, the body, or some from each."""
-    whole = CrawlRequest(SongSet.parse("1-100,205"), "trial", 0.5, 7, 60.0)
+    whole = CrawlRequest(numbers("1-100,205"), "trial", 0.5, 7, 60.0)
     query = [
         *(("songs", "1-100,205"), ("run", "trial"), ("max_per_second", "0.5"), ("max_at_once", "7")),
         ("deadline_seconds", "60"),
@@ -64,7 +70,7 @@ def test_all_parameters_are_read() -> None:
 @pytest.mark.parametrize("number", [0, 7, 999_999_999_999])
 def test_songs_may_be_an_integer_in_json(number: int) -> None:
     """Take a JSON integer for the text of it."""
-    assert asked(songs=number).songs == SongSet.of_numbers([number])
+    assert asked(songs=number).asked == numbers(str(number))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +142,7 @@ def test_songs_with_a_point_or_an_exponent_are_refused(number: str) -> None:
     [
         *(
             (text, f"{text!r} is neither a number from 0 to 999999999999 nor a range such as 1-1000")
-            for text in ("１２", "1_0", "1e3", "-5", "true", "+7", " 7", "007", "1-", "7.0", "1" * 13, "all")
+            for text in ("１２", "1_0", "1e3", "-5", "true", "+7", " 7", "007", "1--", "7.0", "1" * 13, "all")
         ),
         ("10-1", "the range 10-1 is reversed: write 1-10"),
         ("1,,2", "'' is neither a number from 0 to 999999999999 nor a range such as 1-1000"),
@@ -153,8 +159,8 @@ def test_songs_that_are_no_song_set_are_refused(text: str, reason: str) -> None:
 
 def test_more_songs_than_max_songs_are_refused() -> None:
     """Take MAX_SONGS numbers and not one more; numbers named twice count once."""
-    assert len(asked(songs="1-10000000").songs) == 10_000_000
-    assert len(asked(songs="1-10000000,1-5,7").songs) == 10_000_000
+    assert count_asked(asked(songs="1-10000000").asked) == 10_000_000
+    assert count_asked(asked(songs="1-10000000,1-5,7").asked) == 10_000_000
     assert refused(songs="0-10000000") == "songs names 10000001 numbers; allowed: 10000000 (MAX_SONGS)."
     assert refused(songs="0-999999999999").startswith("songs names 1000000000000 numbers; ")
 
@@ -329,17 +335,17 @@ def test_a_body_of_64_kib_is_read_and_not_a_byte_more() -> None:
     at_limit = body_of(songs=7).ljust(MOST_BODY_BYTES)
 
     assert MOST_BODY_BYTES == 64 * 1024
-    assert asked(body=at_limit).songs == SongSet.parse("7")
-    with pytest.raises(RequestTooLarge, match=r"^The body has 65537 bytes; allowed: 65536\.$") as bad:
+    assert asked(body=at_limit).asked == numbers("7")
+    with pytest.raises(RequestTooLarge, match=r"^The body is too long; allowed: 65536 bytes\.$") as bad:
         asked(body=at_limit + b" ")
     assert bad.value.http_status == 413
 
 
 def test_many_pieces_are_read() -> None:
     """Read as many numbers as a body holds."""
-    numbers = range(0, 20_000, 2)
+    even = range(0, 20_000, 2)
 
-    assert asked(songs=",".join(map(str, numbers))).songs == SongSet.of_numbers(numbers)
+    assert asked(songs=",".join(map(str, even))).asked == Numbers(SongSet.of_numbers(even))
 
 
 @pytest.mark.parametrize(
@@ -360,10 +366,72 @@ def test_a_sentence_can_always_be_sent(body: bytes) -> None:
     assert re.search(r"\\ud[8f][0f][0f]", sentence.encode("utf-8").decode())
 
 
+@pytest.mark.parametrize(("value", "dry"), [(1, True), ("1", True), (0, False), ("0", False)], ids=repr)
+def test_a_dry_run_is_asked_for_by_a_digit(value: Any, dry: bool) -> None:
+    """Take 1 and 0, as a number or as a text; a call that does not say is none."""
+    assert asked(songs=7, dry_run=value).dry_run is dry
+    assert asked(songs=7).dry_run is False
+
+
+@pytest.mark.parametrize(
+    "value", [True, False, None, 2, -1, 1.0, "", "true", "yes", "on", "2", "１", " 1", "1.0", [], {}], ids=repr
+)
+def test_any_other_dry_run_is_refused(value: Any) -> None:
+    """Refuse what may be meant as a dry run and is not one: it would crawl."""
+    sentence = refused(songs=7, dry_run=value)
+
+    assert sentence.startswith("dry_run is ")
+    assert sentence.endswith("; allowed: 0 or 1.")
+
+
+AFTER = "8299999999999-trial"
+
+
+@pytest.mark.parametrize(
+    ("query", "page"),
+    [
+        pytest.param([], (20, ""), id="nothing"),
+        pytest.param([("limit", "1")], (1, ""), id="the shortest page"),
+        pytest.param([("limit", "100")], (100, ""), id="the longest page"),
+        pytest.param([("after", AFTER)], (20, AFTER), id="a later page"),
+        pytest.param([("after", AFTER), ("limit", "7")], (7, AFTER), id="both"),
+        pytest.param([("after", "")], (20, ""), id="the first page by name"),
+    ],
+)
+def test_a_page_is_read(query: list[Pair], page: tuple[int, str]) -> None:
+    """Read how many runs are wanted, and after which."""
+    assert parse_page(query) == page
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        *(
+            ([("limit", value)], f'limit is "{value}"; allowed: a whole number from 1 to 100.')
+            for value in ("0", "101", "-1", "", "1.0", "1e1", "１", " 1", "all")
+        ),
+        *(
+            ([("after", value)], f'after is "{value}"; allowed: what `next` of the page before says.')
+            for value in ("trial", "8299999999999", "8299999999999-", "829999999999-trial", "8299999999999-../a")
+        ),
+        ([("page", "2")], '"page" is no parameter; allowed: limit, after.'),
+        ([("p" * 9000, "2")], f'"{"p" * 59}… is no parameter; allowed: limit, after.'),
+        ([("limit", "1"), ("limit", "1")], '"limit" is given twice; allowed: once, in the query or in the body.'),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_any_other_page_is_refused(query: list[Pair], sentence: str) -> None:
+    """Name the parameter, its value and what is allowed."""
+    with pytest.raises(BadRequest) as bad:
+        parse_page(query)
+
+    assert str(bad.value) == sentence
+
+
 def outcome(query: list[Pair], body: bytes) -> str:
     """Give the songs of a request that is read, or the sentence with which it is refused."""
     try:
-        return str(parse_crawl(query, body, CEILINGS).songs)
+        return str(parse_crawl(query, body, CEILINGS).asked)
     except BadRequest as bad:
         return str(bad)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crawler.ground.errors import BadSetting
-from crawler.ground.settings import SETTINGS, Settings
+from crawler.ground.settings import DEFAULT_DEADLINE_SECONDS, SETTINGS, Settings
 
 TABLE = {setting.name: setting for setting in SETTINGS}
 CANARY = "canary-7Qf"
@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "MAX_SONG_BYTES": 1_048_576,
     "DEADLINE_SECONDS": None,
     "MAX_SONGS": 10_000_000,
+    "END_AFTER_MISSING": 1000,
     "USER_AGENT": "songcrawl/0.1.0 (+https://songcrawl.example)",
     "STORAGE_EMULATOR_HOST": None,
     "ALLOW_PRIVATE_UPSTREAM": False,
@@ -64,6 +65,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "MAX_SONG_BYTES": {"1": 1, "1073741824": 1 << 30},
     "DEADLINE_SECONDS": {"": None, "1": 1.0, "3600": 3600.0, "59.5": 59.5},
     "MAX_SONGS": {"1": 1, "1000000000000": 10**12},
+    "END_AFTER_MISSING": {"1": 1, "1000000000": 10**9},
     "USER_AGENT": {"me (me@example.com)": "me (me@example.com)"},
     "STORAGE_EMULATOR_HOST": {"http://127.0.0.1:4443/": "http://127.0.0.1:4443", "": None},
     "ALLOW_PRIVATE_UPSTREAM": {"0": False, "1": True},
@@ -110,6 +112,7 @@ BAD: dict[str, tuple[str, ...]] = {
     "MAX_SONG_BYTES": (*NO_NUMBERS, "0", "1073741825", "1.5"),
     "DEADLINE_SECONDS": (*NO_NUMBERS[1:], "0", "0.9", "3601"),
     "MAX_SONGS": (*NO_NUMBERS, "0", "1000000000001", "1.5"),
+    "END_AFTER_MISSING": (*NO_NUMBERS, "0", "1000000001", "1.5"),
     "USER_AGENT": ("", " me", "me\nX-Other: 1", "me\r", "mé", "☃"),
     "STORAGE_EMULATOR_HOST": ("localhost:4443", "ftp://localhost", "http://", "http://localhost/path", "http://a b"),
     "ALLOW_PRIVATE_UPSTREAM": ("", "2", "true", "yes", "１"),
@@ -265,6 +268,12 @@ def test_settings_cannot_be_changed() -> None:
 def test_the_deadline_stays_under_the_platforms_limit(limit: str, seconds: float | None) -> None:
     """Take the platform's own limit less a reserve, where it says one that can be read."""
     assert Settings.from_environ({"CLOUD_RUN_TIMEOUT_SECONDS": limit}).deadline_seconds == seconds
+
+
+def test_the_contracts_default_deadline() -> None:
+    """Leave the deadline open where neither variable says one; whoever calls takes nine minutes then."""
+    assert Settings.from_environ({}).deadline_seconds is None
+    assert DEFAULT_DEADLINE_SECONDS == 540
 
 
 def test_an_own_deadline_goes_before_the_platforms() -> None:

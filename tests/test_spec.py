@@ -82,13 +82,21 @@ def test_run_json_comes_back_as_it_was() -> None:
     spec = run_spec("1-6,20", parent="yesterday")
 
     assert RunSpec.decode(spec.encode()) == spec
-    assert spec.encode().startswith(b'{\n "run": "trial",\n "parent": "yesterday",\n "songs": "1-6,20",\n')
+    assert spec.encode().startswith(b'{\n "run": "trial",\n "parent": "yesterday",\n "asked": "1-6,20",\n')
     assert list(json.loads(spec.encode())) == [
-        *("run", "parent", "songs", "source", "source_digest", "format", "part_songs", "created_at"),
+        *("run", "parent", "asked", "songs", "source", "source_digest", "format", "part_songs", "end_after_missing"),
+        *("job", "created_at"),
     ]
 
 
-@pytest.mark.parametrize("data", [b"", b"null", b"{}", b'{"run": 7}', b"\xff", b"{"], ids=repr)
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"", b"null", b"{}", b'{"run": 7}', b"\xff", b"{"),
+        *(run_spec(part_songs=part_songs).encode() for part_songs in (0, -4)),
+    ],
+    ids=lambda data: repr(data)[-24:],
+)
 def test_anything_else_is_no_run_json(data: bytes) -> None:
     """Raise ValueError for bytes that are no run.json."""
     with pytest.raises(ValueError, match=r"."):

@@ -19,4 +19,5 @@ class SystemClock:
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         """Wait on a held condition until it is notified, `seconds` at most."""
-        condition.wait(seconds)
+        # A Retry-After may name more seconds than the system can count, which is an OverflowError.
+        condition.wait(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))

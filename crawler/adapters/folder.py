@@ -43,28 +43,32 @@ class FolderStore:
         return self
 
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
-        """Store an object, all of it or nothing; raises ObjectExists if the name is taken."""
+        """Store an object, all of it or nothing; raises ObjectExists if the name is taken by another attempt."""
         path = self._root / name
+        sidecar = _Sidecar(len(data), crc32c(data), dict(metadata))
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _link(self._write_temporary(data), path)
-            sidecar = _Sidecar(len(data), crc32c(data), dict(metadata))
+            _make_folder(path.parent)
+            if not _link(self._write_temporary(data), path):
+                return self._own(name, metadata)
             os.replace(self._write_temporary(msgspec.json.encode(sidecar)), _sidecar_path(path))
             _sync_folder(path.parent)
-        except FileExistsError:
-            raise ObjectExists(name) from None
         except OSError as error:
             raise StoreUnavailable(f"The folder {self._root} can't be written: {error.strerror}.") from error
         return StoredObject(name, sidecar.size, sidecar.crc32c, time.time(), metadata)
 
     def read(self, name: str) -> bytes | None:
-        """Give an object's bytes; None if there is none."""
+        """Give an object's bytes, their checksum verified; None if there is none."""
+        path = self._root / name
         try:
-            return (self._root / name).read_bytes()
+            data = path.read_bytes()
+            sidecar = _read_sidecar(path, len(data))
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreUnavailable(f"{self._root / name} can't be read: {error.strerror}.") from error
+            raise StoreUnavailable(f"{path} can't be read: {error.strerror}.") from error
+        if sidecar.crc32c != crc32c(data):
+            raise StoreUnavailable(f"{path} is damaged: its bytes are not those that were stored.")
+        return data
 
     def stat(self, name: str) -> StoredObject | None:
         """Describe an object; None if there is none."""
@@ -80,30 +84,55 @@ class FolderStore:
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
         """Describe every object whose name starts with `prefix` and comes after `after`, by name, ascending."""
-        folder = prefix.rpartition("/")[0]
-        for path in sorted((self._root / folder).rglob("*")):
-            name = path.relative_to(self._root).as_posix()
-            hidden = any(piece.startswith(".") for piece in path.relative_to(self._root).parts)
-            wanted = name.startswith(prefix) and name > after and not hidden
-            if wanted and path.is_file() and (stored := self.stat(name)):
+        folder = self._root / prefix.rpartition("/")[0]
+        names = (path.relative_to(self._root).as_posix() for path in folder.rglob("*") if path.is_file())
+        # Sorted as texts, like a bucket's names: paths would sort a/b before a-b.
+        for name in sorted(name for name in names if name.startswith(prefix) and name > after and not _hidden(name)):
+            if stored := self.stat(name):
                 yield stored
+
+    def _own(self, name: str, metadata: Mapping[str, str]) -> StoredObject:
+        """Give the object that has a name if the same attempt stored it; raises ObjectExists if another did."""
+        stored = self.stat(name)
+        if stored is None or stored.metadata.get("attempt") != metadata.get("attempt"):
+            raise ObjectExists(name)
+        return stored
 
     def _write_temporary(self, data: bytes) -> Path:
         self._temporary.mkdir(parents=True, exist_ok=True)
         path = self._temporary / uuid.uuid4().hex
-        with path.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with path.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         return path
 
 
-def _link(temporary: Path, path: Path) -> None:
-    """Give a file its name unless that is taken (FileExistsError)."""
+def _link(temporary: Path, path: Path) -> bool:
+    """Give a file its name; False: that is taken."""
     try:
         os.link(temporary, path)
+    except FileExistsError:
+        return False
     finally:
         temporary.unlink()
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each of which survives a power cut like what it is to hold."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _hidden(name: str) -> bool:
+    return any(piece.startswith(".") for piece in name.split("/"))
 
 
 def _sidecar_path(path: Path) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -49,17 +50,23 @@ class GcsStore:
         """Name the bucket and the prefix."""
         return f"gs://{self._bucket_name}/{self._prefix}".rstrip("/")
 
+    def close(self) -> None:
+        """Close the connections, those of every store that `until` gave too."""
+        for bucket in self._opened:
+            bucket.client.close()
+
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Store an object, all of it or nothing; raises ObjectExists if the name is taken by another attempt."""
         blob = self._bucket().blob(self._prefix + name)
         blob.metadata = dict(metadata)
         # 412: the name is taken; an identity without storage.objects.delete may get 403 for it.
-        status = self._try(lambda: _upload(blob, data, self._seconds(REQUEST_SECONDS), self._retry()))
+        status = self._try(lambda: _undamaged(lambda: _upload(blob, data, self._times())))
         if status is None:
             return self._described(blob)
         stored = self.stat(name)
         if stored is None:
-            raise StoreUnavailable(f"{self.url} refuses to store {name}: HTTP {status}.")
+            reason = "there is no such bucket" if status == 404 else f"HTTP {status}"
+            raise StoreUnavailable(f"{name} can't be stored in {self.url}: {reason}.")
         if stored.metadata.get("attempt") == metadata.get("attempt"):
             return stored
         raise ObjectExists(name)
@@ -68,18 +75,12 @@ class GcsStore:
         """Give an object's bytes, their checksum verified; None if there is none."""
         blob = self._bucket().blob(self._prefix + name)
         # raw: what was stored, never inflated on the way.
-        return self._found(
-            lambda: blob.download_as_bytes(
-                raw_download=True, timeout=self._seconds(REQUEST_SECONDS), retry=self._retry()
-            )
-        )
+        return self._found(lambda: _undamaged(lambda: blob.download_as_bytes(raw_download=True, **self._times())))
 
     def stat(self, name: str) -> StoredObject | None:
         """Describe an object; None if there is none."""
         bucket = self._bucket()
-        blob = self._found(
-            lambda: bucket.get_blob(self._prefix + name, timeout=self._seconds(REQUEST_SECONDS), retry=self._retry())
-        )
+        blob = self._found(lambda: bucket.get_blob(self._prefix + name, **self._times()))
         return self._described(blob) if blob else None
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
@@ -89,8 +90,7 @@ class GcsStore:
         pages = bucket.list_blobs(
             prefix=self._prefix + prefix,
             start_offset=f"{self._prefix}{after}\x01" if after else None,
-            timeout=self._seconds(REQUEST_SECONDS),
-            retry=self._retry(),
+            **self._times(),
         ).pages
         while (page := self._found(lambda: next(pages, None))) is not None:
             yield from (self._described(blob) for blob in page)
@@ -106,6 +106,9 @@ class GcsStore:
         from google.auth.credentials import AnonymousCredentials
         from google.cloud.storage import Client
 
+        # Or the library looks the bucket up, for traces that nobody takes, in a thread of its own at the first use and
+        # after every 404: more requests, and something that runs on after a call's answer.
+        os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
         if self._emulator is None:
             return Client()
         return Client(
@@ -114,14 +117,17 @@ class GcsStore:
             client_options={"api_endpoint": self._emulator},
         )
 
-    def _retry(self) -> Any:
+    def _times(self) -> dict[str, Any]:
+        """Give how long a request may wait and for how long the library may begin others, a moment at least.
+
+        The two add up to what the call has left, since the last request may begin when that time is nearly over; a
+        third for one leaves time for another after a request that was not answered.
+        """
         from google.cloud.storage.retry import DEFAULT_RETRY
 
-        return DEFAULT_RETRY.with_timeout(self._seconds(OPERATION_SECONDS))
-
-    def _seconds(self, most: float) -> float:
-        """Give how long something may take: `most`, or what is left of the call, a moment at least."""
-        return max(0.1, min(most, self._until - time.monotonic()))
+        left = max(0.2, min(OPERATION_SECONDS, self._until - time.monotonic()))
+        request = min(REQUEST_SECONDS, left / 3)
+        return {"timeout": request, "retry": DEFAULT_RETRY.with_timeout(left - request)}
 
     def _described(self, blob: Blob) -> StoredObject:
         created = blob.time_created
@@ -177,12 +183,25 @@ class GcsStore:
             raise StoreUnavailable(f"{self.url} can't be reached: {type(error).__name__}.") from error
 
 
-def _upload(blob: Blob, data: bytes, timeout: float, retry: Any) -> None:
+def _undamaged(operation: Callable[[], T]) -> T:
+    """Move an object's bytes, once more if they were damaged on the way, which the library does not do by itself.
+
+    Upwards it is the service that finds a wrong checksum (400), downwards the library.
+    """
+    from google.api_core.exceptions import BadRequest
+    from google.cloud.storage.exceptions import DataCorruption
+
+    try:
+        return operation()
+    except (BadRequest, DataCorruption):
+        return operation()
+
+
+def _upload(blob: Blob, data: bytes, times: dict[str, Any]) -> None:
     blob.upload_from_string(
         data,
         content_type="application/octet-stream",
         if_generation_match=0,
         checksum="crc32c",
-        timeout=timeout,
-        retry=retry,
+        **times,
     )

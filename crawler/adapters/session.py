@@ -90,6 +90,8 @@ class FunctionLane:
                 info = self._append(item) if self._appends else self._function(self._session, item)
         except SongNotFetched as error:
             return error.verdict
+        except SystemExit as error:  # a function's own way out is no reason to end the server
+            return retry(type(error).__name__)
         except Exception as error:
             return _verdict_of_function(error)
         return MISSING if info is None else found(info)
@@ -137,6 +139,8 @@ _VERDICTS: tuple[tuple[type[BaseException], Verdict], ...] = (
     (urllib3.exceptions.NameResolutionError, refused(_UNRESOLVED)),
     (ssl.SSLCertVerificationError, refused(_UNTRUSTED)),
     (TimeoutError, retry("timeout")),
+    # Before the timeouts, one of which urllib3 counts it as: nothing listens there, or no way leads there.
+    (urllib3.exceptions.NewConnectionError, retry("connection")),
     (requests.Timeout, retry("timeout")),
     (urllib3.exceptions.TimeoutError, retry("timeout")),
     (urllib3.exceptions.DecodeError, retry("invalid_encoding")),

@@ -13,15 +13,16 @@ passed over; nothing is ever without one.
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 
 import msgspec
 
 from crawler.engine.ledger import Ledger
-from crawler.ground.errors import ObjectExists
+from crawler.ground.errors import Damaged, ObjectExists
 from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.rules.manifest import CommittedPart
 from crawler.rules.spec import RunSpec, scopes
@@ -93,16 +94,16 @@ class Catalog:
 
     def free_name(self, name: str) -> str:
         """Give the name, or the first of name-2, name-3, ... that no run that has ended bears."""
-        number, candidate = 1, name
-        while (ledger := self.ledger(candidate)).finished() or ledger.stopped():
-            number += 1
-            candidate = f"{name}-{number}"
-        return candidate
+        return next(each for each in _numbered(name) if not self.ledger(each).finished() and not self._stopped(each))
+
+    def name_not_stopped(self, name: str) -> str:
+        """Give the name, or the first of name-2, name-3, ... that no stopped run bears."""
+        return next(each for each in _numbered(name) if not self._stopped(each))
 
     def newest(self, limit: int, after: str = "") -> list[str]:
         """List the index names of the newest runs, newest first, after the given one; `run_of` gives the run's."""
         stored = self.store.list("index/all/", after=f"index/all/{after}" if after else "")
-        return [_last(marker.name) for marker in islice(stored, limit)]
+        return [_last(marker.name) for marker in itertools.islice(stored, limit)]
 
     def fired(self, job: str, time: str, run: str) -> str:
         """Give the run that one firing of a job goes to: `run`, unless an earlier delivery of it said another."""
@@ -139,9 +140,11 @@ class Catalog:
         return number, Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
 
     def _spec_in(self, scope: str, run: str) -> RunSpec | None:
-        """Read a run that a scope's marker names; None: it never began, or another request began it first."""
-        spec = self.ledger(run).spec()
-        return spec if spec and scope in scopes(spec.request_digest, spec.job) else None
+        """Read a run that a scope's marker names; None: it never began, it is damaged, another request began it first."""
+        with suppress(Damaged):
+            spec = self.ledger(run).spec()
+            return spec if spec and scope in scopes(spec.request_digest, spec.job) else None
+        return None
 
     def _last_claim(self, source: str) -> tuple[int, Claim] | None:
         names = [stored.name for stored in self.store.list(f"next/{source}/")]
@@ -164,9 +167,18 @@ class Catalog:
         parts = [ledger.with_sets(part) for part in ledger.parts(spec)]
         return _after(parts, set(ledger.rests(spec)), claim.found)
 
+    def _stopped(self, run: str) -> bool:
+        """Tell whether a run was stopped before it was finished."""
+        ledger = self.ledger(run)
+        return ledger.stopped() and not ledger.finished()
+
     def _mark(self, name: str) -> None:
         with suppress(ObjectExists):
             self.store.create(name, b"", {"attempt": self.attempt})
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
 
 
 def _after(parts: list[CommittedPart], cut_off: set[int], found: int) -> tuple[int, SongSet]:

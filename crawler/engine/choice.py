@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
 import msgspec
 
@@ -11,7 +10,7 @@ from crawler.engine.catalog import Catalog
 from crawler.ground.errors import BadRequest, RunConflict, UnknownRun
 from crawler.rules.asked import Asked, Next, Numbers, OfRun, OpenRange, open_songs
 from crawler.rules.firing import Firing
-from crawler.rules.spec import RunSpec, Source, request_digest, scopes, utc_text
+from crawler.rules.spec import RunSpec, Source, day_of, midnight_of, request_digest, scopes, utc_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +44,16 @@ def choose_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
     if isinstance(order.asked, Next):
         return _claimed(catalog, order, None, epoch)
     scope = scopes(order.digest, None)[0]
-    midnight = datetime.fromtimestamp(epoch, timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
-    spec = catalog.newest_unfinished(scope) or catalog.finished_since(scope, midnight.timestamp())
-    return spec or _begin(catalog, order, catalog.free_name(f"{midnight:%Y%m%d}-{order.digest[:8]}"), epoch)
+    spec = catalog.newest_unfinished(scope) or catalog.finished_since(scope, midnight_of(epoch))
+    # Today's name: a run that bears it and has finished did so since we looked, by a duplicate of this very call.
+    return spec or _begin(catalog, order, catalog.name_not_stopped(f"{day_of(epoch)}-{order.digest[:8]}"), epoch)
 
 
 def plan_run(catalog: Catalog, order: Order, epoch: float) -> RunSpec:
     """Say what run the call would begin if there were none to go on with; writes nothing. Raises as choose_run does."""
-    today = f"{datetime.fromtimestamp(epoch, timezone.utc):%Y%m%d}"
-    run, songs = order.run or f"{today}-{order.digest[:8]}", None
+    if order.run and (spec := catalog.ledger(order.run).spec()):
+        return _agreed(spec, order)
+    run, songs = order.run or f"{day_of(epoch)}-{order.digest[:8]}", None
     if isinstance(order.asked, Next):
         claim = catalog.next_claim(order.source.digest, order.asked.count, order.run)[1]
         run, songs = claim.run, claim.songs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -20,6 +21,7 @@ class Collected:
         self.items = items
         self.outcomes: dict[int, Verdict] = {}
         self.pending: Iterator[int] = iter(range(len(items)))
+        self._lock = threading.Lock()
 
     def item(self, place: int) -> Any:
         """Give the caller's own object at a place."""
@@ -30,13 +32,19 @@ class Collected:
         """Weigh nothing: what is kept here is the result."""
         return 0
 
+    @property
+    def held_bytes(self) -> int:
+        """Weigh nothing either."""
+        return 0
+
     def record(self, seconds: float, verdict: Verdict) -> None:
         """Count nothing."""
 
     def settle(self, place: int, outcome: Verdict) -> bool:
-        """Keep an outcome; True once all are there."""
-        self.outcomes[place] = outcome
-        return len(self.outcomes) == len(self.items)
+        """Keep an outcome; True from the one call after which all are there."""
+        with self._lock:
+            self.outcomes[place] = outcome
+            return len(self.outcomes) == len(self.items)
 
     def advance(self) -> bool:
         """Have nothing heavy to do."""

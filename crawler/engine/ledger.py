@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from crawler.ground.errors import ObjectExists, StoreUnavailable
+from crawler.ground.errors import Damaged, ObjectExists, StoreUnavailable
 from crawler.ground.records import Row, StoredObject
 from crawler.ground.song_set import SongSet
 from crawler.rules.ending import OpenEnd
@@ -43,7 +43,10 @@ class Ledger:
     def spec(self) -> RunSpec | None:
         """Read run.json; None: there is no such run."""
         data = self.spec_bytes()
-        return None if data is None else RunSpec.decode(data)
+        try:
+            return None if data is None else RunSpec.decode(data)
+        except ValueError as error:
+            raise Damaged(f"{self._name('run.json')} is damaged: {error}.") from error
 
     def spec_bytes(self) -> bytes | None:
         """Read run.json as it stands; None: there is no such run."""
@@ -66,7 +69,8 @@ class Ledger:
         for stored in self.store.list(self._name("songs-")):
             key = spec.grid.find(stored.name.rpartition("/")[2])
             if key is not None:
-                found.append(CommittedPart(key, stored, self._tally(key, stored)))
+                # The metadata is in the tally; kept twice it would weigh half as much again in a run of 10,000 parts.
+                found.append(CommittedPart(key, replace(stored, metadata={}), self._tally(key, stored)))
         return found
 
     def part(self, key: PartKey) -> CommittedPart | None:
@@ -80,13 +84,17 @@ class Ledger:
             self.store.create(self._name(key.name), data, tally.to_metadata())
 
     def rows(self, key: PartKey) -> list[Row]:
-        """Read a part's rows; none if it is not there. Raises ValueError if it is damaged."""
+        """Read a part's rows; none if it is not there. Raises Damaged."""
         data = self.store.read(self._name(key.name))
-        return [] if data is None else decode_rows(data)
+        try:
+            return [] if data is None else decode_rows(data)
+        except ValueError as error:
+            raise Damaged(f"{self._name(key.name)} is damaged: {error}.") from error
 
     def keep(self, key: PartKey, covered: SongSet, data: bytes, tally: Tally) -> None:
         """Keep aside the rows of a part that was cut off; whoever tries it next starts from them."""
-        metadata = {**tally.to_metadata(), **set_to_metadata("covered", covered)}
+        counts = {name: text for name, text in tally.to_metadata().items() if not name.endswith("_songs")}
+        metadata = {**counts, **set_to_metadata("covered", covered)}
         with suppress(ObjectExists):
             self.store.create(self._name(f"rest/{key.rest_name(self.attempt)}"), data, metadata)
 
@@ -109,8 +117,10 @@ class Ledger:
         for stored in sorted(kept, key=lambda stored: -stored.size):
             covered = set_from_metadata(stored.metadata, "covered")
             if covered is None or any(number not in lines for number in covered):
-                lines = {line.song_num: line for line in split_rows(self.store.read(stored.name) or b"")} | lines
-                cost.carry(Tally.from_metadata(stored.metadata) or Tally())
+                fresh = {line.song_num: line for line in self._lines(stored.name) if line.song_num not in lines}
+                if fresh:
+                    lines |= fresh
+                    cost.carry(Tally.from_metadata(stored.metadata) or Tally())
         return [lines[number] for number in sorted(lines)], cost
 
     def end(self, spec: RunSpec, parts: list[CommittedPart]) -> Grid | None:
@@ -159,6 +169,13 @@ class Ledger:
     def stopped(self) -> bool:
         """Look whether the stop marker is there."""
         return self.store.stat(self._name("stop.json")) is not None
+
+    def _lines(self, name: str) -> list[Line]:
+        """Read rows kept aside; damaged ones count as none, and are fetched again."""
+        try:
+            return split_rows(self.store.read(name) or b"")
+        except ValueError:
+            return []
 
     def _tally(self, key: PartKey, stored: StoredObject) -> Tally:
         tally = Tally.from_metadata(stored.metadata)

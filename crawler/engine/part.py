@@ -64,6 +64,11 @@ class RunPart:
         """Weigh the rows that no compressor has yet."""
         return self._waiting_bytes
 
+    @property
+    def held_bytes(self) -> int:
+        """Weigh all that is in memory: what waits, and what is compressed."""
+        return self._waiting_bytes + self._compressor.size
+
     def record(self, seconds: float, verdict: Verdict) -> None:
         """Count one attempt; called under the work's lock."""
         self.tally.record(seconds, verdict)
@@ -81,10 +86,11 @@ class RunPart:
             return self._ready_bytes >= CHUNK_BYTES or self.whole
 
     def advance(self) -> bool:
-        """Compress what is ready and, when all of it is, commit the part; True once it is committed."""
+        """Compress what is ready and, when all of it is, commit the part; True from the one call that did."""
         with self._advance_lock:
             while chunk := self._next_chunk():
                 self._compressor.feed(chunk)
+            # Several songs may have asked for an advance before the first of those is made.
             if self._closed or self._taken < len(self._rows):
                 return False
             self._closed = True

@@ -21,6 +21,7 @@ from crawler.ground.errors import UpstreamUnavailable
 from crawler.ground.records import StoredObject, Verdict
 from crawler.rules.answer import Answer
 from crawler.rules.ending import OpenEnd
+from crawler.rules.pacing import Pacer
 from crawler.rules.parts import PartKey
 from crawler.rules.spec import RunSpec, scopes
 from crawler.rules.tally import Tally
@@ -31,7 +32,10 @@ DEADLINE_DETAIL = "The time of this call is over: send the same call again, it c
 
 @dataclass
 class RunCall:
-    """Be one call on a run; `strands` runs the strands' threads, `commits` what is kept away from them."""
+    """Be one call on a run.
+
+    `strands` runs the strands' threads, `commits` what is kept away from them; `pacer` is shared with other calls.
+    """
 
     catalog: Catalog
     spec: RunSpec
@@ -43,6 +47,7 @@ class RunCall:
     deadline: Deadline = field(default_factory=Deadline)
     on_outcome: Callable[[Verdict], None] = ignore_outcome
     random: random.Random = field(default_factory=random.Random)
+    pacer: Pacer | None = None
     abandoned: int = 0
 
     def __post_init__(self) -> None:
@@ -74,6 +79,7 @@ class RunCall:
             self.deadline,
             self.random.random,
             on_outcome=self.on_outcome,
+            pacer=self.pacer,
         )
         try:
             await gather_songs(work, min(self.limits.max_at_once, len(self.spec.grid.songs)), self.strands)
@@ -117,9 +123,8 @@ class RunCall:
                     self._end.add(key.index, self._ledger.with_sets(committed).tally)
                 continue
             part = self._restored(key)
-            if part.whole:
-                part.advance()
-            else:
+            part.advance()  # rows kept aside are compressed at once; where nothing is missing they are the part
+            if not part.whole:
                 yield part
 
     def _restored(self, key: PartKey) -> RunPart:

@@ -11,7 +11,10 @@ from crawler.rules.tally import Tally
 # A run whose last part is younger than this counts as running.
 RUNNING_SECONDS = 120.0
 
-STOPPED_DETAIL = "The run was stopped: what is committed stays, no new part is started."
+STOPPED_DETAIL = (
+    "The run was stopped: what is committed stays, no new part is started. "
+    "A call that names no run, or another, begins anew."
+)
 
 
 def run_answer(

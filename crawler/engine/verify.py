@@ -15,6 +15,7 @@ import msgspec
 
 from crawler.engine.catalog import Catalog
 from crawler.engine.ledger import Ledger
+from crawler.ground.errors import StoreUnavailable
 from crawler.ground.records import Row, StoredObject
 from crawler.ground.song_set import SongSet
 from crawler.rules.checksum import crc32c
@@ -84,7 +85,7 @@ def _verify_objects(ledger: Ledger, spec: RunSpec, proof: Proof) -> Iterator[Com
             continue
         try:
             part, faults = _verify_part(key, stored, ledger.store.read(stored.name) or b"")
-        except ValueError as error:
+        except (StoreUnavailable, ValueError) as error:  # a store says of damaged bytes that it can't give them
             proof.faults.append(f"{name} can't be read: {error}")
             continue
         proof.faults += [f"{name}: {fault}" for fault in faults]
@@ -133,20 +134,31 @@ def _gap_faults(grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
 
 def _manifest_faults(ledger: Ledger, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
     """Hold the manifest against what the parts say; names the fields that differ."""
-    data = ledger.manifest()
     right = encode_manifest(spec, grid, parts)
-    if data is None:
+    try:
+        data = ledger.manifest()
+        said = _decode_manifest(data)
+    except (StoreUnavailable, ValueError) as error:
+        yield f"manifest.json can't be read: {error}"
+        return
+    if said is None:
         yield "manifest.json is missing"
     elif data != right:
-        try:
-            said = msgspec.json.decode(data, type=dict[str, Any])
-        except ValueError as error:
-            yield f"manifest.json can't be read: {error}"
-            return
         expected = msgspec.json.decode(right)
         differing = [name for name in {**expected, **said} if said.get(name) != expected.get(name)]
         for name in differing or ["its layout"]:
             yield f"manifest.json: {name} differs from what the parts say"
+        yield from _named_faults(said, expected)
+
+
+def _named_faults(said: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+    """Name the objects of which the manifest says something else."""
+    if said.get("run_json_crc32c") != expected["run_json_crc32c"]:
+        yield "run.json is not the one that manifest.json was written for"
+    entries = said.get("parts")
+    for entry in expected["parts"]:
+        if not isinstance(entries, list) or entry not in entries:
+            yield f"{entry['name']} is not as manifest.json describes it"
 
 
 def _parent_faults(catalog: Catalog, spec: RunSpec) -> Iterator[str]:
@@ -154,8 +166,16 @@ def _parent_faults(catalog: Catalog, spec: RunSpec) -> Iterator[str]:
     if spec.parent is None:
         return
     status = spec.asked.partition(":")[0]
-    manifest = catalog.ledger(spec.parent).manifest()
+    try:
+        manifest = _decode_manifest(catalog.ledger(spec.parent).manifest())
+    except (StoreUnavailable, ValueError) as error:
+        yield f"the manifest of its parent, the run {spec.parent}, can't be read: {error}"
+        return
     if manifest is None:
         yield f"its parent, the run {spec.parent}, has no manifest"
-    elif msgspec.json.decode(manifest).get(f"{status}_songs") != spec.songs:
+    elif manifest.get(f"{status}_songs") != spec.songs:
         yield f"its numbers are not those that its parent, the run {spec.parent}, calls {status}"
+
+
+def _decode_manifest(data: bytes | None) -> dict[str, Any] | None:
+    return None if data is None else msgspec.json.decode(data, type=dict[str, Any])

@@ -4,9 +4,11 @@ Rules of this module:
 - Songs are drawn in the order of their batches; a song that must be tried again waits in a heap, holding no strand.
 - Only one strand at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
   thread, not a hundred.
-- At most OPEN_BATCHES batches are unfinished, and no new song is drawn while the rows that wait weigh more than
-  MOST_BUFFERED_BYTES and some song is on its way. Neither can block for good: the oldest unfinished song is in flight
-  or in the heap, or, where rows kept aside by an earlier call weigh that much by themselves, drawn next.
+- At most OPEN_BATCHES batches are unfinished, one alone if that weighs more than MOST_HELD_BYTES, and no new song is
+  drawn while the rows that wait weigh more than MOST_BUFFERED_BYTES and some song is on its way. None of these can
+  block for good: the oldest unfinished song is in flight or in the heap, or, where rows kept aside by an earlier call
+  weigh that much by themselves, drawn next.
+- The next batch is opened (which asks the store) while strands may settle: only the turn is held.
 - Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
   undone: never failed.
 """
@@ -31,7 +33,11 @@ from crawler.seams.ports import Clock, Lane
 
 # Two: a kill costs at most two parts' songs again, and a part is committed while the next is fetched.
 OPEN_BATCHES = 2
-MOST_BUFFERED_BYTES = 32 << 20
+# Each leaves a thread behind that nobody can end: a function that never returns must not make them without end.
+MOST_ABANDONED = 100
+MOST_BUFFERED_BYTES = 16 << 20
+# Of large songs one part at a time is enough: a thousand of 100 KiB weigh some 30 MiB compressed.
+MOST_HELD_BYTES = 8 << 20
 
 
 class Batch(Protocol):
@@ -50,11 +56,15 @@ class Batch(Protocol):
         """Keep a song's outcome; True if there is something for `advance` to do."""
 
     def advance(self) -> bool:
-        """Do the heavy part (compress, commit), away from the strands; True once the batch is finished."""
+        """Do the heavy part (compress, commit), away from the strands; True from the one call that finishes it."""
 
     @property
     def buffered_bytes(self) -> int:
         """Weigh what waits in memory for `advance`."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Weigh all that the batch has in memory."""
 
 
 @dataclass(eq=False)
@@ -93,7 +103,7 @@ class Work:
     """Hand out attempts and take their verdicts, thread-safe, until every batch is done or the work is stopped.
 
     `submit` runs a function away from the strands (compressing, committing); in a simulation, at once. `on_outcome`
-    is told of every song that has one.
+    is told of every song that has one. `pacer` is shared with other work on the same upstream.
     """
 
     batches: Iterator[Batch]
@@ -103,9 +113,10 @@ class Work:
     deadline: Deadline = field(default_factory=Deadline)
     random: Callable[[], float] = random.random
     on_outcome: Callable[[Verdict], None] = ignore_outcome
+    pacer: Pacer | None = None
 
     def __post_init__(self) -> None:
-        self._pacer = Pacer(self.limits.max_per_second)
+        self._pacers = [Pacer(self.limits.max_per_second), *([self.pacer] if self.pacer else [])]
         self._turn = threading.Lock()
         self._changed = threading.Condition()
         self._retries: list[tuple[float, int, Attempt]] = []
@@ -125,22 +136,27 @@ class Work:
                 now = self.clock.now()
                 if self._stopped or self.deadline.passed(now):
                     return None
-                until = self._pacer.ready_at()
+                until = max(pacer.ready_at() for pacer in self._pacers)
                 if until <= now:
+                    if self._wants_batch():
+                        self._open_next()
+                        continue
                     attempt, until = self._draw(now)
                     if attempt:
                         return self._start(attempt, now)
                     if self._exhausted and not self._retries and not self._in_flight:
                         return None
+                    if self._wants_batch():
+                        continue
                 self.clock.wait(self._changed, _seconds(min(until, self.deadline.at) - now))
 
     def settle(self, attempt: Attempt, verdict: Verdict) -> bool:
         """Take the verdict on an attempt; False, and nothing taken, if it was abandoned meanwhile."""
+        now = self.clock.now()
         with self._changed:
             if attempt not in self._in_flight:
                 return False
             self._in_flight.discard(attempt)
-            now = self.clock.now()
             attempt.batch.record(now - attempt.started, verdict)
             outcome = self._weigh(attempt, verdict, now)
             self._changed.notify()
@@ -154,6 +170,8 @@ class Work:
         """Give up an attempt that sits in a user's function past its timeout; False if it came back after all."""
         stuck = self.settle(attempt, retry("timeout"))
         self.abandoned += stuck
+        if self.abandoned >= MOST_ABANDONED:
+            self.stop(UpstreamUnavailable(f"{self.abandoned} requests did not end within their timeout."))
         return stuck
 
     def unfinished(self) -> list[Batch]:
@@ -168,7 +186,8 @@ class Work:
             self._changed.notify_all()
 
     def _start(self, attempt: Attempt, now: float) -> Attempt:
-        self._pacer.take(now)
+        for pacer in self._pacers:
+            pacer.take(now)
         attempt.started = now
         attempt.timeout = min(self.limits.request_timeout, self.deadline.remaining(now))
         self._in_flight.add(attempt)
@@ -182,26 +201,35 @@ class Work:
         return fresh, self._retries[0][0] if self._retries else math.inf
 
     def _draw_fresh(self) -> Attempt | None:
-        on_the_way = self._in_flight or self._retries
-        if on_the_way and sum(batch.buffered_bytes for batch in self._open) > MOST_BUFFERED_BYTES:
+        if self._drawn_from is None or self._buffer_is_full():
             return None
-        while self._drawn_from or self._open_next():
-            assert self._drawn_from
-            place = next(self._drawn_from.pending, None)
-            if place is not None:
-                return Attempt(self._drawn_from, place)
-            self._drawn_from = None
+        place = next(self._drawn_from.pending, None)
+        if place is not None:
+            return Attempt(self._drawn_from, place)
+        self._drawn_from = None
         return None
 
-    def _open_next(self) -> bool:
-        if self._exhausted or len(self._open) >= OPEN_BATCHES:
+    def _buffer_is_full(self) -> bool:
+        on_the_way = self._in_flight or self._retries
+        return bool(on_the_way) and sum(batch.buffered_bytes for batch in self._open) > MOST_BUFFERED_BYTES
+
+    def _wants_batch(self) -> bool:
+        if self._exhausted or self._drawn_from or len(self._open) >= OPEN_BATCHES or self._buffer_is_full():
             return False
-        self._drawn_from = next(self.batches, None)
-        if self._drawn_from is None:
+        return sum(batch.held_bytes for batch in self._open) <= MOST_HELD_BYTES
+
+    def _open_next(self) -> None:
+        """Open the next batch: the store is asked meanwhile, so the lock is let go; the turn is still held."""
+        self._changed.release()
+        try:
+            batch = next(self.batches, None)
+        finally:
+            self._changed.acquire()
+        if batch is None:
             self._exhausted = True
-            return False
-        self._open.append(self._drawn_from)
-        return True
+        else:
+            self._drawn_from = batch
+            self._open.append(batch)
 
     def _weigh(self, attempt: Attempt, verdict: Verdict, now: float) -> Verdict | None:
         """Turn a verdict into the song's outcome; None: it has none yet."""
@@ -212,22 +240,21 @@ class Work:
             self.error = self.error or UpstreamUnavailable(verdict.error)
         if self._stopped or self.deadline.passed(now):
             return None
-        if verdict.kind is Kind.RETRY:
-            if attempt.number >= self.limits.max_attempts:
-                return failed(verdict.error or "failed")
-            self._retry(attempt, now, backoff(attempt.number, 0, self.random), number=attempt.number + 1)
-        else:
-            self._throttle(attempt, verdict, now)
+        if verdict.kind is Kind.RETRY and attempt.number >= self.limits.max_attempts:
+            return failed(verdict.error or "failed")
+        self._retry(attempt, verdict, now)
         return None
 
-    def _throttle(self, attempt: Attempt, verdict: Verdict, now: float) -> None:
-        if verdict.retry_after is not None:
-            self._pacer.pause(now + verdict.retry_after)
-        wait = backoff(attempt.number, attempt.throttles + 1, self.random)
-        self._retry(attempt, now, max(wait, verdict.retry_after or 0.0), attempt.number, attempt.throttles + 1)
-
-    def _retry(self, attempt: Attempt, now: float, wait: float, number: int, throttles: int = 0) -> None:
-        again = Attempt(attempt.batch, attempt.place, number, throttles)
+    def _retry(self, attempt: Attempt, verdict: Verdict, now: float) -> None:
+        """Have a song tried again after its backoff; what the upstream itself says of when holds for every song."""
+        pause = verdict.retry_after or 0.0
+        for pacer in self._pacers:
+            pacer.pause(now + pause)
+        if verdict.kind is Kind.THROTTLED:
+            again = Attempt(attempt.batch, attempt.place, attempt.number, attempt.throttles + 1)
+        else:
+            again = Attempt(attempt.batch, attempt.place, attempt.number + 1)
+        wait = max(pause, backoff(attempt.number, again.throttles, self.random))
         heappush(self._retries, (now + wait, next(self._order), again))
 
     def _advance(self, batch: Batch) -> None:

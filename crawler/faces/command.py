@@ -1,4 +1,4 @@
-"""The command line: `python -m crawler crawl 1-1000`, `verify`, `status`, `settings`."""
+"""The command line: `python -m crawler crawl 1-1000`, `plan`, `verify`, `status`, `settings`."""
 
 from __future__ import annotations
 

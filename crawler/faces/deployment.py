@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from crawler.adapters.clock import SystemClock
 from crawler.adapters.folder import FolderStore
 from crawler.adapters.gcs import GcsStore
 from crawler.adapters.loop import run_coroutine
+from crawler.adapters.memory import return_large_blocks
 from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
 from crawler.adapters.threads import DaemonThreads
 from crawler.engine.catalog import Catalog, run_of
@@ -27,12 +28,13 @@ from crawler.engine.state import run_answer
 from crawler.engine.work import Limits, ignore_outcome
 from crawler.faces.log import LOGGER
 from crawler.ground.deadline import Deadline
-from crawler.ground.errors import BadSetting, UnknownRun
+from crawler.ground.errors import BadSetting, Damaged, UnknownRun
 from crawler.ground.records import Verdict
 from crawler.ground.settings import DEFAULT_DEADLINE_SECONDS, Settings
 from crawler.rules.answer import Answer, make_plan
 from crawler.rules.firing import Firing
 from crawler.rules.info import DeclaredSong
+from crawler.rules.pacing import Pacer
 from crawler.rules.request import Ceilings, CrawlRequest
 from crawler.rules.spec import Source
 from crawler.seams.ports import Lane, Store
@@ -43,12 +45,16 @@ _COMMIT_THREADS = 2
 
 @dataclass(frozen=True)
 class Deployment:
-    """Answer calls; `make_lane` opens a lane on a session, `source` names what it crawls."""
+    """Answer calls.
+
+    `make_lane` opens a lane on a session, `source` names what it crawls, `pacer` keeps MAX_PER_SECOND over all calls.
+    """
 
     settings: Settings
     store: Store
     source: Source
     make_lane: Callable[[requests.Session], Lane]
+    pacer: Pacer = field(default_factory=lambda: Pacer(0))
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Deployment:
@@ -59,8 +65,10 @@ class Deployment:
                 f"OUTPUT is {settings.output!r}; allowed in the cloud: gs://bucket/prefix, "
                 "since a folder there is memory that ends with the instance."
             )
+        return_large_blocks()
         source, make_lane = _song(settings)
-        return cls(settings, open_store(settings.output, settings.storage_emulator_host), source, make_lane)
+        store = open_store(settings.output, settings.storage_emulator_host)
+        return cls(settings, store, source, make_lane, Pacer(settings.max_per_second))
 
     @property
     def ceilings(self) -> Ceilings:
@@ -79,7 +87,8 @@ class Deployment:
         """Carry out one call, blocking until it is complete, refused or `seconds` are over."""
         clock = SystemClock()
         ends = clock.now() + seconds
-        catalog = Catalog(self.store.until(ends), attempt=uuid.uuid4().hex)
+        # A store that does not answer must leave a moment for our own answer.
+        catalog = Catalog(self.store.until(ends - min(0.5, seconds / 20)), attempt=uuid.uuid4().hex)
         spec = choose_run(catalog, self._order(request, firing), clock.epoch())
         fields = {"run": spec.run, "songs": spec.asked[:200]}
         LOGGER.info("crawl started", extra={"fields": fields})
@@ -94,10 +103,11 @@ class Deployment:
                 commits=commits,
                 deadline=Deadline(ends - reserve_seconds(seconds)),
                 on_outcome=on_outcome,
+                pacer=self.pacer,
             )
             answer = run_coroutine(call.crawl())
         if call.abandoned:
-            message = f"{call.abandoned} requests were abandoned: SONG_FUNCTION did not return within the timeout"
+            message = f"{call.abandoned} requests were abandoned: they did not end within their timeout"
             LOGGER.warning(message, extra={"fields": fields})
         LOGGER.info(f"crawl {answer.state}", extra={"fields": fields | _facts(answer)})
         return answer
@@ -123,7 +133,7 @@ class Deployment:
         shown = names[:limit]
         answers = []
         for name in shown:
-            with suppress(UnknownRun):  # announced, and never begun
+            with suppress(UnknownRun, Damaged):  # announced and never begun, or no longer to be read
                 answers.append(self.state(run_of(name)))
         return answers, shown[-1] if len(names) > limit else None
 
@@ -160,9 +170,9 @@ def _facts(answer: Answer) -> dict[str, Any]:
 def reserve_seconds(seconds: float) -> float:
     """Give how much of a call's time is kept for its last commits and the answer: a tenth, from 2 s to 15 s.
 
-    But never more than half: a call of three seconds is to fetch something too.
+    But never more than three fifths: a call of three seconds is to fetch something too.
     """
-    return min(max(2.0, seconds / 10), 15.0, seconds / 2)
+    return min(max(2.0, seconds / 10), 15.0, seconds * 0.6)
 
 
 def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits:
@@ -223,8 +233,11 @@ def _load_function(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     try:
         function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise BadSetting(f"SONG_FUNCTION is {name!r}, which can't be loaded: {error}.") from error
+    except Exception as error:  # importing runs the user's own code
+        # Only what the import itself says is told: an exception of the user's own code may hold a secret.
+        told = isinstance(error, (ImportError, AttributeError, SyntaxError))
+        reason = f"{type(error).__name__}: {error}" if told else type(error).__name__
+        raise BadSetting(f"SONG_FUNCTION is {name!r}, which can't be loaded: {reason}.") from error
     if not callable(function):
         raise BadSetting(f"SONG_FUNCTION is {name!r}, which is no function.")
     return function  # type: ignore[no-any-return]

@@ -5,10 +5,10 @@ Works the same in a script and in a notebook, whose event loop runs already.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -27,12 +27,15 @@ from crawler.faces.songs import Songs, StoredSongs
 from crawler.ground.errors import BadRequest, SongNotFetched
 from crawler.ground.records import Kind, Verdict
 from crawler.ground.settings import SETTINGS, Settings
-from crawler.ground.song_set import SongSet
+from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.rules.asked import Numbers
+from crawler.rules.pacing import Pacer
 from crawler.rules.request import CrawlRequest, parse_run_name
 from crawler.rules.spec import Source
 
 SongFunction = Callable[..., Any]
+
+_DECLARING = frozenset({"song_url", "song_info", "song_missing", "song_retry", "song_function"})
 
 
 def request_song_info(session: requests.Session, song_num: Any, song_urls: list[Any]) -> None:
@@ -68,16 +71,24 @@ def crawl(
     """Crawl `function, items`, or several `(function, items)` pairs, and block until every item is accounted for.
 
     A function is `f(session, item) -> info` (None: missing) or the article's `f(session, item, song_urls)`. Items are
-    ints, strings or any objects; with `output` (gs://bucket/prefix or a folder) they are song numbers, of one function,
-    and the crawl is durable: the same call continues. `settings` are those of the environment, in lower case.
-    Raises UpstreamUnavailable if the upstream as a whole refuses, BadSetting for a wrong setting.
+    ints, strings or any objects. With `output` (gs://bucket/prefix or a folder) they are song numbers, of one function;
+    the crawl is durable (the same call continues), and its songs come ascending. `settings` are those of the
+    environment, in lower case. Raises UpstreamUnavailable if the upstream as a whole refuses, BadSetting or BadRequest
+    for what can't be done.
     """
     pairs = _pairs(tasks)
-    options = _settings(settings)
+    if declared := sorted(_DECLARING & set(settings)):
+        raise BadRequest(f"{declared[0]} declares a song; allowed: a function, or python -m crawler crawl.")
     if output is not None:
-        return _crawl_durably(pairs, replace(options, output=output), run, progress)
+        options = _settings({**settings, "output": output})
+        return _crawl_durably(
+            pairs, options, run, progress, options.deadline_seconds if "deadline_seconds" in settings else None
+        )
     if run is not None:
         raise BadRequest("run names a stored run; allowed: together with output.")
+    if "deadline_seconds" in settings:
+        raise BadRequest("deadline_seconds is for a stored run; allowed: together with output.")
+    options = _settings(settings)
     with session_of(options) as session, Bar(_total(pairs), shown=progress) as bar:
         lanes = [(FunctionLane(session, function), items) for function, items in pairs]
         return Songs(run_coroutine(_gather(lanes, limits_of(options), bar.tell)))
@@ -104,22 +115,38 @@ def _total(pairs: Sequence[tuple[Any, Iterable[Any]]]) -> int | None:
 
 
 def _crawl_durably(
-    pairs: list[tuple[SongFunction, Iterable[Any]]], settings: Settings, run: str | None, progress: bool
+    pairs: list[tuple[SongFunction, Iterable[Any]]],
+    settings: Settings,
+    run: str | None,
+    progress: bool,
+    seconds: float | None,
 ) -> StoredSongs:
     if len(pairs) != 1:
         raise BadRequest("output takes one function a run; allowed: one call for each function.")
     function, items = pairs[0]
+    songs = _song_set(items)
+    if len(songs) > settings.max_songs:
+        raise BadRequest(f"items are {len(songs)} numbers; allowed: {settings.max_songs} (max_songs).")
     deployment = Deployment(
         settings,
         open_store(settings.output, settings.storage_emulator_host),
-        Source.of_function(f"{function.__module__}:{function.__qualname__}"),
+        Source.of_function(_name(function, run)),
         lambda session: FunctionLane(session, function),
+        Pacer(settings.max_per_second),
     )
-    songs = _song_set(items)
     request = CrawlRequest(Numbers(songs), parse_run_name("run", run) if run else None)
     with Bar(len(songs), shown=progress) as bar:
-        answer = deployment.crawl(request, on_outcome=bar.tell)
+        answer = deployment.crawl(request, seconds or math.inf, on_outcome=bar.tell)
     return StoredSongs(deployment.store, answer)
+
+
+def _name(function: SongFunction, run: str | None) -> str:
+    """Name a function as the source of a run: the same call later must mean the same function."""
+    named = getattr(function, "func", function)
+    name = getattr(named, "__qualname__", type(named).__qualname__)
+    if "<lambda>" in name and run is None:
+        raise BadRequest("Every lambda has the same name; allowed: a function with a name of its own, or run=.")
+    return f"{getattr(named, '__module__', type(named).__module__)}:{name}"
 
 
 def _pairs(tasks: tuple[Any, ...]) -> list[tuple[SongFunction, Iterable[Any]]]:
@@ -130,11 +157,11 @@ def _pairs(tasks: tuple[Any, ...]) -> list[tuple[SongFunction, Iterable[Any]]]:
 
 
 def _song_set(items: Iterable[Any]) -> SongSet:
-    if isinstance(items, range) and items.step == 1 and len(items) and items.start >= 0:
+    if isinstance(items, range) and items.step == 1 and len(items) and 0 <= items[0] <= items[-1] <= LARGEST_SONG_NUM:
         return SongSet.of([(items[0], items[-1])])
     numbers = list(items)
-    if not numbers or not all(isinstance(number, int) and number >= 0 for number in numbers):
-        raise BadRequest("items are no song numbers; allowed with output: whole numbers from 0.")
+    if not numbers or not all(isinstance(number, int) and 0 <= number <= LARGEST_SONG_NUM for number in numbers):
+        raise BadRequest(f"items are no song numbers; allowed with output: whole numbers from 0 to {LARGEST_SONG_NUM}.")
     return SongSet.of_numbers(numbers)
 
 

@@ -11,6 +11,7 @@
     ├── UpstreamUnavailable   503  wait and send the same call again; no song was marked failed for it
     ├── StoreUnavailable      503  wait and send the same call again; what is stored stays stored
     ├── SongNotFetched        500  from request_song_info: `verdict` says whether another attempt may do better
+    ├── Damaged               500  look at the run with `python -m crawler verify`: something changed what was stored
     └── ObjectExists          500  never leaves the engine: another attempt stored this object first
 
 The status is a hint for the faces, so that nothing below them needs a web framework.
@@ -81,6 +82,10 @@ class StoreUnavailable(SongcrawlError):
     """Say that the store can't be reached or refuses us; whether the last write took effect is not known."""
 
     http_status = 503
+
+
+class Damaged(SongcrawlError):
+    """Say that a stored object is not what was stored."""
 
 
 class ObjectExists(SongcrawlError):

@@ -71,9 +71,9 @@ def failed(error: str) -> Verdict:
     return Verdict(Kind.FAILED, error=error)
 
 
-def retry(error: str) -> Verdict:
-    """Judge that another attempt may do better."""
-    return Verdict(Kind.RETRY, error=error)
+def retry(error: str, retry_after: float | None = None) -> Verdict:
+    """Judge that another attempt may do better; `retry_after` is the upstream's own word on when, in seconds."""
+    return Verdict(Kind.RETRY, error=error, retry_after=retry_after)
 
 
 def throttled(error: str, retry_after: float | None = None) -> Verdict:

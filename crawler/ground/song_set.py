@@ -86,7 +86,7 @@ class SongSet:
         """Cut out the numbers at positions start to stop-1, counted from 0, without walking the others."""
         pieces = []
         place = bisect_right(self._ends, start)
-        while place < len(self.ranges):
+        while start < stop and place < len(self.ranges):
             first, last = self.ranges[place]
             offset = self._ends[place] - (last - first + 1)
             if offset >= stop:

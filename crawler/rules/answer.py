@@ -22,8 +22,8 @@ State = Literal["complete", "partial", "running", "stopped", "planned"]
 class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Tell how a run stands; found + missing + failed + remaining is the number of songs asked for.
 
-    `remaining` is None while an open range's end is not known. `detail`, where the run is not complete, says in a
-    sentence why and what to do.
+    `remaining` is None while an open range's end is not known. `detail` says in a
+    sentence why a call did not complete the run, and what to do.
     """
 
     run: str

@@ -39,7 +39,7 @@ class OpenEnd:
 
 def _missing_row(songs: SongSet, tally: Tally, row: int) -> int:
     """Continue a row of `row` missing numbers through one part."""
-    if tally.missing == len(songs):
-        return row + tally.missing
     others = songs - (tally.missing_songs or SongSet())
+    if not others:
+        return row + len(songs)
     return len(songs) - songs.position(others.last) - 1

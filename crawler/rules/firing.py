@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+# RFC 3339 to the second: how many decimals datetime.fromisoformat reads depends on the Python, and the service sends
+# any number of them.
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
+
 
 @dataclass(frozen=True)
 class Firing:
@@ -29,13 +33,20 @@ class Firing:
 def parse_firing(headers: Mapping[str, str], epoch: float) -> Firing | None:
     """Read the firing from headers (names in lower case); None for a call that is not, or not credibly, scheduled.
 
-    A forced run may carry the time of the next firing: a time in the future is not trusted.
+    A forced run may carry the time of the next firing: a time in the future is not trusted, nor is one before 1970.
     """
     job = headers.get("x-cloudscheduler-jobname", "")
-    try:
-        time = datetime.fromisoformat(headers.get("x-cloudscheduler-scheduletime", "").replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    if not job or len(job) > 500 or time.tzinfo is None or time.timestamp() > epoch:
+    time = _parse_time(headers.get("x-cloudscheduler-scheduletime", ""))
+    if not job or len(job) > 500 or time is None or not 0 <= time.timestamp() <= epoch:
         return None
     return Firing(job, f"{time.astimezone(timezone.utc):%Y%m%dt%H%M%Sz}")
+
+
+def _parse_time(text: str) -> datetime | None:
+    match = _TIME.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        return datetime.fromisoformat(match[1] + match[2].replace("Z", "+00:00"))
+    except ValueError:
+        return None

@@ -57,14 +57,14 @@ def judge_status(status: int, retry_after: float | None = None) -> Verdict:
     """Judge a response by its status alone, anything but 2xx."""
     if status in _MISSING:
         return MISSING
-    if status == 429 or (status == 503 and retry_after is not None):
+    if status == 429:
         return throttled(f"http_{status}", retry_after)
     if status in _REFUSED:
         return refused(_REFUSED[status])
     if 300 <= status < 400:
         return failed("redirect")
     if status >= 500 or status < 200 or status in _TRANSIENT:
-        return retry(f"http_{status}")
+        return retry(f"http_{status}", retry_after if status == 503 else None)
     return failed(f"http_{status}")
 
 

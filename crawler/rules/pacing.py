@@ -12,7 +12,8 @@ BURST_SHARE = 0.04
 class Pacer:
     """Space requests evenly below a ceiling (the generic cell rate algorithm, as in ITU-T I.371), and pause on demand.
 
-    Not thread-safe: whoever draws songs holds the lock. Times are instants of one monotonic clock, in seconds.
+    One is shared by all calls of an instance on an upstream. Two that draw in the same moment may both find it ready:
+    the second then counts into the next turn. Times are instants of one monotonic clock, in seconds.
     """
 
     def __init__(self, max_per_second: float) -> None:

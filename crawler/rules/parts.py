@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import NamedTuple
 
 import msgspec
@@ -17,6 +18,8 @@ SUFFIX = "jsonl.gz"
 _STEM = re.compile(r"songs-([0-9]{12})-[0-9]{12}\.", re.ASCII)
 
 _STATUS: dict[Kind, Status] = {Kind.FOUND: "found", Kind.MISSING: "missing", Kind.FAILED: "failed"}
+
+_FOUND_NOTHING = b'"status":"found","info":null}\n'
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Row)
@@ -93,7 +96,10 @@ class Grid:
 
 def encode_row(song_num: int, outcome: Verdict) -> bytes:
     """Write one row as a JSON line; raises TypeError or ValueError for info that JSON can't hold."""
-    return _encode(Row(song_num, _STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
+    row = _encode(Row(song_num, _STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
+    if row.endswith(_FOUND_NOTHING):
+        raise ValueError("not a number, nor anything else that JSON knows")  # NaN is written as null
+    return row
 
 
 def decode_rows(data: bytes) -> list[Row]:
@@ -116,12 +122,23 @@ class Line(NamedTuple):
     text: bytes
 
 
+class _Head(msgspec.Struct):
+    song_num: int
+    status: Status
+
+
+_head_decoder = msgspec.json.Decoder(_Head)
+
+
 def split_rows(data: bytes) -> list[Line]:
     """Cut an object's bytes into its rows' own bytes; raises ValueError as decode_rows does."""
-    rows = decode_rows(data)
-    # JSON escapes every line break inside a row, so that a line is a row.
+    # JSON escapes every line break inside a row, so that a line is a row. Its info stays text: large songs weigh once.
     texts = gunzip(data).splitlines(keepends=True)
-    return [Line(row.song_num, row.status, text) for row, text in zip(rows, texts, strict=True)]
+    try:
+        heads = [_head_decoder.decode(text) for text in texts]
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not a part: {error}") from error
+    return [Line(head.song_num, head.status, text) for head, text in zip(heads, texts, strict=True)]
 
 
 def gunzip(data: bytes) -> bytes:
@@ -141,13 +158,18 @@ class Compressor:
 
     def __init__(self) -> None:
         self._deflate = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP)
-        self._pieces: list[bytes] = []
+        self._compressed = BytesIO()
+
+    @property
+    def size(self) -> int:
+        """Weigh what came out so far, in bytes."""
+        return self._compressed.tell()
 
     def feed(self, rows: Iterable[bytes]) -> None:
         """Take the next rows."""
-        self._pieces.append(self._deflate.compress(b"".join(rows)))
+        self._compressed.write(self._deflate.compress(b"".join(rows)))
 
     def finish(self) -> bytes:
         """Give the whole object."""
-        self._pieces.append(self._deflate.flush())
-        return b"".join(self._pieces)
+        self._compressed.write(self._deflate.flush())
+        return self._compressed.getvalue()  # the buffer itself: a copy of a large part would weigh as much again

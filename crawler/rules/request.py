@@ -70,7 +70,7 @@ def parse_page(query: Iterable[tuple[str, str]]) -> tuple[int, str]:
     given = _collect(list(query))
     unknown = sorted(set(given) - {"limit", "after"})
     if unknown:
-        raise BadRequest(f"{unknown[0]!r} is no parameter; allowed: limit, after.")
+        raise BadRequest(f"{_short(unknown[0])} is no parameter; allowed: limit, after.")
     allowed = f"a whole number from 1 to {MOST_PAGE}"
     limit = _parse_number("limit", given.get("limit", str(PAGE)), _WHOLE_NUMBER, 1, MOST_PAGE, allowed)
     after = given.get("after", "")
@@ -81,7 +81,7 @@ def parse_page(query: Iterable[tuple[str, str]]) -> tuple[int, str]:
 
 def _body_pairs(body: bytes) -> list[tuple[str, Any]]:
     if len(body) > MOST_BODY_BYTES:
-        raise RequestTooLarge(f"The body has {len(body)} bytes; allowed: {MOST_BODY_BYTES}.")
+        raise RequestTooLarge(f"The body is too long; allowed: {MOST_BODY_BYTES} bytes.")
     if not body.strip():
         return []
     try:

@@ -13,6 +13,10 @@ THROTTLE_BASE_SECONDS = 1.0
 RETRY_BASE_SECONDS = 0.05
 MOST_SECONDS = 20.0
 
+# Longer than any call lasts. What is sent may be thousands of years, which a thread's wait can't even hold
+# (threading.TIMEOUT_MAX).
+MOST_RETRY_AFTER_SECONDS = 86_400.0
+
 
 def backoff(attempt: int, throttles: int, random: Callable[[], float]) -> float:
     """Give the seconds to wait before the next attempt at a song.
@@ -32,17 +36,17 @@ def _doubled(base: float, times: int) -> float:
 
 
 def parse_retry_after(text: str | None, now_epoch: float) -> float | None:
-    """Read a Retry-After header as seconds from `now_epoch`; None for one that says nothing usable.
+    """Read a Retry-After header as seconds from `now_epoch`, a day at most; None for one that says nothing usable.
 
     Seconds or an HTTP date (RFC 9110, 10.2.3); a fraction is taken too, since servers send it.
     """
     text = (text or "").strip()
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text, re.ASCII):
-        return float(text)
+        return min(float(text), MOST_RETRY_AFTER_SECONDS)
     try:
         moment = parsedate_to_datetime(text)
         # The obsolete asctime form names no zone: it is UTC like the others (RFC 9110, 5.6.7), not this machine's.
         seconds = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() - now_epoch
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(0.0, seconds)
+    return min(max(0.0, seconds), MOST_RETRY_AFTER_SECONDS)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from datetime import datetime, timezone
 from functools import cached_property
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -48,7 +49,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     source: str
     source_digest: str
     format: str
-    part_songs: int
+    part_songs: Annotated[int, msgspec.Meta(ge=1)]
     end_after_missing: int | None = None
     job: str | None = None
     created_at: str
@@ -95,6 +96,16 @@ def utc_text(epoch: float) -> str:
     """Write an instant as RFC 3339 in UTC, to the millisecond."""
     text = datetime.fromtimestamp(epoch, timezone.utc).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")
+
+
+def day_of(epoch: float) -> str:
+    """Write the UTC day of an instant as 20261231."""
+    return f"{datetime.fromtimestamp(epoch, timezone.utc):%Y%m%d}"
+
+
+def midnight_of(epoch: float) -> float:
+    """Give the epoch second at which the UTC day of an instant began."""
+    return epoch - epoch % 86400
 
 
 def _digest(parts: list[str | None]) -> str:

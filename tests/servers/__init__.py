@@ -1,5 +1,6 @@
 """Start the real servers that the tests run against."""
 
+from servers.catalogue import TRACKS, read_titles, title, write_catalogue
 from servers.datasette import datasette, datasette_available
 from servers.fake_gcs import fake_gcs, fake_gcs_available
 from servers.function import function_server
@@ -24,6 +25,7 @@ from servers.upstream import Upstream
 
 __all__ = [
     "OTHER_PATH",
+    "TRACKS",
     "Page",
     "Pages",
     "Request",
@@ -43,8 +45,11 @@ __all__ = [
     "html",
     "missing",
     "raw",
+    "read_titles",
     "reset",
     "song",
     "songs_to",
     "throttled",
+    "title",
+    "write_catalogue",
 ]

@@ -22,25 +22,26 @@ def fake_gcs_available() -> str | None:
     return None if binary.is_file() else f"{_PACKAGE} has no {binary.name}"
 
 
-def fake_gcs(bucket: str = "songs") -> ServerProcess:
-    """Serve an in-memory Cloud Storage that holds one empty bucket."""
+def fake_gcs(bucket: str = "songs", *, versioned: bool = False) -> ServerProcess:
+    """Serve an in-memory Cloud Storage that holds one empty bucket; a versioned one keeps what was overwritten."""
     binary, port = _binary(), free_port()
     argv = [str(binary), "-scheme", "http", "-backend", "memory", "-host", HOST, "-port", str(port)]
     argv += ["-external-url", f"http://{HOST}:{port}", "-log-level", "error"]
     server = ServerProcess(argv, port, ready=lambda: answers(port, "/storage/v1/b"))
     try:
-        _create_bucket(server.url, bucket)
+        _create_bucket(server.url, bucket, versioned)
     except BaseException:
         server.close()
         raise
     return server
 
 
-def _create_bucket(url: str, name: str) -> None:
+def _create_bucket(url: str, name: str, versioned: bool) -> None:
     with requests.Session() as session:
         # A proxy named in the environment must not see loopback requests.
         session.trust_env = False
-        session.post(f"{url}/storage/v1/b", json={"name": name}, timeout=5).raise_for_status()
+        bucket = {"name": name, "versioning": {"enabled": versioned}}
+        session.post(f"{url}/storage/v1/b", json=bucket, timeout=5).raise_for_status()
 
 
 def _binary() -> Path | None:

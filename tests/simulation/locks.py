@@ -29,6 +29,14 @@ class Lock:
         self._times = 0
         self._waiting: deque[SimThread] = deque()
 
+    def acquire(self) -> None:
+        """Take the lock."""
+        self.__enter__()
+
+    def release(self) -> None:
+        """Let the lock go."""
+        self.__exit__()
+
     def __enter__(self) -> None:
         me = self._scheduler.current
         assert me

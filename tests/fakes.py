@@ -1,0 +1,112 @@
+"""Fakes at the engine's seams: a clock that needs no waiting, lanes that answer from a table, a batch in memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from crawler.ground.records import Verdict, found
+from crawler.seams.ports import Lane
+
+
+class StalledError(Exception):
+    """Tell that a thread would wait until another one does something."""
+
+
+class FakeClock:
+    """Stand still but for `advance` and for waits, which take no time; `waited` lists their lengths."""
+
+    def __init__(self, now: float = 1000.0) -> None:
+        """Start at some instant, in seconds."""
+        self.time = now
+        self.waited: list[float] = []
+
+    def now(self) -> float:
+        """Give the instant."""
+        return self.time
+
+    def epoch(self) -> float:
+        """Give a wall clock that agrees."""
+        return 1_700_000_000.0 + self.time
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.time += seconds
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        """Let the seconds pass at once; raises StalledError where only another thread could end the wait."""
+        if seconds is None:
+            raise StalledError
+        self.waited.append(seconds)
+        self.time += seconds
+
+
+class FakeLane:
+    """Answer the nth attempt at an item with what `judge(item, nth)` says, and keep the items in the order tried.
+
+    A judge that raises stands for an error that is no song's.
+    """
+
+    def __init__(self, judge: Callable[[Any, int], Verdict] = lambda item, _nth: found(item)) -> None:
+        """Take the table of verdicts."""
+        self._judge = judge
+        self._lock = threading.Lock()
+        self.tried: list[Any] = []
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Answer from the table."""
+        with self._lock:
+            self.tried.append(item)
+            nth = self.tried.count(item)
+        return self._judge(item, nth)
+
+
+class FakeBatch:
+    """Keep outcomes like engine/collect.py, and count everything that a test may ask about."""
+
+    def __init__(self, items: Iterable[Any], lane: Lane | None = None) -> None:
+        """Hold the items; the lane is for tests that run strands."""
+        self.items = list(items)
+        self.lane: Lane = lane or FakeLane()
+        self.pending: Iterator[int] = iter(range(len(self.items)))
+        self.settled: list[tuple[Any, Verdict]] = []
+        self.attempts = 0
+        self.advanced = 0
+        self.buffered_bytes = 0
+        self.held_bytes = 0
+
+    def item(self, place: int) -> Any:
+        """Give the item at a place."""
+        return self.items[place]
+
+    def record(self, seconds: float, verdict: Verdict) -> None:
+        """Count an attempt."""
+        self.attempts += 1
+
+    def settle(self, place: int, outcome: Verdict) -> bool:
+        """Keep an outcome; True once there are as many as items."""
+        self.settled.append((self.items[place], outcome))
+        return len(self.settled) == len(self.items)
+
+    def advance(self) -> bool:
+        """Count the call."""
+        self.advanced += 1
+        return True
+
+
+def wait_until(state: Callable[[], bool], timeout: float = 10.0) -> None:
+    """Look again and again until the state is reached, or raise TimeoutError."""
+    deadline = time.monotonic() + timeout
+    while not state():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not reached within {timeout:g} s")
+        time.sleep(0.005)
+
+
+def join_new_threads(before: set[threading.Thread], timeout: float = 10.0) -> set[threading.Thread]:
+    """Wait for the threads that were started since, and give those that do not end."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout)
+    return set(threading.enumerate()) - before

@@ -1,0 +1,661 @@
+"""Check what both lanes make of an upstream's answers, good and bad, over real connections."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import sys
+import threading
+import time
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import urllib3.util.connection
+from servers import (
+    Page,
+    Pages,
+    Upstream,
+    cut,
+    drip,
+    error,
+    free_port,
+    hang,
+    html,
+    missing,
+    raw,
+    reset,
+    song,
+    throttled,
+)
+from wire import Wire, dripping, saying, self_signed
+
+from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
+from crawler.ground.errors import BadSetting, SongNotFetched
+from crawler.ground.records import MISSING, Kind, Verdict, failed, found, retry
+from crawler.ground.records import throttled as throttled_verdict
+from crawler.rules.info import DeclaredSong
+from crawler.seams.ports import Lane
+
+MOST_BYTES = 10_000
+TIMEOUT = 10.0
+SHORT = 0.25
+# What a request that ought to end after SHORT may take on a machine that has other things to do.
+GENEROUS = 3 * SHORT + 0.5
+
+SONG = {"id": 1, "title": "Song 1"}
+BODY = b'{"id": 1, "title": "Song 1"}'
+
+
+@pytest.fixture
+def session() -> Iterator[requests.Session]:
+    """Open a session that may reach loopback addresses."""
+    with open_session(8, "songcrawl/test", allow_private=True) as opened:
+        yield opened
+
+
+def request_info(url: str) -> Callable[[requests.Session, Any], Any]:
+    """Give the function that a user would write for the songs at a URL."""
+
+    def request_song_info(session: requests.Session, song_num: Any) -> Any:
+        response = session.get(url.replace("{song_num}", str(song_num)))
+        response.raise_for_status()
+        return response.json()
+
+    return request_song_info
+
+
+def declared(session: requests.Session, url: str) -> Lane:
+    """Open the lane of a declared song."""
+    return DeclaredLane(session, url, DeclaredSong(), MOST_BYTES)
+
+
+def function(session: requests.Session, url: str) -> Lane:
+    """Open the lane of a user's function."""
+    return FunctionLane(session, request_info(url))
+
+
+both_lanes = pytest.mark.parametrize("open_lane", [declared, function])
+
+
+def always(page: Page) -> Pages:
+    """Serve one page for every number."""
+    return lambda _song_num, _nth: page
+
+
+def attempt(session: requests.Session, page: Page, timeout: float = TIMEOUT) -> Verdict:
+    """Try a declared song that is answered with the page."""
+    with Upstream(always(page)) as upstream:
+        return declared(session, upstream.url).attempt(1, timeout)
+
+
+def gzipped(body: bytes, encoding: str = "gzip") -> Page:
+    """Give a page whose body is compressed."""
+    return Page(body=gzip.compress(body), headers={"Content-Encoding": encoding})
+
+
+ANSWERS = {
+    "found": (song(1), found(SONG)),
+    "found, gzip": (gzipped(BODY), found(SONG)),
+    "found, deflate": (Page(body=zlib.compress(BODY), headers={"Content-Encoding": "deflate"}), found(SONG)),
+    "found, in chunks": (
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1c\r\n" + BODY + b"\r\n0\r\n\r\n"),
+        found(SONG),
+    ),
+    "found, until the end": (raw(b"HTTP/1.1 200 OK\r\n\r\n" + BODY), found(SONG)),
+    "null": (Page(body=b"null"), failed("no_info")),
+    "missing": (missing(), MISSING),
+    "gone": (error(410), MISSING),
+    "bad request": (error(400), failed("http_400")),
+    "forbidden": (error(403), failed("http_403")),
+    "server error": (error(500), retry("http_500")),
+    "unavailable": (error(503), retry("http_503")),
+    "unavailable for a while": (
+        replace(error(503), headers={"Retry-After": "9"}),
+        retry("http_503", 9.0),
+    ),
+    "throttled": (throttled(), throttled_verdict("http_429")),
+    "throttled for a while": (throttled("7.5"), throttled_verdict("http_429", 7.5)),
+    "throttled without sense": (throttled("soon"), throttled_verdict("http_429")),
+    "redirect": (Page(status=302, headers={"Location": "/songs/2"}), failed("redirect")),
+    "early hints": (raw(b"HTTP/1.1 103 Early Hints\r\n\r\n"), retry("http_103")),
+    "html": (html(), retry("invalid_json")),
+    "empty": (Page(body=b""), retry("invalid_json")),
+    "not UTF-8": (Page(body=b'{"title": "\xff"}'), retry("invalid_json")),
+    "deep": (Page(body=b"[" * 9_000), retry("invalid_json")),
+    "cut short": (cut(BODY[:10], len(BODY)), retry("connection")),
+    "cut short, in chunks": (
+        raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1c\r\n" + BODY[:10]),
+        retry("connection"),
+    ),
+    "reset": (reset(), retry("connection")),
+    "no HTTP": (raw(b"not HTTP at all\r\n\r\n"), retry("connection")),
+    "nothing": (raw(b""), retry("connection")),
+    "broken gzip": (
+        Page(body=b"\x1f\x8b\x08" + b"x" * 20, headers={"Content-Encoding": "gzip"}),
+        retry("invalid_encoding"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("page", "verdict"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_answer_has_its_verdict(session: requests.Session, page: Page, verdict: Verdict) -> None:
+    """Judge a declared song by what comes back for it."""
+    assert attempt(session, page) == verdict
+
+
+def test_redirect_is_not_followed(session: requests.Session) -> None:
+    """Send one request, and none to where the answer points."""
+    with Upstream(always(Page(status=301, headers={"Location": "/songs/2"}))) as upstream:
+        declared(session, upstream.url).attempt(1, TIMEOUT)
+
+        assert [request.song_num for request in upstream.requests] == [1]
+
+
+@pytest.mark.parametrize("status", [401, 407])
+@both_lanes
+def test_upstream_that_wants_credentials_refuses(
+    session: requests.Session, open_lane: Callable[..., Lane], status: int
+) -> None:
+    """Blame the deployment, not the song, where the upstream lets nobody in."""
+    with Upstream(always(error(status))) as upstream:
+        verdict = open_lane(session, upstream.url).attempt(1, TIMEOUT)
+
+    assert verdict.kind is Kind.REFUSED
+    assert str(status) in (verdict.error or "")
+
+
+@both_lanes
+def test_date_of_retry_after_becomes_seconds(session: requests.Session, open_lane: Callable[..., Lane]) -> None:
+    """Read the HTTP date of a Retry-After as seconds from now."""
+    with Upstream(always(throttled(formatdate(time.time() + 60, usegmt=True)))) as upstream:
+        verdict = open_lane(session, upstream.url).attempt(1, TIMEOUT)
+
+    assert verdict.retry_after == pytest.approx(60, abs=10)
+
+
+def header_drip() -> Callable[[socket.socket], None]:
+    """Drip an answer whose headers alone take half a minute."""
+    return dripping(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 300 + b"\r\n\r\n", 0.1)
+
+
+def body_drip() -> Callable[[socket.socket], None]:
+    """Drip an answer whose body takes half a minute."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n"
+
+    def talk(sock: socket.socket) -> None:
+        sock.sendall(head)
+        dripping(b" " * 300, 0.1)(sock)
+
+    return talk
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("talk", [header_drip(), body_drip()], ids=["headers", "body"])
+@both_lanes
+def test_drip_ends_with_the_timeout(
+    session: requests.Session,
+    tmp_path: Path,
+    open_lane: Callable[..., Lane],
+    talk: Callable[[socket.socket], None],
+    scheme: str,
+) -> None:
+    """Give up an answer that drips, a byte at a time, when the whole request's timeout is over."""
+    context, certificate = self_signed(tmp_path)
+    session.verify = str(certificate)
+    with Wire(talk, context if scheme == "https" else None) as wire:
+        started = time.monotonic()
+        verdict = open_lane(session, wire.url).attempt(1, SHORT)
+        seconds = time.monotonic() - started
+
+    assert verdict == retry("timeout")
+    assert SHORT * 0.9 < seconds < GENEROUS
+
+
+@pytest.mark.parametrize(
+    "page",
+    [hang(), song(1).after(60), drip(BODY, 0.1)],
+    ids=["hang", "late", "drip"],
+)
+@both_lanes
+def test_slow_answer_ends_with_the_timeout(
+    session: requests.Session, open_lane: Callable[..., Lane], page: Page
+) -> None:
+    """Give up an answer that does not come in time."""
+    with Upstream(always(page)) as upstream:
+        started = time.monotonic()
+        verdict = open_lane(session, upstream.url).attempt(1, SHORT)
+        seconds = time.monotonic() - started
+
+    assert verdict == retry("timeout")
+    assert SHORT * 0.9 < seconds < GENEROUS
+
+
+def test_requests_of_one_function_share_its_timeout(session: requests.Session) -> None:
+    """Count the timeout over everything that one call of a function asks for."""
+    with Upstream(always(song(1).after(0.15))) as upstream:
+
+        def several(session: requests.Session, _song_num: int) -> None:
+            for number in range(20):
+                session.get(upstream.url_of(number), timeout=5)
+
+        started = time.monotonic()
+        verdict = FunctionLane(session, several).attempt(1, SHORT)
+        seconds = time.monotonic() - started
+
+    assert verdict == retry("timeout")
+    assert seconds < GENEROUS
+
+
+def test_longer_timeout_within_a_function_does_not_count(session: requests.Session) -> None:
+    """Keep to the function's own timeout where it calls another lane that was given more time."""
+    with Upstream(always(hang())) as upstream:
+        started = time.monotonic()
+        nested = FunctionLane(session, lambda session, n: declared(session, upstream.url).attempt(n, TIMEOUT).error)
+        nested.attempt(1, SHORT)
+        seconds = time.monotonic() - started
+
+    assert seconds < GENEROUS
+
+
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """Give a port whose server takes no connection: its queue is full."""
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems answer for a server whose queue is full")
+@both_lanes
+def test_connecting_ends_with_the_timeout(
+    session: requests.Session, open_lane: Callable[..., Lane], deaf_port: int
+) -> None:
+    """Give up a connection that is not made in time."""
+    started = time.monotonic()
+    verdict = open_lane(session, f"http://127.0.0.1:{deaf_port}/{{song_num}}").attempt(1, SHORT)
+    seconds = time.monotonic() - started
+
+    assert verdict == retry("timeout")
+    assert SHORT * 0.9 < seconds < GENEROUS
+
+
+def test_timeout_is_over_with_its_attempt(session: requests.Session) -> None:
+    """Leave no limit on the thread after an attempt, nor on the connection that it leaves behind."""
+    with Upstream(lambda n, _nth: song(n).after(SHORT * 2 if n == 2 else 0)) as upstream:
+        declared(session, upstream.url).attempt(1, SHORT)
+        verdict = declared(session, upstream.url).attempt(2, TIMEOUT)
+        response = session.get(upstream.url_of(1))
+
+    assert verdict.kind is Kind.FOUND
+    assert response.status_code == 200
+
+
+def test_refused_connection_is_an_attempt(session: requests.Session) -> None:
+    """Try again where nothing listens: it may be on its way back."""
+    assert declared(session, f"http://127.0.0.1:{free_port()}/{{song_num}}").attempt(1, TIMEOUT) == retry("connection")
+
+
+@both_lanes
+def test_name_that_can_not_be_resolved_refuses(
+    session: requests.Session, open_lane: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blame no song for a host name that does not exist."""
+
+    def resolve(*_args: Any, **_kwargs: Any) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    verdict = open_lane(session, "http://songs.example/{song_num}").attempt(1, TIMEOUT)
+
+    assert verdict.kind is Kind.REFUSED
+    assert verdict.error == "The upstream's host name can't be resolved."
+
+
+def sized(size: int) -> bytes:
+    """Give a JSON text of so many bytes."""
+    return b'"' + b"x" * (size - 2) + b'"'
+
+
+@pytest.mark.parametrize("page_of", [lambda body: Page(body=body), gzipped], ids=["plain", "gzip"])
+def test_largest_body_is_measured_after_decompression(
+    session: requests.Session, page_of: Callable[[bytes], Page]
+) -> None:
+    """Take a body of MAX_SONG_BYTES, and fail the song whose body has one byte more."""
+    assert attempt(session, page_of(sized(MOST_BYTES))).kind is Kind.FOUND
+    assert attempt(session, page_of(sized(MOST_BYTES + 1))) == failed("too_large")
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """Give 64 KB that become 64 MB."""
+    return gzip.compress(sized(64 << 20))
+
+
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_gzip_bomb_stays_small(session: requests.Session, bomb: bytes, status: int, layers: int) -> None:
+    """Inflate no more of a body than is allowed, whatever status it comes with, however often it was compressed."""
+    body = bomb if layers == 1 else gzip.compress(bomb)
+    page = Page(status=status, body=body, headers={"Content-Encoding": ", ".join(["gzip"] * layers)})
+    tracemalloc.start()
+    try:
+        verdict = attempt(session, page)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert verdict == (failed("too_large") if status == 200 else retry("http_500"))
+    assert peak < 4 << 20
+
+
+def test_song_url_takes_the_number(session: requests.Session) -> None:
+    """Put the number in every place that the template has for it."""
+    with Upstream() as upstream:
+        declared(session, upstream.url + "?again={song_num}").attempt(7, TIMEOUT)
+
+        assert [request.path for request in upstream.requests] == ["/songs/7?again=7"]
+
+
+@pytest.mark.parametrize("info", [0, "", False, [], {}, 1.5, "text", [1], {"title": "Song 1"}], ids=repr)
+def test_anything_but_none_is_found(session: requests.Session, info: Any) -> None:
+    """Keep whatever a function returns or appends, empty or not."""
+    returning = FunctionLane(session, lambda _session, _song_num: info)
+
+    def append(session: requests.Session, song_num: int, song_urls: list[Any]) -> None:
+        song_urls.append((song_num, info))
+
+    assert returning.attempt(1, TIMEOUT) == found(info)
+    assert FunctionLane(session, append).attempt(1, TIMEOUT) == found(info)
+
+
+def test_nothing_is_missing(session: requests.Session) -> None:
+    """Call a song missing for which a function returns None, or appends nothing."""
+
+    def append(session: requests.Session, song_num: int, song_urls: list[Any]) -> None:
+        return None
+
+    assert FunctionLane(session, lambda _session, _song_num: None).attempt(1, TIMEOUT) == MISSING
+    assert FunctionLane(session, append).attempt(1, TIMEOUT) == MISSING
+
+
+def test_function_is_given_the_session_and_the_item(session: requests.Session) -> None:
+    """Hand over the shared session and the caller's own object, and an empty list of its own each time."""
+    item = object()
+    given: list[tuple[Any, ...]] = []
+
+    def append(session: requests.Session, song_num: object, song_urls: list[Any]) -> None:
+        given.append((session, song_num, list(song_urls)))
+        song_urls.append((song_num, 1))
+
+    lane = FunctionLane(session, append)
+    lane.attempt(item, TIMEOUT)
+    lane.attempt(item, TIMEOUT)
+
+    assert given == [(session, item, [])] * 2
+
+
+class Methods:
+    """Hold single-request functions that are no plain functions."""
+
+    def info(self, session: requests.Session, song_num: int) -> int:
+        """Return the info."""
+        return song_num
+
+    def append(self, session: requests.Session, song_num: int, song_urls: list[Any]) -> None:
+        """Append the info."""
+        song_urls.append((song_num, song_num))
+
+    def __call__(self, session: requests.Session, song_num: int, scale: int = 1) -> int:
+        """Return the info; an argument with a default is not the article's list."""
+        return song_num * scale
+
+
+@pytest.mark.parametrize(
+    "function", [Methods().info, Methods().append, Methods()], ids=["method", "article's form", "callable object"]
+)
+def test_form_is_told_by_what_must_be_given(session: requests.Session, function: Callable[..., Any]) -> None:
+    """Tell the two forms apart by how many arguments a function needs."""
+    assert FunctionLane(session, function).attempt(7, TIMEOUT) == found(7)
+
+
+STATUSES = {
+    404: MISSING,
+    410: MISSING,
+    400: retry("http_400"),
+    403: retry("http_403"),
+    429: throttled_verdict("http_429", 3.0),
+    500: retry("http_500"),
+}
+
+
+@pytest.mark.parametrize(("status", "verdict"), STATUSES.items(), ids=map(str, STATUSES))
+def test_status_that_a_function_raises_is_judged(session: requests.Session, status: int, verdict: Verdict) -> None:
+    """Take the HTTPError of raise_for_status for what it says: 404 and 410 missing, 429 throttled, else an attempt."""
+    headers = {"Retry-After": "3"} if status == 429 else {}
+    with Upstream(always(replace(error(status), headers=headers))) as upstream:
+        assert function(session, upstream.url).attempt(1, TIMEOUT) == verdict
+
+
+@pytest.mark.parametrize(
+    ("page", "verdict"),
+    [
+        (song(1), found(SONG)),
+        (html(), retry("JSONDecodeError")),
+        (cut(BODY[:10], len(BODY)), retry("connection")),
+        (reset(), retry("connection")),
+    ],
+    ids=["found", "html", "cut short", "reset"],
+)
+def test_answer_to_a_function_has_its_verdict(session: requests.Session, page: Page, verdict: Verdict) -> None:
+    """Judge a user's function by what its requests raise."""
+    with Upstream(always(page)) as upstream:
+        assert function(session, upstream.url).attempt(1, TIMEOUT) == verdict
+
+
+@pytest.mark.parametrize(
+    ("raised", "word"),
+    [
+        (KeyError("title"), "KeyError"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
+        (RecursionError(), "RecursionError"),
+        (requests.Timeout(), "timeout"),
+        (TimeoutError(), "timeout"),
+        (requests.ConnectionError(), "connection"),
+        (requests.HTTPError("no response"), "HTTPError"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_exception_of_a_function_is_an_attempt(session: requests.Session, raised: Exception, word: str) -> None:
+    """Try again after any other exception, and keep its name as the word."""
+
+    def raising(session: requests.Session, song_num: int) -> None:
+        raise raised
+
+    assert FunctionLane(session, raising).attempt(1, TIMEOUT) == retry(word)
+
+
+def test_function_may_pass_on_a_verdict(session: requests.Session) -> None:
+    """Take the verdict of the built-in request_song_info as it is."""
+
+    def raising(session: requests.Session, song_num: int) -> None:
+        raise SongNotFetched(song_num, failed("no_info"))
+
+    assert FunctionLane(session, raising).attempt(1, TIMEOUT) == failed("no_info")
+
+
+@both_lanes
+def test_private_address_is_refused(open_lane: Callable[..., Lane]) -> None:
+    """Raise BadSetting, which names what to change, and send nothing to a loopback address that was not allowed."""
+    with Upstream() as upstream, open_session(1, "test") as session:
+        lane = open_lane(session, upstream.url)
+        with pytest.raises(BadSetting, match=r"127\.0\.0\.1.*ALLOW_PRIVATE_UPSTREAM=1"):
+            lane.attempt(1, TIMEOUT)
+
+        assert upstream.count() == 0
+
+
+class Disguised(socket.socket):
+    """Say that the other end is the server where clouds keep credentials."""
+
+    def getpeername(self) -> Any:
+        """Give its address."""
+        return ("169.254.169.254", 80)
+
+
+@pytest.mark.parametrize("allow_private", [False, True], ids=["nothing allowed", "private allowed"])
+def test_link_local_address_is_always_refused(monkeypatch: pytest.MonkeyPatch, allow_private: bool) -> None:
+    """Send nothing to a metadata server, also where private addresses are allowed."""
+
+    def connect(address: tuple[str, int], *_args: Any, **_kwargs: Any) -> socket.socket:
+        plain = socket.create_connection(address)
+        return Disguised(plain.family, plain.type, plain.proto, fileno=plain.detach())
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
+    with Upstream() as upstream, open_session(1, "test", allow_private=allow_private) as session:
+        with pytest.raises(BadSetting, match=r"169\.254\.169\.254: link-local addresses are never allowed"):
+            declared(session, upstream.url).attempt(1, TIMEOUT)
+
+        assert upstream.count() == 0
+
+
+def test_redirect_of_a_function_is_checked_too(session: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse the address that a followed redirect leads to, not only the first."""
+
+    def connect(address: tuple[str, int], *_args: Any, **_kwargs: Any) -> socket.socket:
+        plain = socket.create_connection(("127.0.0.1", address[1]))
+        kind = Disguised if address[0] == "localhost" else socket.socket
+        return kind(plain.family, plain.type, plain.proto, fileno=plain.detach())
+
+    monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
+    with Upstream() as inside:
+        away = Page(status=302, headers={"Location": inside.url_of(1).replace("127.0.0.1", "localhost")})
+        with Upstream(always(away)) as outside:
+            with pytest.raises(BadSetting, match="link-local"):
+                function(session, outside.url).attempt(1, TIMEOUT)
+
+            assert (outside.count(), inside.count()) == (1, 0)
+
+
+def test_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Use no proxy and no password that the environment names."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login user password secret\n")
+    netrc.chmod(0o600)
+    with Upstream() as proxy, Upstream() as upstream:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("NO_PROXY", "")
+        monkeypatch.setenv("no_proxy", "")
+        monkeypatch.setenv("NETRC", str(netrc))
+        with open_session(1, "test", allow_private=True) as session:
+            verdict = declared(session, upstream.url).attempt(1, TIMEOUT)
+
+        assert verdict == found(SONG)
+        assert proxy.count() == 0
+        assert "authorization" not in upstream.requests[0].headers
+
+
+def test_headers_are_sent() -> None:
+    """Send the user agent, the deployment's own headers, and ask for no encoding but gzip."""
+    headers = {"X-Api-Key": "secret", "Accept": "application/json"}
+    with Upstream() as upstream, open_session(1, "songcrawl/1", headers, allow_private=True) as session:
+        declared(session, upstream.url).attempt(1, TIMEOUT)
+        sent = upstream.requests[0].headers
+
+    assert sent["user-agent"] == "songcrawl/1"
+    assert sent["x-api-key"] == "secret"
+    assert sent["accept"] == "application/json"
+    assert sent["accept-encoding"] == "gzip"
+
+
+def test_cookies_are_kept_within_a_session() -> None:
+    """Send back the cookies of an upstream, and forget them with the session."""
+    page = replace(song(1), headers={"Set-Cookie": "visitor=7"})
+    with Upstream(always(page)) as upstream:
+        for _ in range(2):
+            with open_session(1, "test", allow_private=True) as session:
+                declared(session, upstream.url).attempt(1, TIMEOUT)
+                declared(session, upstream.url).attempt(2, TIMEOUT)
+        cookies = [request.headers.get("cookie") for request in upstream.requests]
+
+    assert cookies == [None, "visitor=7", None, "visitor=7"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [song(1), missing(), error(500), throttled("0"), gzipped(BODY), Page(status=302)],
+    ids=["found", "missing", "error", "throttled", "gzip", "redirect"],
+)
+def test_connection_is_used_again(session: requests.Session, page: Page) -> None:
+    """Ask for song after song over one connection, whatever is answered."""
+    connections: set[threading.Thread] = set()
+
+    def pages(_song_num: int, _nth: int) -> Page:
+        connections.add(threading.current_thread())
+        return page
+
+    with Upstream(pages) as upstream:
+        for number in range(20):
+            declared(session, upstream.url).attempt(number, TIMEOUT)
+
+    assert len(connections) == 1
+
+
+def test_each_thread_has_a_connection_to_use_again(session: requests.Session) -> None:
+    """Open no more connections than there are threads, and drop none between two songs."""
+    connections: set[threading.Thread] = set()
+
+    def pages(song_num: int, _nth: int) -> Page:
+        connections.add(threading.current_thread())
+        return song(song_num)
+
+    with Upstream(pages) as upstream, ThreadPoolExecutor(8) as threads:
+        lane = declared(session, upstream.url)
+        verdicts = list(threads.map(lambda number: lane.attempt(number, TIMEOUT), range(400)))
+
+    assert {verdict.kind for verdict in verdicts} == {Kind.FOUND}
+    assert len(connections) <= 8
+
+
+@both_lanes
+def test_untrusted_certificate_refuses(
+    session: requests.Session, tmp_path: Path, open_lane: Callable[..., Lane]
+) -> None:
+    """Refuse an upstream whose certificate nobody we know has signed, and blame no song for it."""
+    context, _ = self_signed(tmp_path)
+    with Wire(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n" + BODY), context) as wire:
+        verdict = open_lane(session, wire.url).attempt(1, TIMEOUT)
+
+    assert verdict.kind is Kind.REFUSED
+    assert "certificate can't be trusted" in (verdict.error or "")
+
+
+def test_trusted_certificate_is_found(session: requests.Session, tmp_path: Path) -> None:
+    """Fetch a song over TLS."""
+    context, certificate = self_signed(tmp_path)
+    session.verify = str(certificate)
+    with Wire(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n" + BODY), context) as wire:
+        assert declared(session, wire.url).attempt(1, TIMEOUT) == found(SONG)
+
+
+def test_plain_server_at_a_tls_address_is_no_songs_fault(session: requests.Session) -> None:
+    """Make no failed song of an upstream that speaks no TLS at all."""
+    with Wire(saying(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as wire:
+        verdict = declared(session, wire.url.replace("http:", "https:")).attempt(1, TIMEOUT)
+
+    assert verdict.kind in (Kind.REFUSED, Kind.RETRY)
