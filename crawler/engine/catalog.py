@@ -140,7 +140,7 @@ class Catalog:
         return number, Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
 
     def _spec_in(self, scope: str, run: str) -> RunSpec | None:
-        """Read a run that a scope's marker names; None: it never began, it is damaged, another request began it first."""
+        """Read a run that a scope's marker names; None: it never began, is damaged, or is another request's."""
         with suppress(Damaged):
             spec = self.ledger(run).spec()
             return spec if spec and scope in scopes(spec.request_digest, spec.job) else None

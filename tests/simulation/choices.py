@@ -88,7 +88,7 @@ class Choices:
         """Hold a run that was not named: the newest unfinished, else one of today, else a new one."""
         name = run.spec["run"]
         others = [other for other in self._truth.runs.values() if other.request == run.request and other is not run]
-        if run.began >= call.began:
+        if run.begun_by == call.name:
             left = [other.spec["run"] for other in others if other.began < call.began and other.waiting()]
             self._truth.hold(not left, f"{call.name} begins {name} though there is {left}")
         elif run.finished is not None and run.finished < call.began:

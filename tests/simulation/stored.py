@@ -26,6 +26,7 @@ class StoredRun:
 
     spec: dict[str, Any]
     began: int
+    begun_by: str
     parts: dict[str, Kept] = field(default_factory=dict)
     rests: list[tuple[str, Kept]] = field(default_factory=list)
     manifest: dict[str, Any] | None = None

@@ -101,7 +101,7 @@ class Truth:
 
     def _created_of_run(self, name: str, stored: str, entry: Entry) -> None:
         if stored == "run.json":
-            self.runs[name] = StoredRun(msgspec.json.decode(entry.data), entry.serial)
+            self.runs[name] = StoredRun(msgspec.json.decode(entry.data), entry.serial, entry.by.name)
             self.choices.begun(name)
             return
         self.hold(name in self.runs, f"{entry.stored.name} is there before its run.json")
