@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 
 from crawler.engine.catalog import Catalog
@@ -68,7 +67,5 @@ def main(arguments: list[str] | None = None) -> int:
         except SeedFailed as failure:
             print(failure, flush=True)
             failed += 1
-        if seed % 1000 == 999:
-            print(f"seeds to {seed} in {time.perf_counter() - began:.0f} s", file=sys.stderr)
     print(f"{len(seeds)} seeds, {failed} failed, {time.perf_counter() - began:.0f} s")
     return 1 if failed else 0

@@ -53,11 +53,8 @@ class _Loop(asyncio.BaseEventLoop):
     def select(self, timeout: float | None) -> list[Any]:
         """Wait for a call from another thread, or for a timer."""
         process: Process = self._scheduler.process
-        if timeout == 0:
-            self._scheduler.brush()
-        elif not self._called and not process.dead:
-            # A moment at least: the time that floats can't add would never come.
-            self._scheduler.wait(math.inf if timeout is None else self._scheduler.now + max(timeout, 1e-6))
+        if not self._called and timeout != 0 and not process.dead:
+            self._scheduler.wait(math.inf if timeout is None else self._scheduler.now + timeout)
         self._called = False
         return []
 

@@ -74,7 +74,9 @@ class SimStore:
         else:
             self._world.truth.met(self._visit, entry, data)
             self._arrive("meets", name)
-        self._acknowledge(name)
+        if self._chance(self._world.weather.lost_acknowledgement) or self._loses_acknowledgement():
+            self._visit.failed_creates += 1
+            self._fail("loses the acknowledgement of", name)
         if entry.by is self._visit or entry.stored.metadata.get("attempt") == metadata["attempt"]:
             return entry.stored
         raise ObjectExists(name)
@@ -105,19 +107,6 @@ class SimStore:
             yield self._bucket.entries[name].stored
         self._leave("list", prefix)
 
-    def _acknowledge(self, name: str) -> None:
-        """Say that an object is there; where that is lost, the library tries again and meets it, or gives up."""
-        if self._loses_acknowledgement():
-            self._give_up(name)
-        if self._chance(self._world.weather.lost_acknowledgement):
-            self._arrive("create again", name)
-            if self._chance(0.5):
-                self._give_up(name)
-
-    def _give_up(self, name: str) -> None:
-        self._visit.failed_creates += 1
-        self._fail("loses the acknowledgement of", name)
-
     def _put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> Entry:
         at_once: Mapping[str, str] = {} if self._bucket.folder else dict(metadata)
         stored = StoredObject(name, len(data), crc32c(data), self._world.clock.epoch(), at_once)
@@ -135,11 +124,10 @@ class SimStore:
         self._world.scheduler.living()
         self._world.scheduler.note(self._visit.name, f"{operation} {name}")
         self._world.truth.hold(not self._visit.over, f"{self._visit.name} does {operation} {name} after its answer")
-        left = self._until - self._world.scheduler.now
-        self._world.scheduler.pause(min(self._seconds(), max(0.0, left)))
-        late = self._world.scheduler.now >= self._until
+        self._world.scheduler.pause(self._seconds())
+        late = self._world.scheduler.now > self._until
         if late or self._chance(self._world.weather.unavailable):
-            self._visit.failed_creates += operation.startswith("create")
+            self._visit.failed_creates += operation == "create"
             self._fail(f"can't {operation}", name)
 
     def _leave(self, operation: str, name: str) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 # More pauses than any world needs: whoever comes this far runs in circles.
 MOST_STEPS = 100_000
-MOST_BRUSHES = 1_000_000
 
 # How often a thread that takes a free lock lets others run first.
 BRUSHING = 0.05
@@ -80,7 +79,6 @@ class Scheduler:
         self.violation: BaseException | None = None
         self.on_pause: Callable[[Process], None] = lambda _: None
         self._switching = switching
-        self._brushes = 0
         self._threads: list[SimThread] = []
         self._dying: list[SimThread] = []
         self._last_step = MOST_STEPS
@@ -133,12 +131,9 @@ class Scheduler:
             self._switch(me)
 
     def brush(self) -> None:
-        """Let others run, now and then: where threads meet at a lock, or an event loop asks what is new."""
+        """Let others run, now and then: where threads meet at a lock."""
         me = self.current
         assert me
-        self._brushes += 1
-        if self._brushes > MOST_BRUSHES:
-            self.steps = MOST_STEPS
         if not me.process.dead and self.chance.random() < BRUSHING:
             me.ready_at = self.now
             self._switch(me)

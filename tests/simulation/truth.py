@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from crawler.engine.gather import GRACE_SECONDS
 from crawler.engine.run import DEADLINE_DETAIL
 from crawler.engine.verify import verify_run
 from crawler.ground.errors import BadRequest
@@ -202,9 +201,6 @@ class Truth:
         """Hold what a call settled against what it left behind: an answer means that nothing was lost."""
         if not isinstance(visit, CrawlCall):
             return
-        if not visit.was_frozen and not visit.dead:
-            over = self._world.scheduler.now - visit.began_at - visit.pace.deadline_seconds
-            self.hold(over <= GRACE_SECONDS + 0.01, f"{visit.name} takes {over:.3f} s longer than it may")
         if isinstance(visit.error, BadRequest):
             self.choices.refused(visit, visit.error)
         if not visit.spec or not visit.settled:

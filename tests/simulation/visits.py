@@ -38,8 +38,6 @@ class Visit(Process):
         self.error: SongcrawlError | None = None
         self.failed_creates = 0
         self.began = 0  # how many objects there were
-        self.began_at = 0.0
-        self.was_frozen = False
         self.listing: dict[str, int] = {}  # how many there were at its last listing of a prefix
         self._callers: list[SimThread] = []
 
@@ -52,11 +50,6 @@ class Visit(Process):
         if not self.over:
             super().kill()
             self._end()
-
-    def freeze(self) -> None:
-        """Stop it where it stands."""
-        super().freeze()
-        self.was_frozen = True
 
     def await_end(self, seconds: float) -> None:
         """Wait for the call, so long at most."""
@@ -82,7 +75,6 @@ class Visit(Process):
 
     def _run(self) -> None:
         self.began = self.world.bucket.serial
-        self.began_at = self.scheduler.now
         try:
             self.visit()
         except SongcrawlError as error:
