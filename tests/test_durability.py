@@ -112,9 +112,10 @@ def test_function_that_never_returns_is_abandoned(folder: FolderPlace) -> None:
         idle = warm(server, 100)
         answered = call(server, {"songs": "1-20", "run": "stuck"})
         line = server.wait_for_line("2 requests were abandoned")
-        check_quiet(server, none, 0, idle + 2)
+        # These songs take no time: the server may not have started all four threads that it answers in before.
+        check_quiet(server, none, 0, idle + 2 + 3)
 
-        assert count_threads(server) == idle + 2
+        assert idle + 2 <= count_threads(server) <= idle + 2 + 3
         assert '"severity":"WARNING"' in line
         assert (answered.status, answered["found"], answered["failed"]) == (200, 19, 1)
     assert verify(folder, "stuck")["failed"] == 1
