@@ -53,6 +53,7 @@ GENEROUS = 3 * SHORT + 0.5
 
 SONG = {"id": 1, "title": "Song 1"}
 BODY = b'{"id": 1, "title": "Song 1"}'
+HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 
 
 @pytest.fixture
@@ -126,7 +127,16 @@ ANSWERS = {
     "throttled for a while": (throttled("7.5"), throttled_verdict("http_429", 7.5)),
     "throttled without sense": (throttled("soon"), throttled_verdict("http_429")),
     "redirect": (Page(status=302, headers={"Location": "/songs/2"}), failed("redirect")),
-    "early hints": (raw(b"HTTP/1.1 103 Early Hints\r\n\r\n"), retry("http_103")),
+    "early hints, then a song": (
+        raw(HINTS + HINTS + b"HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n" + BODY),
+        found(SONG),
+    ),
+    "early hints, then nothing": (raw(HINTS), retry("connection")),
+    "early hints without end": (
+        raw(HINTS * 5000 + b"HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n" + BODY),
+        retry("connection"),
+    ),
+    "switching protocols": (raw(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"), retry("connection")),
     "html": (html(), retry("invalid_json")),
     "empty": (Page(body=b""), retry("invalid_json")),
     "not UTF-8": (Page(body=b'{"title": "\xff"}'), retry("invalid_json")),
@@ -150,6 +160,22 @@ ANSWERS = {
 def test_answer_has_its_verdict(session: requests.Session, page: Page, verdict: Verdict) -> None:
     """Judge a declared song by what comes back for it."""
     assert attempt(session, page) == verdict
+
+
+def hinted(song_num: int) -> Page:
+    """Answer a song's early hints at once, and its record after them, on the same connection."""
+    final = song(song_num)
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(final.body)}\r\n\r\n".encode()
+    return Page(status=103, body=head + final.body, pace_seconds=0.001)
+
+
+def test_final_answer_is_not_taken_for_the_next_songs(session: requests.Session) -> None:
+    """Wait for the final answer after an interim one: left unread, it would become the info of another song."""
+    with Upstream(lambda song_num, _nth: hinted(song_num)) as upstream:
+        lane = declared(session, upstream.url)
+        verdicts = [lane.attempt(song_num, TIMEOUT) for song_num in (1, 2, 3)]
+
+    assert [verdict.info and verdict.info["id"] for verdict in verdicts] == [1, 2, 3]
 
 
 def test_redirect_is_not_followed(session: requests.Session) -> None:

@@ -5,6 +5,8 @@ It is the reference for any faster lane. What requests and urllib3 raise becomes
 
 from __future__ import annotations
 
+import http
+import http.client
 import inspect
 import ssl
 import time
@@ -25,6 +27,10 @@ from crawler.ground.settings import PLACEHOLDER
 from crawler.rules.addresses import refusal
 from crawler.rules.info import DeclaredSong, judge_status
 from crawler.rules.retry import parse_retry_after
+
+# Of all interim answers before one final, and of a line of theirs: as many as http.client takes of one answer.
+_MOST_HEADER_LINES = 100
+_MOST_LINE_BYTES = 65536
 
 _UNRESOLVED = "The upstream's host name can't be resolved."
 _UNTRUSTED = "The upstream's TLS certificate can't be trusted, or it speaks no TLS we do."
@@ -165,8 +171,34 @@ def _causes(error: BaseException) -> Any:
             waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
 
 
+class _FinalResponse(http.client.HTTPResponse):
+    """Read over interim answers (RFC 9110, 15.2).
+
+    http.client takes any but 100 for the answer itself; the final one, coming later on the same connection, would then
+    be taken for the next song's.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        lines = 0
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= 200:
+                return version, status, reason
+            lines += self._skip_headers()
+            if lines > _MOST_HEADER_LINES or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                raise http.client.HTTPException("no final answer")
+
+    def _skip_headers(self) -> int:
+        """Read the headers of an interim answer; gives the lines of the whole answer."""
+        lines = 2
+        while self.fp.readline(_MOST_LINE_BYTES) not in (b"\r\n", b"\n", b""):
+            lines += 1
+        return lines
+
+
 class _LimitedConnection(HTTPConnection):
     allow_private = False
+    response_class = _FinalResponse
 
     def _new_conn(self) -> LimitedSocket:
         self.timeout = time_left(self.timeout if isinstance(self.timeout, (int, float)) else None)
