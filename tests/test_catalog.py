@@ -14,10 +14,10 @@ from crawler.engine.catalog import Catalog, Claim, run_of
 from crawler.ground.records import MISSING, StoredObject, Verdict, found
 from crawler.ground.song_set import SongSet
 from crawler.rules.parts import Compressor, encode_row
-from crawler.rules.spec import RunSpec
+from crawler.rules.spec import RunSpec, scopes
 from crawler.rules.tally import Tally
 
-SCOPE = "request-0123456789abcdef"
+SCOPE = scopes(run_spec("1-4").request_digest, None)[0]
 JOB = "job-fedcba9876543210"
 SOURCE = "0123456789abcdef"  # of run_spec
 CREATED_MS = 1_700_000_000_000
