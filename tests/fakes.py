@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from crawler.ground.records import Verdict, found
@@ -63,6 +64,52 @@ class FakeLane:
         return self._judge(item, nth)
 
 
+class FakeManyLane(FakeLane):
+    """Try many items in one thread; those in `silent` never get an answer."""
+
+    def __init__(
+        self, judge: Callable[[Any, int], Verdict] = lambda item, _nth: found(item), silent: Container[Any] = ()
+    ) -> None:
+        """Take the table of verdicts."""
+        super().__init__(judge)
+        self.silent = silent
+        self.opened: list[FakeTransfers] = []
+
+    def open_transfers(self, most: int) -> FakeTransfers:
+        """Open what tries them."""
+        self.opened.append(FakeTransfers(self, most))
+        return self.opened[-1]
+
+
+class FakeTransfers:
+    """Answer at every look what was started before; `largest` is the most that was on the way."""
+
+    def __init__(self, lane: FakeManyLane, most: int) -> None:
+        """Belong to a lane."""
+        self.lane = lane
+        self.most = most
+        self.largest = 0
+        self.on_the_way: list[tuple[Any, Any]] = []
+        self.closed = False
+
+    def start(self, token: Any, item: Any, timeout: float) -> None:
+        """Note that an item is on its way."""
+        self.on_the_way.append((token, item))
+        self.largest = max(self.largest, len(self.on_the_way))
+
+    def perform(self, seconds: float) -> list[tuple[Any, Verdict]]:
+        """Answer what is on its way, or wait a little."""
+        answered = [pair for pair in self.on_the_way if pair[1] not in self.lane.silent]
+        self.on_the_way = [pair for pair in self.on_the_way if pair[1] in self.lane.silent]
+        if not answered:
+            time.sleep(min(seconds, 0.01))
+        return [(token, self.lane.attempt(item, seconds)) for token, item in answered]
+
+    def close(self) -> None:
+        """Cut what is on its way."""
+        self.closed = True
+
+
 class FakeBatch:
     """Keep outcomes like engine/collect.py, and count everything that a test may ask about."""
 
@@ -70,7 +117,7 @@ class FakeBatch:
         """Hold the items; the lane is for tests that run strands."""
         self.items = list(items)
         self.lane: Lane = lane or FakeLane()
-        self.pending: Iterator[int] = iter(range(len(self.items)))
+        self.pending = deque(range(len(self.items)))
         self.settled: list[tuple[Any, Verdict]] = []
         self.attempts = 0
         self.advanced = 0
@@ -85,9 +132,9 @@ class FakeBatch:
         """Count an attempt."""
         self.attempts += 1
 
-    def settle(self, place: int, outcome: Verdict) -> bool:
-        """Keep an outcome; True once there are as many as items."""
-        self.settled.append((self.items[place], outcome))
+    def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
+        """Keep outcomes; True once there are as many as items."""
+        self.settled += [(self.items[place], outcome) for place, outcome in outcomes]
         return len(self.settled) == len(self.items)
 
     def advance(self) -> bool:

@@ -13,32 +13,36 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import FakeBatch, FakeLane, join_new_threads
+from fakes import FakeBatch, FakeLane, FakeManyLane, join_new_threads
 from servers import Upstream, song
 
 from crawler.adapters.clock import SystemClock
 from crawler.adapters.session import DeclaredLane, open_session
 from crawler.adapters.threads import DaemonThreads
 from crawler.engine import gather as gather_module
+from crawler.engine.backlog import Batch
 from crawler.engine.collect import BATCH_SONGS, Collected, collect
 from crawler.engine.gather import gather_songs
-from crawler.engine.work import Batch, Limits, Work
+from crawler.engine.work import Limits, Work
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import BadSetting, StoreUnavailable, UpstreamUnavailable
 from crawler.ground.records import MISSING, Verdict, failed, found, refused, retry, throttled
 from crawler.rules.info import DeclaredSong
+from crawler.seams.ports import ManyLane
 
 LIMITS = Limits(max_attempts=2, request_timeout=10.0, max_at_once=8)
 # A stuck song costs half a second: a busy machine must not make one of a song that is not.
 STUCK = Limits(max_attempts=1, request_timeout=0.3, max_at_once=2)
 
 
-def gather(batches: Iterable[Batch], limits: Limits = LIMITS, deadline: float = float("inf")) -> Work:
+def gather(
+    batches: Iterable[Batch], limits: Limits = LIMITS, deadline: float = float("inf"), lane: ManyLane | None = None
+) -> Work:
     """Run strands over batches until they end, as a call does."""
     clock = SystemClock()
     with ThreadPoolExecutor(2) as ends:
         work = Work(iter(batches), limits, clock, ends.submit, Deadline.after(clock.now(), deadline))
-        asyncio.run(gather_songs(work, limits.max_at_once, DaemonThreads()))
+        asyncio.run(gather_songs(work, limits.max_at_once, DaemonThreads(), lane))
     return work
 
 
@@ -303,6 +307,80 @@ def test_calls_at_the_same_time_do_not_disturb_each_other() -> None:
         assert sorted(item for item, _ in batch.settled) == batch.items
 
 
+def test_many_songs_are_tried_in_few_threads() -> None:
+    """Settle each of a thousand items once, whatever the verdicts, with transfers that fit max_at_once together."""
+
+    def judge(item: int, nth: int) -> Verdict:
+        early = (retry("timeout"), throttled("http_429", 0.0), found(item), MISSING, failed("http_400"))
+        return early[item % 5] if nth == 1 else (retry("connection") if item % 10 == 0 else found(item))
+
+    items = [n for n in range(1000) if n % 5 > 1 or n < 50]
+    lane = FakeManyLane(judge)
+    batches = [FakeBatch(items[start : start + 50], lane) for start in range(0, len(items), 50)]
+    gather(batches, lane=lane)
+
+    settled = [entry for batch in batches for entry in batch.settled]
+    assert sorted(item for item, _ in settled) == items
+    assert Counter(outcome.kind.value for _, outcome in settled) == {"found": 215, "missing": 200, "failed": 205}
+    assert {batch.advanced for batch in batches} == {1}
+    assert [transfers.most for transfers in lane.opened] == [4, 4]
+    assert max(transfers.largest for transfers in lane.opened) <= 4
+    assert all(transfers.closed for transfers in lane.opened)
+
+
+def test_one_song_at_once_takes_one_thread() -> None:
+    """Open transfers for no more than may be on their way."""
+    lane = FakeManyLane()
+    gather([FakeBatch(range(20), lane)], Limits(max_at_once=1), lane=lane)
+
+    assert [(transfers.most, transfers.largest) for transfers in lane.opened] == [(1, 1)]
+
+
+def test_transfers_are_cut_off_at_the_deadline() -> None:
+    """Leave songs undone whose answers have not come at the deadline, keep the others, and free their places."""
+    lane = FakeManyLane(silent=range(0, 20, 2))
+    batch = FakeBatch(range(20), lane)
+    work = gather([batch], Limits(max_at_once=20), deadline=0.3, lane=lane)
+
+    assert sorted(item for item, _ in batch.settled) == list(range(1, 20, 2))
+    assert work.unfinished() == [batch]
+    assert not work._in_flight
+    assert work._limiter._shared.in_flight == 0
+    assert all(transfers.closed for transfers in lane.opened)
+
+
+def test_error_among_transfers_stops_the_work() -> None:
+    """Raise what a lane raises that is no song's fault, once all strands have ended."""
+
+    def judge(item: int, _nth: int) -> Verdict:
+        if item == 7:
+            raise BadSetting("The address is refused.")
+        return found(item)
+
+    lane = FakeManyLane(judge)
+    with pytest.raises(BadSetting):
+        gather([FakeBatch(range(100), lane)], lane=lane)
+
+    assert all(transfers.closed for transfers in lane.opened)
+
+
+def test_next_batch_is_opened_before_it_is_needed() -> None:
+    """Look for the next batch while the last songs of the one before it are on their way."""
+    lane = FakeManyLane(silent=[3])
+    opened = threading.Event()
+
+    def batches() -> Iterator[FakeBatch]:
+        yield FakeBatch(range(4), lane)
+        opened.set()
+        lane.silent = ()
+        yield FakeBatch(range(4, 8), lane)
+
+    gather(batches(), Limits(max_at_once=3), deadline=10.0, lane=lane)
+
+    assert opened.is_set()
+    assert sorted(lane.tried) == list(range(8))
+
+
 def test_items_are_cut_into_batches_in_their_order() -> None:
     """Draw the items of several lanes in turn, no more than a batch of them ahead."""
     drawn: list[int] = []
@@ -338,7 +416,7 @@ def test_collected_batch_is_whole_once() -> None:
     batch = Collected(FakeLane(), ["a", "b"])
     batch.outcomes = Outcomes()
     with ThreadPoolExecutor(2) as settling:
-        told = list(settling.map(lambda place: batch.settle(place, MISSING), range(2)))
+        told = list(settling.map(lambda place: batch.settle([(place, MISSING)]), range(2)))
 
     assert sorted(told) == [False, True]
 

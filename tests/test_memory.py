@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from crawler.adapters.clock import SystemClock
+from crawler.engine.backlog import MOST_HELD_BYTES
 from crawler.engine.gather import Strand
 from crawler.engine.part import RunPart
-from crawler.engine.work import MOST_HELD_BYTES, Attempt, Limits, Work
+from crawler.engine.work import Limits, Work
 from crawler.ground.records import Verdict, found
 from crawler.ground.song_set import SongSet
 from crawler.rules.parts import Grid, decode_rows
@@ -69,23 +71,15 @@ def test_heavy_part_is_alone() -> None:
             yield opened[-1]
 
     work = work_on(parts(), waiting.append)
-    first = work.take()
-    assert first is not None
-    work.settle(first, found("x" * (MOST_HELD_BYTES + 1)))
-    assert _drawn(work) is None
+    (first,) = work.take()
+    work.settle([(first, found("x" * (MOST_HELD_BYTES + 1)))])
+    assert work.take_more(1) == ([], math.inf)
     assert len(opened) == 1
     for advance in waiting:
         advance()
 
-    assert _drawn(work) is not None
+    assert len(work.take()) == 1
     assert len(opened) == 2
-
-
-def _drawn(work: Work) -> Attempt | None:
-    with work._changed:
-        if work._wants_batch():
-            work._open_next()
-        return work._draw(work.clock.now())[0]
 
 
 def test_part_is_whole_however_it_was_weighed() -> None:
@@ -94,7 +88,7 @@ def test_part_is_whole_however_it_was_weighed() -> None:
     part = RunPart(Grid(SongSet.parse("1-3"), 3)[0], WatchingLane(), Tally(), lambda _part, data: done.append(data))
     weights = []
     for place in part.pending:
-        part.settle(place, found({"text": "x" * 300_000}))
+        part.settle([(place, found({"text": "x" * 300_000}))])
         part.advance()
         weights.append(part.held_bytes)
 

@@ -5,6 +5,7 @@ The long campaign is `python -m simulation --seeds 10000`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -17,11 +18,14 @@ from simulation.campaign import main, trace_of
 from simulation.weather import CALM
 from simulation.world import OpenCatalog
 
+from crawler.engine import run as run_module
 from crawler.engine.catalog import Catalog
 from crawler.engine.ledger import Ledger
+from crawler.engine.part import RunPart
+from crawler.engine.run import RunCall
 from crawler.ground.errors import ObjectExists
 from crawler.rules.manifest import CommittedPart, encode_manifest
-from crawler.rules.parts import Grid
+from crawler.rules.parts import Grid, PartKey
 from crawler.rules.spec import RunSpec
 
 BLOCK = 40
@@ -65,6 +69,65 @@ class HastyCatalog(Catalog):
     def ledger(self, run: str) -> Ledger:
         """Open one."""
         return HastyLedger(self.store, run, self.attempt)
+
+
+class TrustingLedger(Ledger):
+    """Take a refusal to mean that this call's own object is there, whoever stored the one that is."""
+
+    def begin(self, spec: RunSpec) -> RunSpec:
+        """Begin a run."""
+        super().begin(spec)
+        return spec
+
+
+class TrustingCatalog(Catalog):
+    """Open such ledgers."""
+
+    def ledger(self, run: str) -> Ledger:
+        """Open one."""
+        return TrustingLedger(self.store, run, self.attempt)
+
+
+class HastyPart(RunPart):
+    """Be whole before the last row."""
+
+    @property
+    def whole(self) -> bool:
+        """Tell so."""
+        return self._prefix >= len(self._rows) - 1
+
+    def advance(self) -> bool:
+        """Commit what is there."""
+        if self.whole and not self._closed:
+            del self._rows[self._prefix :]
+        return super().advance()
+
+
+def resume_by_count(call: RunCall) -> Iterator[PartKey]:
+    """Skip as many parts as are committed, whichever they are."""
+    yield from list(call.spec.grid)[len(call._ledger.parts(call.spec)) :]
+
+
+def test_a_commit_before_the_last_row_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part that is stored with a row too few is noticed within a thousand seeds."""
+    monkeypatch.setattr(run_module, "RunPart", HastyPart)
+
+    with pytest.raises(SeedFailed, match="has not exactly its rows"):
+        run_seeds(range(1000))
+
+
+def test_a_trusted_refusal_is_found_out() -> None:
+    """A call that goes on with its own idea of a run that another began is noticed within a thousand seeds."""
+    with pytest.raises(SeedFailed):
+        run_seeds(range(1000), TrustingCatalog)
+
+
+def test_resuming_by_count_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that takes the count of committed parts for the place to go on from is noticed within a thousand seeds."""
+    monkeypatch.setattr(RunCall, "_wanted", resume_by_count)
+
+    with pytest.raises(SeedFailed):
+        run_seeds(range(1000))
 
 
 def test_a_broken_engine_is_found_out() -> None:

@@ -130,3 +130,26 @@ def test_a_pause_that_is_over_changes_nothing() -> None:
     paused.pause(99.0)
 
     assert send(paused, [100.0] * 20) == send(never_paused, [100.0] * 20)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_as_many_go_at_once_as_would_one_by_one(rate: float) -> None:
+    """Allow at one instant what a caller who asks again and again would get."""
+    together, singly = Pacer(rate), Pacer(rate)
+    for now in (1000.0, 1000.4, 1003.0):
+        allowed = int(together.allowance(now))
+        together.take(now, allowed)
+        one_by_one = 0
+        while singly.ready_at() <= now:
+            singly.take(now)
+            one_by_one += 1
+
+        assert allowed == one_by_one
+
+
+def test_any_number_goes_where_there_is_no_ceiling() -> None:
+    """Allow everything, but during a pause."""
+    pacer = Pacer(0)
+    pacer.pause(1007.0)
+
+    assert [pacer.allowance(1006.9), pacer.allowance(1007.0)] == [0, math.inf]

@@ -39,7 +39,7 @@ class Commits:
     def settle(self, places: Iterable[int], outcome_of: Callable[[int], Verdict]) -> None:
         """Settle places in the order given, advancing whenever the part asks for it."""
         for place in places:
-            if self.part.settle(place, outcome_of(self.part.item(place))):
+            if self.part.settle([(place, outcome_of(self.part.item(place)))]):
                 self.part.advance()
 
 
@@ -103,7 +103,7 @@ def test_any_order_gives_the_same_bytes(places: list[int]) -> None:
 def test_late_compression_gives_the_same_bytes(commits: Commits) -> None:
     """Write the same object when the compressor gets to its rows only after the last of them came."""
     for place in range(len(SONGS)):
-        commits.part.settle(place, outcome_of(commits.part.item(place)))
+        commits.part.settle([(place, outcome_of(commits.part.item(place)))])
 
     assert commits.part.advance()
     assert commits.data == [in_order()]
@@ -111,7 +111,7 @@ def test_late_compression_gives_the_same_bytes(commits: Commits) -> None:
 
 def test_part_is_committed_once_however_often_it_is_advanced(commits: Commits) -> None:
     """Finish at the first of several advances that were asked for before any of them was made."""
-    settled = [commits.part.settle(place, outcome_of(commits.part.item(place))) for place in range(len(SONGS))]
+    settled = [commits.part.settle([(place, outcome_of(commits.part.item(place)))]) for place in range(len(SONGS))]
     asked_for = settled.count(True)
 
     assert asked_for >= 2
@@ -129,7 +129,7 @@ def test_threads_settle_and_advance_at_once() -> None:
     with ThreadPoolExecutor(2) as advancing, ThreadPoolExecutor(8) as settling:
 
         def settle(place: int) -> None:
-            if commits.part.settle(place, outcome_of(commits.part.item(place))):
+            if commits.part.settle([(place, outcome_of(commits.part.item(place)))]):
                 advancing.submit(lambda: finished.append(commits.part.advance()))
 
         list(settling.map(settle, range(len(songs))))
@@ -145,18 +145,18 @@ def test_part_asks_for_an_advance_only_when_there_is_work() -> None:
     commits = Commits(SongSet.parse("1-3"))
     large = found("x" * CHUNK_BYTES)
 
-    assert not commits.part.settle(1, large)
-    assert commits.part.settle(0, found("small"))
+    assert not commits.part.settle([(1, large)])
+    assert commits.part.settle([(0, found("small"))])
     assert commits.part.advance() is False
     assert commits.part.buffered_bytes == 0
-    assert commits.part.settle(2, found("small"))
+    assert commits.part.settle([(2, found("small"))])
     assert commits.part.advance() is True
 
 
 def test_waiting_rows_weigh_until_they_are_compressed(commits: Commits) -> None:
     """Count the bytes of every row that no compressor has, in order or not."""
     before = commits.part.buffered_bytes
-    commits.part.settle(len(SONGS) - 1, found("x" * 5000))
+    commits.part.settle([(len(SONGS) - 1, found("x" * 5000))])
     waiting = commits.part.buffered_bytes
     commits.settle(range(len(SONGS) - 1), outcome_of)
 
@@ -210,7 +210,7 @@ def test_commit_that_fails_is_heard() -> None:
         raise StoreUnavailable("The store is gone.")
 
     part = RunPart(PartKey(0, SongSet.parse("1")), FakeLane(), Tally(), refuse)
-    part.settle(0, MISSING)
+    part.settle([(0, MISSING)])
 
     with pytest.raises(StoreUnavailable):
         part.advance()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from crawler.adapters.clock import SystemClock
-from crawler.engine import work
+from crawler.engine import backlog
 from crawler.engine.part import RunPart
 from crawler.engine.work import Limits, Work
 from crawler.ground.records import Verdict, found
@@ -41,13 +41,13 @@ def at_once(advance: Callable[[], None]) -> None:
 
 def test_a_part_whose_kept_rows_fill_the_buffer_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows kept aside that weigh more than may wait in memory don't keep the songs before them from being asked for."""
-    monkeypatch.setattr(work, "MOST_BUFFERED_BYTES", 100)
+    monkeypatch.setattr(backlog, "MOST_BUFFERED_BYTES", 100)
     kept = [Line(number, "found", encode_row(number, found("x" * 50))) for number in range(3, 10)]
     committed: list[bytes] = []
     part = RunPart(PartKey(0, SongSet.parse("1-9")), Instant(), Tally(), lambda _, data: committed.append(data), kept)
     todo = Work(iter([part]), Limits(), Patient(), submit=at_once)
 
-    while attempt := todo.take():
-        todo.settle(attempt, part.lane.attempt(attempt.item, attempt.timeout))
+    while taken := todo.take():
+        todo.settle([(attempt, part.lane.attempt(attempt.item, attempt.timeout)) for attempt in taken])
 
     assert len(committed) == 1

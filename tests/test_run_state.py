@@ -38,8 +38,7 @@ def store(ledger: Ledger, key: PartKey, *outcomes: Verdict) -> None:
     """Store a part with these outcomes, or keep its rows aside if there are too few."""
     tally = Tally(attempt=ledger.attempt)
     part = RunPart(key, NoLane(), tally, lambda part, data: ledger.commit(part.key, data, part.tally))
-    for place, outcome in enumerate(outcomes):
-        part.settle(place, outcome)
+    part.settle(enumerate(outcomes))
     if not part.advance() and (rows := part.cut_off()):
         ledger.keep(key, *rows, tally)
 

@@ -13,7 +13,8 @@ from fakes import FakeBatch, FakeClock, FakeLane, StalledError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crawler.engine.work import MOST_BUFFERED_BYTES, Attempt, Limits, Work
+from crawler.engine.backlog import MOST_BUFFERED_BYTES, Attempt
+from crawler.engine.work import Limits, Work
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import StoreUnavailable, UpstreamUnavailable
 from crawler.ground.records import MISSING, Kind, Verdict, failed, found, refused, retry, throttled
@@ -53,17 +54,21 @@ class Scene:
 
     def take(self) -> Attempt:
         """Take an attempt that there must be."""
-        attempt = self.work.take()
-        assert attempt is not None
+        (attempt,) = self.work.take()
         return attempt
+
+    def settle(self, attempt: Attempt, verdict: Verdict) -> bool:
+        """Settle one attempt; tells whether it was taken."""
+        return self.work.settle([(attempt, verdict)]) == 1
 
     def run(self, lane: FakeLane, seconds_each: float = 0.0) -> list[float]:
         """Be a strand: try songs one after the other until there is none left, and give when each was started."""
         starts = []
-        while attempt := self.work.take():
+        while taken := self.work.take():
+            attempt = taken[0]
             starts.append(attempt.started)
             self.clock.advance(seconds_each)
-            self.work.settle(attempt, lane.attempt(attempt.item, attempt.timeout))
+            self.settle(attempt, lane.attempt(attempt.item, attempt.timeout))
         return starts
 
 
@@ -181,8 +186,8 @@ def test_longest_retry_after_wins() -> None:
     """Keep to the later of two times that the upstream named."""
     scene = Scene(FakeBatch(range(3)))
     first, second = scene.take(), scene.take()
-    scene.work.settle(first, throttled("http_429", 9.0))
-    scene.work.settle(second, throttled("http_429", 2.0))
+    scene.settle(first, throttled("http_429", 9.0))
+    scene.settle(second, throttled("http_429", 2.0))
 
     assert scene.take().started >= 1009.0
 
@@ -222,7 +227,7 @@ def test_two_batches_are_open_at_most() -> None:
         scene.work.take()
     drawn_before = scene.drawn
     for attempt in attempts[3:]:
-        scene.work.settle(attempt, found(attempt.item))
+        scene.settle(attempt, found(attempt.item))
 
     assert drawn_before == 2
     assert scene.take().item == "c0"
@@ -232,7 +237,7 @@ def test_batch_is_open_until_it_is_advanced() -> None:
     """Count a batch as open while it is compressed and committed."""
     scene = Scene(*(FakeBatch([n]) for n in range(3)), at_once=False)
     for attempt in [scene.take(), scene.take()]:
-        scene.work.settle(attempt, found(1))
+        scene.settle(attempt, found(1))
     with pytest.raises(StalledError):
         scene.work.take()
     scene.advances.pop()()
@@ -244,7 +249,7 @@ def test_no_song_is_drawn_while_too_much_waits() -> None:
     """Hold new songs back while rows wait that weigh too much, but not the attempts that may free them."""
     batch = FakeBatch(range(4))
     scene = Scene(batch)
-    scene.work.settle(scene.take(), retry("timeout"))
+    scene.settle(scene.take(), retry("timeout"))
     scene.take()
     batch.buffered_bytes = MOST_BUFFERED_BYTES + 1
     retried = scene.take()
@@ -262,7 +267,7 @@ def test_strand_waits_while_others_may_leave_it_work() -> None:
     attempt = scene.take()
     with pytest.raises(StalledError):
         scene.work.take()
-    scene.work.settle(attempt, retry("timeout"))
+    scene.settle(attempt, retry("timeout"))
 
     assert scene.take().item == "song"
 
@@ -270,10 +275,10 @@ def test_strand_waits_while_others_may_leave_it_work() -> None:
 def test_nothing_is_drawn_after_the_deadline() -> None:
     """Give no attempt once the deadline has come, neither a new song nor a retry that is due."""
     scene = Scene(FakeBatch(range(3)), deadline=5.0)
-    scene.work.settle(scene.take(), retry("timeout"))
+    scene.settle(scene.take(), retry("timeout"))
     scene.clock.advance(5.0)
 
-    assert scene.work.take() is None
+    assert scene.work.take() == []
 
 
 def test_strand_waits_no_longer_than_the_deadline() -> None:
@@ -296,11 +301,11 @@ def test_song_cut_off_by_the_deadline_is_left_undone(verdict: Verdict) -> None:
     scene = Scene(batch, limits=Limits(max_attempts=1), deadline=5.0)
     attempt = scene.take()
     scene.clock.advance(5.0)
-    scene.work.settle(attempt, verdict)
+    scene.settle(attempt, verdict)
 
     assert batch.settled == []
     assert batch.attempts == 1
-    assert scene.work.take() is None
+    assert scene.work.take() == []
 
 
 def test_song_found_past_the_deadline_is_kept() -> None:
@@ -309,10 +314,10 @@ def test_song_found_past_the_deadline_is_kept() -> None:
     scene = Scene(batch, deadline=5.0)
     attempt = scene.take()
     scene.clock.advance(6.0)
-    scene.work.settle(attempt, found(1))
+    scene.settle(attempt, found(1))
 
     assert batch.settled == [("song", found(1))]
-    assert scene.work.take() is None
+    assert scene.work.take() == []
 
 
 def test_timeout_ends_with_the_deadline() -> None:
@@ -330,10 +335,10 @@ def test_refusal_stops_the_work() -> None:
     batch = FakeBatch(["refused", "in flight", "never"])
     scene = Scene(batch)
     first, second = scene.take(), scene.take()
-    scene.work.settle(first, refused(SENTENCE))
-    scene.work.settle(second, found(2))
+    scene.settle(first, refused(SENTENCE))
+    scene.settle(second, found(2))
 
-    assert scene.work.take() is None
+    assert scene.work.take() == []
     assert batch.settled == [("in flight", found(2))]
     assert isinstance(scene.work.error, UpstreamUnavailable)
     assert str(scene.work.error) == SENTENCE
@@ -358,11 +363,11 @@ def test_batch_that_can_not_be_finished_stops_the_work() -> None:
             raise StoreUnavailable("The store is gone.")
 
     scene = Scene(Lost([1]), FakeBatch([2]), at_once=False)
-    scene.work.settle(scene.take(), found(1))
+    scene.settle(scene.take(), found(1))
     with pytest.raises(StoreUnavailable):
         scene.advances.pop()()
 
-    assert scene.work.take() is None
+    assert scene.work.take() == []
     assert isinstance(scene.work.error, StoreUnavailable)
 
 
@@ -370,8 +375,8 @@ def test_batch_that_is_not_finished_stays_open() -> None:
     """Let a batch that was advanced half-way go on."""
 
     class Halves(FakeBatch):
-        def settle(self, place: int, outcome: Verdict) -> bool:
-            super().settle(place, outcome)
+        def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
+            super().settle(outcomes)
             return True
 
         def advance(self) -> bool:
@@ -390,7 +395,7 @@ def test_abandoned_attempt_is_tried_again() -> None:
     stuck = scene.take()
 
     assert scene.work.abandon(stuck)
-    assert not scene.work.settle(stuck, found("late"))
+    assert not scene.settle(stuck, found("late"))
     assert not scene.work.abandon(stuck)
     assert scene.work.abandoned == 1
     assert scene.work.abandon(scene.take())
@@ -401,7 +406,7 @@ def test_attempt_that_came_back_is_not_abandoned() -> None:
     """Leave an attempt alone that was settled just before it would have been given up."""
     scene = Scene(FakeBatch(["song"]))
     attempt = scene.take()
-    scene.work.settle(attempt, found(1))
+    scene.settle(attempt, found(1))
 
     assert not scene.work.abandon(attempt)
     assert scene.work.abandoned == 0
@@ -419,4 +424,4 @@ def test_outcomes_are_told_once_each() -> None:
 
 def test_no_batches_is_no_work() -> None:
     """End at once where there is nothing to do."""
-    assert Scene().work.take() is None
+    assert Scene().work.take() == []

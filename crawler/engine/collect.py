@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -20,7 +21,7 @@ class Collected:
         self.lane = lane
         self.items = items
         self.outcomes: dict[int, Verdict] = {}
-        self.pending: Iterator[int] = iter(range(len(items)))
+        self.pending = deque(range(len(items)))
         self._lock = threading.Lock()
 
     def item(self, place: int) -> Any:
@@ -40,10 +41,10 @@ class Collected:
     def record(self, seconds: float, verdict: Verdict) -> None:
         """Count nothing."""
 
-    def settle(self, place: int, outcome: Verdict) -> bool:
-        """Keep an outcome; True from the one call after which all are there."""
+    def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
+        """Keep outcomes; True from the one call after which all are there."""
         with self._lock:
-            self.outcomes[place] = outcome
+            self.outcomes.update(outcomes)
             return len(self.outcomes) == len(self.items)
 
     def advance(self) -> bool:

@@ -10,10 +10,18 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 
-from crawler.engine.work import Attempt, Work
+from crawler.engine.backlog import Attempt
+from crawler.engine.work import Work
+from crawler.seams.ports import ManyLane, Transfers
 
 # A strand that has not come back this long after its attempt's timeout sits in a user's function that ignores it.
 GRACE_SECONDS = 0.5
+
+# One thread's transfers are on their way while another's answers are read: Python runs one of them at a time, libcurl
+# both.
+MANY_STRANDS = 2
+# A strand whose transfers are on their way is not told of new work: it looks for it.
+LOOK_SECONDS = 0.05
 
 
 class Strand:
@@ -26,9 +34,9 @@ class Strand:
     def run(self) -> None:
         """Run until the work is done or stopped; an error that is no song's stops the work and is raised."""
         try:
-            while attempt := self._work.take():
-                self._attempt = attempt
-                if not self._try(attempt):
+            while taken := self._work.take():
+                self._attempt = taken.pop()
+                if not self._try(self._attempt):
                     return  # abandoned meanwhile: another strand took this one's place
                 self._attempt = None
         except BaseException as error:
@@ -37,7 +45,7 @@ class Strand:
 
     def _try(self, attempt: Attempt) -> bool:
         """Make one attempt; its verdict is let go at once: a hundred strands that kept their last song weigh 70 MB."""
-        return self._work.settle(attempt, attempt.batch.lane.attempt(attempt.item, attempt.timeout))
+        return self._work.settle([(attempt, attempt.batch.lane.attempt(attempt.item, attempt.timeout))]) == 1
 
     def patience(self) -> float:
         """Give up the present attempt if it is overdue; else give the seconds until it is worth another look.
@@ -53,15 +61,77 @@ class Strand:
         return 0.0 if self._work.abandon(attempt) else GRACE_SECONDS
 
 
-async def gather_songs(work: Work, strands: int, executor: Executor) -> None:
-    """Run the work on that many strands in the executor's threads; raises what stopped it, if anything did."""
+class ManyStrand:
+    """Keep many songs on their way at once, in the thread that calls `run`, until there is none left."""
+
+    def __init__(self, work: Work, lane: ManyLane, most: int) -> None:
+        self._work = work
+        self._lane = lane
+        self._most = most
+        self._on_the_way: set[Attempt] = set()
+
+    def run(self) -> None:
+        """Run until the work is done or stopped; an error that is no song's stops the work and is raised."""
+        try:
+            transfers = self._lane.open_transfers(self._most)
+            try:
+                self._run(transfers)
+            finally:
+                transfers.close()
+                self._work.cut_off(self._on_the_way)
+        except BaseException as error:
+            self._work.stop(error)
+            raise
+
+    def _run(self, transfers: Transfers) -> None:
+        while (seconds := self._start_more(transfers)) is not None:
+            if settled := transfers.perform(min(seconds, LOOK_SECONDS)):
+                self._on_the_way.difference_update([attempt for attempt, _ in settled])
+                self._work.settle(settled)
+
+    def _start_more(self, transfers: Transfers) -> float | None:
+        """Start what may go; gives after how many seconds to look again at the latest, None: there is nothing left."""
+        seconds = 0.0
+        if not self._on_the_way:
+            attempts = self._work.take(self._most)
+            if not attempts:
+                return None
+        elif (more := self._work.take_more(self._most - len(self._on_the_way))) is not None:
+            attempts, seconds = more
+        else:
+            return None
+        for attempt in attempts:
+            transfers.start(attempt, attempt.item, attempt.timeout)
+        self._on_the_way.update(attempts)
+        return seconds
+
+
+async def gather_songs(work: Work, at_once: int, executor: Executor, lane: ManyLane | None = None) -> None:
+    """Try `at_once` songs at once in the executor's threads; raises what stopped the work, if anything did.
+
+    Each in a thread of its own; with a `lane` that can try many, all in a few.
+    """
+    if lane:
+        strands = [_run_strand(ManyStrand(work, lane, most), executor) for most in _shares(at_once)]
+    else:
+        strands = [_tend_strand(work, executor) for _ in range(at_once)]
     try:
         # Every strand is awaited, whatever one of them met: nothing may run on once the caller has its answer.
-        await asyncio.gather(*(_tend_strand(work, executor) for _ in range(strands)), return_exceptions=True)
+        await asyncio.gather(*strands, return_exceptions=True)
     finally:
         work.stop()
     if work.error:
         raise work.error
+
+
+def _shares(at_once: int) -> list[int]:
+    """Divide what may be on its way among the strands, evenly."""
+    strands = min(MANY_STRANDS, at_once)
+    return [(at_once + place) // strands for place in range(strands)]
+
+
+async def _run_strand(strand: ManyStrand, executor: Executor) -> None:
+    await asyncio.get_running_loop().run_in_executor(executor, strand.run)
 
 
 async def _tend_strand(work: Work, executor: Executor) -> None:

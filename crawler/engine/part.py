@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 
 from crawler.ground.records import Verdict, failed
 from crawler.ground.song_set import SongSet
@@ -48,7 +49,7 @@ class RunPart:
         for line in kept:
             self._place(key.songs.position(line.song_num), line.status, line.text)
         self._fresh = 0
-        self.pending: Iterator[int] = iter([place for place, row in enumerate(self._rows) if row is None])
+        self.pending = deque(place for place, row in enumerate(self._rows) if row is None)
 
     @property
     def whole(self) -> bool:
@@ -73,16 +74,12 @@ class RunPart:
         """Count one attempt; called under the work's lock."""
         self.tally.record(seconds, verdict)
 
-    def settle(self, place: int, outcome: Verdict) -> bool:
-        """Keep a song's row; True if a piece is ready to be compressed, or the whole part is there."""
-        number = self._numbers[place]
-        try:
-            row = encode_row(number, outcome)
-        except (TypeError, ValueError, RecursionError):
-            outcome = failed("not_json")
-            row = encode_row(number, outcome)
+    def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
+        """Keep the rows of songs; True if a piece is ready to be compressed, or the whole part is there."""
+        rows = [(place, *self._encoded(place, outcome)) for place, outcome in outcomes]
         with self._rows_lock:
-            self._place(place, outcome.kind.value, row)
+            for place, status, row in rows:
+                self._place(place, status, row)
             return self._ready_bytes >= CHUNK_BYTES or self.whole
 
     def advance(self) -> bool:
@@ -111,6 +108,13 @@ class RunPart:
             self._count()
             covered = SongSet.of_numbers(number for numbers in self._outcomes.values() for number in numbers)
             return covered, self._compressor.finish()
+
+    def _encoded(self, place: int, outcome: Verdict) -> tuple[str, bytes]:
+        number = self._numbers[place]
+        try:
+            return outcome.kind.value, encode_row(number, outcome)
+        except (TypeError, ValueError, RecursionError):
+            return "failed", encode_row(number, failed("not_json"))
 
     def _place(self, place: int, status: str, row: bytes) -> None:
         self._outcomes[status].append(self._numbers[place])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from crawler.engine.catalog import Catalog
 from crawler.engine.gather import gather_songs
+from crawler.engine.limiter import Limiter
 from crawler.engine.part import RunPart
 from crawler.engine.state import run_answer
 from crawler.engine.work import Limits, Work, ignore_outcome
@@ -21,11 +22,10 @@ from crawler.ground.errors import UpstreamUnavailable
 from crawler.ground.records import StoredObject, Verdict
 from crawler.rules.answer import Answer
 from crawler.rules.ending import OpenEnd
-from crawler.rules.pacing import Pacer
 from crawler.rules.parts import PartKey
 from crawler.rules.spec import RunSpec, scopes
 from crawler.rules.tally import Tally
-from crawler.seams.ports import Clock, Lane
+from crawler.seams.ports import Clock, Lane, ManyLane
 
 DEADLINE_DETAIL = "The time of this call is over: send the same call again, it continues from here."
 
@@ -34,7 +34,7 @@ DEADLINE_DETAIL = "The time of this call is over: send the same call again, it c
 class RunCall:
     """Be one call on a run.
 
-    `strands` runs the strands' threads, `commits` what is kept away from them; `pacer` is shared with other calls.
+    `strands` runs the strands' threads, `commits` what is kept away from them; `limiter` is shared with other calls.
     """
 
     catalog: Catalog
@@ -47,7 +47,7 @@ class RunCall:
     deadline: Deadline = field(default_factory=Deadline)
     on_outcome: Callable[[Verdict], None] = ignore_outcome
     random: random.Random = field(default_factory=random.Random)
-    pacer: Pacer | None = None
+    limiter: Limiter | None = None
     abandoned: int = 0
 
     def __post_init__(self) -> None:
@@ -79,10 +79,12 @@ class RunCall:
             self.deadline,
             self.random.random,
             on_outcome=self.on_outcome,
-            pacer=self.pacer,
+            limiter=self.limiter,
         )
+        at_once = min(self.limits.max_at_once, len(self.spec.grid.songs))
+        lane = self.lane if isinstance(self.lane, ManyLane) else None
         try:
-            await gather_songs(work, min(self.limits.max_at_once, len(self.spec.grid.songs)), self.strands)
+            await gather_songs(work, at_once, self.strands, lane)
         except UpstreamUnavailable as error:
             return str(error)
         finally:

@@ -1,14 +1,10 @@
 """The work of one call: which song is tried next and when, and what its verdict leads to. Shared by all strands.
 
 Rules of this module:
-- Songs are drawn in the order of their batches; a song that must be tried again waits in a heap, holding no strand.
+- Songs are drawn in the order of their batches; one that must be tried again waits in the backlog, holding no strand.
 - Only one strand at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
-  thread, not a hundred.
-- At most OPEN_BATCHES batches are unfinished, one alone if that weighs more than MOST_HELD_BYTES, and no new song is
-  drawn while the rows that wait weigh more than MOST_BUFFERED_BYTES and some song is on its way. None of these can
-  block for good: the oldest unfinished song is in flight or in the heap, or, where rows kept aside by an earlier call
-  weigh that much by themselves, drawn next.
-- The next batch is opened (which asks the store) while strands may settle: only the turn is held.
+  thread, not a hundred. A strand with requests of its own on their way (`take_more`) waits for those instead.
+- Batches are opened (which asks the store) while strands may settle, one at a time.
 - Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
   undone: never failed.
 """
@@ -18,70 +14,22 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from itertools import count
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
+from crawler.engine.backlog import Attempt, Backlog, Batch
+from crawler.engine.limiter import Limiter
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import UpstreamUnavailable
 from crawler.ground.records import Kind, Verdict, failed, retry
-from crawler.rules.pacing import Pacer
+from crawler.rules.control import Control
 from crawler.rules.retry import backoff
-from crawler.seams.ports import Clock, Lane
+from crawler.seams.ports import Clock
 
-# Two: a kill costs at most two parts' songs again, and a part is committed while the next is fetched.
-OPEN_BATCHES = 2
 # Each leaves a thread behind that nobody can end: a function that never returns must not make them without end.
 MOST_ABANDONED = 100
-MOST_BUFFERED_BYTES = 16 << 20
-# Of large songs one part at a time is enough: a thousand of 100 KiB weigh some 30 MiB compressed.
-MOST_HELD_BYTES = 8 << 20
-
-
-class Batch(Protocol):
-    """Take the outcomes of some songs; `lane` tries them, `pending` yields the places that need an outcome."""
-
-    lane: Lane
-    pending: Iterator[int]
-
-    def item(self, place: int) -> Any:
-        """Give the item at a place, counted from 0."""
-
-    def record(self, seconds: float, verdict: Verdict) -> None:
-        """Count one attempt and how long it took."""
-
-    def settle(self, place: int, outcome: Verdict) -> bool:
-        """Keep a song's outcome; True if there is something for `advance` to do."""
-
-    def advance(self) -> bool:
-        """Do the heavy part (compress, commit), away from the strands; True from the one call that finishes it."""
-
-    @property
-    def buffered_bytes(self) -> int:
-        """Weigh what waits in memory for `advance`."""
-
-    @property
-    def held_bytes(self) -> int:
-        """Weigh all that the batch has in memory."""
-
-
-@dataclass(eq=False)
-class Attempt:
-    """Be one song on its way: `number` counts tries from 1, `throttles` the throttled ones since the last other."""
-
-    batch: Batch
-    place: int
-    number: int = 1
-    throttles: int = 0
-    started: float = 0.0
-    timeout: float = 0.0
-
-    @property
-    def item(self) -> Any:
-        """Give what stands for the song: its number, or the caller's own object."""
-        return self.batch.item(self.place)
 
 
 @dataclass(frozen=True)
@@ -103,7 +51,7 @@ class Work:
     """Hand out attempts and take their verdicts, thread-safe, until every batch is done or the work is stopped.
 
     `submit` runs a function away from the strands (compressing, committing); in a simulation, at once. `on_outcome`
-    is told of every song that has one. `pacer` is shared with other work on the same upstream.
+    is told of every song that has one. `limiter` is shared with other work on the same upstream.
     """
 
     batches: Iterator[Batch]
@@ -113,70 +61,91 @@ class Work:
     deadline: Deadline = field(default_factory=Deadline)
     random: Callable[[], float] = random.random
     on_outcome: Callable[[Verdict], None] = ignore_outcome
-    pacer: Pacer | None = None
+    limiter: Limiter | None = None
 
     def __post_init__(self) -> None:
-        self._pacers = [Pacer(self.limits.max_per_second), *([self.pacer] if self.pacer else [])]
+        self._limiter = self.limiter or Limiter(Control(self.limits.max_per_second, self.limits.max_at_once))
         self._turn = threading.Lock()
         self._changed = threading.Condition()
-        self._retries: list[tuple[float, int, Attempt]] = []
-        self._order = count()
+        self._backlog = Backlog()
         self._in_flight: set[Attempt] = set()
-        self._open: list[Batch] = []
-        self._drawn_from: Batch | None = None
-        self._exhausted = False
+        self._opening = False
         self._stopped = False
         self.error: BaseException | None = None
         self.abandoned = 0
 
-    def take(self) -> Attempt | None:
-        """Wait for the next attempt to make; None: there is nothing left to do, ever."""
+    def take(self, most: int = 1) -> list[Attempt]:
+        """Wait for the next attempt to make, and give up to `most`; none: there is nothing left to do, ever."""
         with self._turn, self._changed:
-            while True:
-                now = self.clock.now()
-                if self._stopped or self.deadline.passed(now):
-                    return None
-                until = max(pacer.ready_at() for pacer in self._pacers)
+            while not self._over(now := self.clock.now()):
+                attempts, until = self._draw(now, most)
+                if attempts:
+                    return attempts
                 if until <= now:
-                    if self._wants_batch():
-                        self._open_next()
-                        continue
-                    attempt, until = self._draw(now)
-                    if attempt:
-                        return self._start(attempt, now)
-                    if self._exhausted and not self._retries and not self._in_flight:
-                        return None
-                    if self._wants_batch():
-                        continue
-                self.clock.wait(self._changed, _seconds(min(until, self.deadline.at) - now))
+                    self._open_next()
+                elif self._backlog.empty(len(self._in_flight)):
+                    break
+                else:
+                    self.clock.wait(self._changed, _seconds(min(until, self.deadline.at) - now))
+        return []
 
-    def settle(self, attempt: Attempt, verdict: Verdict) -> bool:
-        """Take the verdict on an attempt; False, and nothing taken, if it was abandoned meanwhile."""
-        now = self.clock.now()
+    def take_more(self, most: int) -> tuple[list[Attempt], float] | None:
+        """Give up to `most` attempts without waiting, and after how many seconds to ask again at the latest.
+
+        For a strand that has attempts on their way. None: the work is stopped, or its time is over.
+        """
         with self._changed:
-            if attempt not in self._in_flight:
-                return False
-            self._in_flight.discard(attempt)
-            attempt.batch.record(now - attempt.started, verdict)
-            outcome = self._weigh(attempt, verdict, now)
+            now = self.clock.now()
+            if self._over(now):
+                return None
+            attempts, until = self._draw(now, most)
+            ahead = until <= now or (attempts and self._backlog.wants_batch(len(self._in_flight), ahead=True))
+            if ahead and not self._opening:
+                self._opening = True
+                self.submit(self._open_ahead)
+        return attempts, until - now if until > now else math.inf
+
+    def settle(self, settled: Sequence[tuple[Attempt, Verdict]]) -> int:
+        """Take the verdicts on attempts; gives how many were taken: not those that were abandoned meanwhile."""
+        now = self.clock.now()
+        outcomes: dict[Batch, list[tuple[int, Verdict]]] = {}
+        with self._changed:
+            taken = [pair for pair in settled if pair[0] in self._in_flight]
+            with self._limiter:
+                counted = [self._limiter.answer(attempt.started, now, verdict) for attempt, verdict in taken]
+            for (attempt, verdict), counts in zip(taken, counted, strict=True):
+                self._in_flight.discard(attempt)
+                attempt.batch.record(now - attempt.started, verdict)
+                if outcome := self._weigh(attempt, verdict, now, counts=counts):
+                    outcomes.setdefault(attempt.batch, []).append((attempt.place, outcome))
             self._changed.notify()
-        if outcome:
-            self.on_outcome(outcome)
-            if attempt.batch.settle(attempt.place, outcome):
-                self.submit(lambda: self._advance(attempt.batch))
-        return True
+        for batch, places in outcomes.items():
+            for _, outcome in places:
+                self.on_outcome(outcome)
+            if batch.settle(places):
+                self.submit(partial(self._advance, batch))
+        return len(taken)
 
     def abandon(self, attempt: Attempt) -> bool:
         """Give up an attempt that sits in a user's function past its timeout; False if it came back after all."""
-        stuck = self.settle(attempt, retry("timeout"))
+        stuck = self.settle([(attempt, retry("timeout"))]) == 1
         self.abandoned += stuck
         if self.abandoned >= MOST_ABANDONED:
             self.stop(UpstreamUnavailable(f"{self.abandoned} requests did not end within their timeout."))
         return stuck
 
+    def cut_off(self, attempts: Iterable[Attempt]) -> None:
+        """Let attempts go that were cut off on their way: their songs stay undone."""
+        with self._changed:
+            mine = self._in_flight.intersection(attempts)
+            self._in_flight -= mine
+            with self._limiter:
+                self._limiter.give_back(len(mine))
+            self._changed.notify()
+
     def unfinished(self) -> list[Batch]:
         """Give the batches that were opened and not finished; call it when no strand is left."""
-        return list(self._open)
+        return list(self._backlog.open)
 
     def stop(self, error: BaseException | None = None) -> None:
         """Draw no further song; `error`, the first one given, is why."""
@@ -185,77 +154,70 @@ class Work:
             self.error = self.error or error
             self._changed.notify_all()
 
-    def _start(self, attempt: Attempt, now: float) -> Attempt:
-        for pacer in self._pacers:
-            pacer.take(now)
-        attempt.started = now
-        attempt.timeout = min(self.limits.request_timeout, self.deadline.remaining(now))
-        self._in_flight.add(attempt)
-        return attempt
+    def _over(self, now: float) -> bool:
+        return self._stopped or self.deadline.passed(now)
 
-    def _draw(self, now: float) -> tuple[Attempt | None, float]:
-        """Give a due attempt, or None and when to look again (a change notifies earlier)."""
-        if self._retries and self._retries[0][0] <= now:
-            return heappop(self._retries)[2], now
-        fresh = self._draw_fresh()
-        return fresh, self._retries[0][0] if self._retries else math.inf
-
-    def _draw_fresh(self) -> Attempt | None:
-        if self._drawn_from is None or self._buffer_is_full():
-            return None
-        place = next(self._drawn_from.pending, None)
-        if place is not None:
-            return Attempt(self._drawn_from, place)
-        self._drawn_from = None
-        return None
-
-    def _buffer_is_full(self) -> bool:
-        on_the_way = self._in_flight or self._retries
-        return bool(on_the_way) and sum(batch.buffered_bytes for batch in self._open) > MOST_BUFFERED_BYTES
-
-    def _wants_batch(self) -> bool:
-        if self._exhausted or self._drawn_from or len(self._open) >= OPEN_BATCHES or self._buffer_is_full():
-            return False
-        return sum(batch.held_bytes for batch in self._open) <= MOST_HELD_BYTES
+    def _draw(self, now: float, most: int) -> tuple[list[Attempt], float]:
+        """Start attempts, as many as the limiter lets out, and give when to look again; now: once a batch is opened."""
+        in_flight = len(self._in_flight)
+        with self._limiter:
+            allowed, until = self._limiter.ready(now, in_flight)
+            if allowed <= 0:
+                return [], until
+            attempts, until = self._backlog.draw(now, min(most, allowed), in_flight)
+            self._limiter.take(now, len(attempts))
+        timeout = min(self.limits.request_timeout, self.deadline.remaining(now))
+        for attempt in attempts:
+            attempt.started, attempt.timeout = now, timeout
+        self._in_flight.update(attempts)
+        opens = not attempts and not self._opening and self._backlog.wants_batch(in_flight, ahead=False)
+        return attempts, now if opens else until
 
     def _open_next(self) -> None:
-        """Open the next batch: the store is asked meanwhile, so the lock is let go; the turn is still held."""
+        """Open the next batch: the store is asked meanwhile, so the lock is let go."""
+        self._opening = True
         self._changed.release()
         try:
             batch = next(self.batches, None)
         finally:
             self._changed.acquire()
+            self._opening = False
         if batch is None:
-            self._exhausted = True
+            self._backlog.exhausted = True
         else:
-            self._drawn_from = batch
-            self._open.append(batch)
+            self._backlog.add(batch)
+        self._changed.notify_all()
 
-    def _weigh(self, attempt: Attempt, verdict: Verdict, now: float) -> Verdict | None:
+    def _open_ahead(self) -> None:
+        try:
+            with self._changed:
+                self._open_next()
+        except BaseException as error:  # whatever it is, the strands must not wait for this batch any longer
+            self.stop(error)
+            raise
+
+    def _weigh(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> Verdict | None:
         """Turn a verdict into the song's outcome; None: it has none yet."""
         if verdict.final:
             return verdict
         if verdict.kind is Kind.REFUSED:
             self._stopped = True
             self.error = self.error or UpstreamUnavailable(verdict.error)
-        if self._stopped or self.deadline.passed(now):
+        if self._over(now):
             return None
-        if verdict.kind is Kind.RETRY and attempt.number >= self.limits.max_attempts:
+        if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:
             return failed(verdict.error or "failed")
-        self._retry(attempt, verdict, now)
+        self._retry(attempt, verdict, now, counts=counts)
         return None
 
-    def _retry(self, attempt: Attempt, verdict: Verdict, now: float) -> None:
-        """Have a song tried again after its backoff; what the upstream itself says of when holds for every song."""
-        pause = verdict.retry_after or 0.0
-        for pacer in self._pacers:
-            pacer.pause(now + pause)
-        if verdict.kind is Kind.THROTTLED:
+    def _retry(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> None:
+        """Have a song tried again after its backoff, or when the upstream says."""
+        if verdict.kind is Kind.THROTTLED or not counts:
             again = Attempt(attempt.batch, attempt.place, attempt.number, attempt.throttles + 1)
         else:
             again = Attempt(attempt.batch, attempt.place, attempt.number + 1)
-        wait = max(pause, backoff(attempt.number, again.throttles, self.random))
-        heappush(self._retries, (now + wait, next(self._order), again))
+        wait = max(verdict.retry_after or 0.0, backoff(attempt.number, again.throttles, self.random))
+        self._backlog.retry(now + wait, again)
 
     def _advance(self, batch: Batch) -> None:
         try:
@@ -265,7 +227,7 @@ class Work:
             raise
         with self._changed:
             if finished:
-                self._open.remove(batch)
+                self._backlog.finish(batch)
             self._changed.notify()
 
 

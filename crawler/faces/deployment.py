@@ -23,6 +23,7 @@ from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
 from crawler.adapters.threads import DaemonThreads
 from crawler.engine.catalog import Catalog, run_of
 from crawler.engine.choice import Order, choose_run, plan_run
+from crawler.engine.limiter import Limiter
 from crawler.engine.run import RunCall
 from crawler.engine.state import run_answer
 from crawler.engine.work import Limits, ignore_outcome
@@ -32,9 +33,9 @@ from crawler.ground.errors import BadSetting, Damaged, UnknownRun
 from crawler.ground.records import Verdict
 from crawler.ground.settings import DEFAULT_DEADLINE_SECONDS, Settings
 from crawler.rules.answer import Answer, make_plan
+from crawler.rules.control import Control
 from crawler.rules.firing import Firing
 from crawler.rules.info import DeclaredSong
-from crawler.rules.pacing import Pacer
 from crawler.rules.request import Ceilings, CrawlRequest
 from crawler.rules.spec import Source
 from crawler.seams.ports import Lane, Store
@@ -47,14 +48,15 @@ _COMMIT_THREADS = 2
 class Deployment:
     """Answer calls.
 
-    `make_lane` opens a lane on a session, `source` names what it crawls, `pacer` keeps MAX_PER_SECOND over all calls.
+    `make_lane` opens a lane on a session, `source` names what it crawls, `limiter` keeps MAX_PER_SECOND and
+    MAX_AT_ONCE over all calls.
     """
 
     settings: Settings
     store: Store
     source: Source
     make_lane: Callable[[requests.Session], Lane]
-    pacer: Pacer = field(default_factory=lambda: Pacer(0))
+    limiter: Limiter = field(default_factory=lambda: Limiter(Control()))
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Deployment:
@@ -68,7 +70,7 @@ class Deployment:
         return_large_blocks()
         source, make_lane = _song(settings)
         store = open_store(settings.output, settings.storage_emulator_host)
-        return cls(settings, store, source, make_lane, Pacer(settings.max_per_second))
+        return cls(settings, store, source, make_lane, limiter_of(settings))
 
     @property
     def ceilings(self) -> Ceilings:
@@ -103,7 +105,7 @@ class Deployment:
                 commits=commits,
                 deadline=Deadline(ends - reserve_seconds(seconds)),
                 on_outcome=on_outcome,
-                pacer=self.pacer,
+                limiter=self._limiter(request),
             )
             answer = run_coroutine(call.crawl())
         if call.abandoned:
@@ -158,6 +160,12 @@ class Deployment:
             max_songs=self.settings.max_songs,
         )
 
+    def _limiter(self, request: CrawlRequest) -> Limiter:
+        if request.max_per_second is None and request.max_at_once is None:
+            return self.limiter
+        own = limits_of(self.settings, request)
+        return self.limiter.narrowed(Control(own.max_per_second, own.max_at_once))
+
     def _session(self) -> requests.Session:
         return session_of(self.settings)
 
@@ -183,6 +191,11 @@ def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits
         max_per_second=(request and request.max_per_second) or settings.max_per_second,
         max_at_once=(request and request.max_at_once) or settings.max_at_once,
     )
+
+
+def limiter_of(settings: Settings) -> Limiter:
+    """Open the door through which all requests of an instance go out."""
+    return Limiter(Control(settings.max_per_second, settings.max_at_once))
 
 
 def open_store(output: str, emulator: str | None) -> Store:

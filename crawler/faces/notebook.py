@@ -21,7 +21,7 @@ from crawler.adapters.threads import DaemonThreads
 from crawler.engine.collect import Collected, collect
 from crawler.engine.gather import gather_songs
 from crawler.engine.work import Limits, Work, ignore_outcome
-from crawler.faces.deployment import Deployment, declared_lane, limits_of, open_store, session_of
+from crawler.faces.deployment import Deployment, declared_lane, limiter_of, limits_of, open_store, session_of
 from crawler.faces.progress import Bar
 from crawler.faces.songs import Songs, StoredSongs
 from crawler.ground.errors import BadRequest, SongNotFetched
@@ -29,7 +29,6 @@ from crawler.ground.records import Kind, Verdict
 from crawler.ground.settings import SETTINGS, Settings
 from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.rules.asked import Numbers
-from crawler.rules.pacing import Pacer
 from crawler.rules.request import CrawlRequest, parse_run_name
 from crawler.rules.spec import Source
 
@@ -132,7 +131,7 @@ def _crawl_durably(
         open_store(settings.output, settings.storage_emulator_host),
         Source.of_function(_name(function, run)),
         lambda session: FunctionLane(session, function),
-        Pacer(settings.max_per_second),
+        limiter_of(settings),
     )
     request = CrawlRequest(Numbers(songs), parse_run_name("run", run) if run else None)
     with Bar(len(songs), shown=progress) as bar:

@@ -12,8 +12,7 @@ BURST_SHARE = 0.04
 class Pacer:
     """Space requests evenly below a ceiling (the generic cell rate algorithm, as in ITU-T I.371), and pause on demand.
 
-    One is shared by all calls of an instance on an upstream. Two that draw in the same moment may both find it ready:
-    the second then counts into the next turn. Times are instants of one monotonic clock, in seconds.
+    Times are instants of one monotonic clock, in seconds.
     """
 
     def __init__(self, max_per_second: float) -> None:
@@ -28,9 +27,18 @@ class Pacer:
         """Give the instant from which the next request may go; one that has passed: at once."""
         return max(self._next - self._burst, self._paused_until)
 
-    def take(self, now: float) -> None:
-        """Count one request that goes out now."""
-        self._next = max(self._next, now) + self._interval
+    def allowance(self, now: float) -> float:
+        """Give how many requests may go out at once, now; math.inf where there is no ceiling."""
+        if now < self.ready_at():
+            return 0
+        if not self._interval:
+            return math.inf
+        # Those that would find the pacer ready one after the other, at this same instant.
+        return 1 + int((now - max(self._next, now) + self._burst) / self._interval * (1 + 1e-9))
+
+    def take(self, now: float, count: int = 1) -> None:
+        """Count requests that go out now."""
+        self._next = max(self._next, now) + self._interval * count
 
     def pause(self, until: float) -> None:
         """Send nothing before `until`: the upstream said so (Retry-After)."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from crawler.ground.records import StoredObject, Verdict
 
@@ -52,8 +52,32 @@ class Clock(Protocol):
         """Wait on a held condition, `seconds` at most; None: until notified."""
 
 
+class Transfers(Protocol):
+    """Try many songs at once, all in the calling thread."""
+
+    def start(self, token: Any, item: Any, timeout: float) -> None:
+        """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
+
+    def perform(self, seconds: float) -> Sequence[tuple[Any, Verdict]]:
+        """Move all transfers on, wait `seconds` at most until one ends, and give those that did."""
+
+    def close(self) -> None:
+        """Cut what is on its way, and close the connections."""
+
+
 class Lane(Protocol):
-    """Try songs: one attempt, in the calling thread."""
+    """Try songs: one attempt, in the calling thread.
+
+    A lane that can do many there at once has `open_transfers(most)` too (`ManyLane`).
+    """
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Try one item within `timeout` seconds; never raises for what the upstream or a user's function did."""
+
+
+@runtime_checkable
+class ManyLane(Lane, Protocol):
+    """Try many songs at once in one thread."""
+
+    def open_transfers(self, most: int) -> Transfers:
+        """Open what does so, `most` at once, for the calling thread alone."""

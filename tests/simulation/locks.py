@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from crawler.engine import part, work
+from crawler.engine import backlog, limiter, part, work
 from simulation.threads import Crash, Scheduler, SimThread, of_thread
 
 T = TypeVar("T")
@@ -112,7 +112,8 @@ def engine_scaled(chunk_bytes: int, most_buffered_bytes: int) -> Iterator[None]:
         (work, "threading", _SIMULATED),
         (part, "threading", _SIMULATED),
         (part, "CHUNK_BYTES", chunk_bytes),
-        (work, "MOST_BUFFERED_BYTES", most_buffered_bytes),
+        (limiter, "threading", _SIMULATED),
+        (backlog, "MOST_BUFFERED_BYTES", most_buffered_bytes),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in meanwhile]
     try:

@@ -66,11 +66,11 @@ class Truth:
         if self._tries[call.name, number] >= call.pace.limits.max_attempts:
             self._said[number].add(("failed", ""))
 
-    def answered(self, call: CrawlCall, number: int, verdict: Verdict) -> None:
-        """Remember what the upstream said, but for throttling: that makes no song failed."""
+    def answered(self, call: CrawlCall, number: int, verdict: Verdict, *, late: bool = False) -> None:
+        """Remember what the upstream said, but for throttling: that makes no song failed, unless it comes too late."""
         if verdict.final:
             self._said[number].add((verdict.kind.value, str(verdict.info or verdict.error)))
-        elif verdict.kind is not Kind.RETRY:
+        elif verdict.kind is not Kind.RETRY and not late:
             self._tries[call.name, number] -= 1
 
     # What was stored

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from crawler.engine.gather import GRACE_SECONDS
@@ -52,19 +54,27 @@ class SimLane:
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Answer after a while; one that hangs is a user's function that ignores its timeout."""
+        scheduler = self._world.scheduler
+        began = scheduler.now
+        seconds = self.ask(item)
+        scheduler.pause(timeout + GRACE_SECONDS * 3 if seconds == math.inf else min(seconds, timeout))
+        verdict = retry("timeout") if seconds > timeout else self.verdict(item)
+        # One that was given up meanwhile counts as a try, whatever comes of it.
+        self._world.truth.answered(self._call, item, verdict, late=scheduler.now > began + timeout + GRACE_SECONDS)
+        scheduler.pause()
+        return verdict
+
+    def ask(self, item: Any) -> float:
+        """Ask for a song, and draw after how many seconds the answer comes; math.inf: never."""
         world, weather, chance = self._world, self._world.weather, self._world.chance
         world.scheduler.living()
         world.scheduler.note(self._call.name, f"asks for {item}")
         world.truth.asked(self._call, item)
         seconds = chance.random() * 2 * weather.song_seconds
-        hanging = weather.hanging and chance.random() < weather.hanging
-        world.scheduler.pause(timeout + GRACE_SECONDS * 3 if hanging else min(seconds, timeout))
-        verdict = retry("timeout") if hanging or seconds > timeout else self._verdict(item)
-        world.truth.answered(self._call, item, verdict)
-        world.scheduler.pause()
-        return verdict
+        return math.inf if weather.hanging and chance.random() < weather.hanging else seconds
 
-    def _verdict(self, number: int) -> Verdict:
+    def verdict(self, number: int) -> Verdict:
+        """Draw an answer."""
         weather, chance = self._world.weather, self._world.chance
         luck = chance.random()
         if luck < weather.refused:
@@ -74,3 +84,46 @@ class SimLane:
         if chance.random() < weather.retry:
             return retry(chance.choice(("http_500", "connection")))
         return self._world.upstream.verdict(number, chance.random())
+
+
+class SimManyLane(SimLane):
+    """Try many songs in one thread."""
+
+    def open_transfers(self, most: int) -> SimTransfers:
+        """Open what does so."""
+        return SimTransfers(self._world, self._call, self)
+
+
+class SimTransfers:
+    """Have many songs on their way; each ends in its time, and gives its verdict by itself."""
+
+    def __init__(self, world: World, call: CrawlCall, lane: SimLane) -> None:
+        self._world = world
+        self._call = call
+        self._lane = lane
+        self._on_the_way: list[tuple[float, Any, Any, bool]] = []
+
+    def start(self, token: Any, item: Any, timeout: float) -> None:
+        """Ask for a song."""
+        seconds = self._lane.ask(item)
+        ends = self._world.scheduler.now + min(seconds, timeout)
+        self._on_the_way.append((ends, token, item, seconds > timeout))
+
+    def perform(self, seconds: float) -> list[tuple[Any, Verdict]]:
+        """Wait for the next verdict."""
+        scheduler = self._world.scheduler
+        first = min(self._on_the_way, key=itemgetter(0))
+        scheduler.pause(max(0.0, min(first[0] - scheduler.now, seconds)))
+        if first[0] > scheduler.now:
+            return []
+        self._on_the_way.remove(first)
+        _, token, item, timed_out = first
+        verdict = retry("timeout") if timed_out else self._lane.verdict(item)
+        self._world.truth.answered(self._call, item, verdict)
+        scheduler.pause()
+        self._call.asks(item)  # whose verdict is settled next, in this thread
+        return [(token, verdict)]
+
+    def close(self) -> None:
+        """Let go of what is on its way."""
+        self._on_the_way.clear()

@@ -21,7 +21,7 @@ from simulation.clock import run_coroutine
 from simulation.locks import SimExecutor
 from simulation.store import SimStore
 from simulation.threads import Process, SimThread
-from simulation.upstream import SimLane
+from simulation.upstream import SimLane, SimManyLane
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -130,7 +130,7 @@ class CrawlCall(Visit):
             call = RunCall(
                 catalog,
                 self.spec,
-                lane=SimLane(world, self),
+                lane=(SimManyLane if world.many else SimLane)(world, self),
                 limits=self.pace.limits,
                 clock=clock,
                 strands=SimExecutor(self.scheduler),

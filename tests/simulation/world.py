@@ -39,6 +39,7 @@ class World:
         self.clock = SimClock(self.scheduler, DAY + 86400 - self.chance.choice(BEFORE_MIDNIGHT))
         self.bucket = Bucket(folder=self.chance.random() < 0.25)
         self.upstream = draw_upstream(self.chance)
+        self.many = self.chance.random() < 0.4  # songs of a thread at once
         self.weather = Weather.draw(self.chance) if weather is None else weather
         self.truth = Truth(self)
         self.open_catalog = open_catalog

@@ -1,0 +1,147 @@
+"""The backlog of one call: the songs not yet tried, in the order of their batches, and those to be tried again.
+
+- At most OPEN_BATCHES batches have songs on their way and are not finished, one alone if that weighs more than
+  MOST_HELD_BYTES. One more may be open, looked up ahead while the last songs of the batch before it are drawn.
+- No new song is drawn while the rows that wait weigh more than MOST_BUFFERED_BYTES and some song is on its way. None of
+  these can block for good: the oldest unfinished song is in flight or waits to be tried again, or, where rows kept
+  aside by an earlier call weigh that much by themselves, is drawn next.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Protocol
+
+from crawler.ground.records import Verdict
+from crawler.seams.ports import Lane
+
+# Two: a kill costs at most two parts' songs again, and a part is committed while the next is fetched.
+OPEN_BATCHES = 2
+MOST_BUFFERED_BYTES = 16 << 20
+# Of large songs one part at a time is enough: a thousand of 100 KiB weigh some 30 MiB compressed.
+MOST_HELD_BYTES = 8 << 20
+
+
+class Batch(Protocol):
+    """Take the outcomes of some songs; `lane` tries them, `pending` holds the places that were not tried yet."""
+
+    lane: Lane
+    pending: deque[int]
+
+    def item(self, place: int) -> Any:
+        """Give the item at a place, counted from 0."""
+
+    def record(self, seconds: float, verdict: Verdict) -> None:
+        """Count one attempt and how long it took."""
+
+    def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
+        """Keep the outcomes of songs, each with its place; True if there is something for `advance` to do."""
+
+    def advance(self) -> bool:
+        """Do the heavy part (compress, commit), away from the strands; True from the one call that finishes it."""
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Weigh what waits in memory for `advance`."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Weigh all that the batch has in memory."""
+
+
+@dataclass(eq=False, slots=True)
+class Attempt:
+    """Be one song on its way: `number` counts tries from 1, `throttles` the throttled ones since the last other."""
+
+    batch: Batch
+    place: int
+    number: int = 1
+    throttles: int = 0
+    started: float = 0.0
+    timeout: float = 0.0
+
+    @property
+    def item(self) -> Any:
+        """Give what stands for the song: its number, or the caller's own object."""
+        return self.batch.item(self.place)
+
+
+class Backlog:
+    """Hand out attempts; not thread-safe."""
+
+    def __init__(self) -> None:
+        self.open: list[Batch] = []
+        self.exhausted = False  # there is no further batch
+        self._undrawn: deque[Batch] = deque()  # those with songs that were not tried yet
+        self._started: list[Batch] = []  # those with songs on their way
+        self._retries: list[tuple[float, int, Attempt]] = []
+        self._order = count()
+
+    def add(self, batch: Batch) -> None:
+        """Take the next batch."""
+        self.open.append(batch)
+        self._undrawn.append(batch)
+
+    def finish(self, batch: Batch) -> None:
+        """Let a finished batch go."""
+        self.open.remove(batch)
+        if batch in self._started:
+            self._started.remove(batch)
+
+    def retry(self, at: float, attempt: Attempt) -> None:
+        """Have an attempt wait until an instant, holding no strand."""
+        heappush(self._retries, (at, next(self._order), attempt))
+
+    def empty(self, in_flight: int) -> bool:
+        """Tell whether no attempt is left, nor can come from those in flight."""
+        return self.exhausted and not in_flight and not self._retries and not any(b.pending for b in self._undrawn)
+
+    def draw(self, now: float, most: float, in_flight: int) -> tuple[list[Attempt], float]:
+        """Give attempts that are due, `most` of them, and when one more will be (math.inf: a change tells).
+
+        Those to be tried again go before new songs.
+        """
+        attempts: list[Attempt] = []
+        while self._retries and self._retries[0][0] <= now and len(attempts) < most:
+            attempts.append(heappop(self._retries)[2])
+        while len(attempts) < most and (batch := self._drawable(in_flight + len(attempts))):
+            for _ in range(int(min(most - len(attempts), len(batch.pending)))):
+                attempts.append(Attempt(batch, batch.pending.popleft()))
+        return attempts, self._retries[0][0] if self._retries else math.inf
+
+    def wants_batch(self, in_flight: int, *, ahead: bool) -> bool:
+        """Tell whether another batch should be opened: no song is left to be drawn, or `ahead` of that, few are.
+
+        Few: as many as are in flight, so that the next batch is there when they are drawn.
+        """
+        left = sum(len(batch.pending) for batch in self._undrawn)
+        if self.exhausted or left > (in_flight if ahead else 0) or self._full(in_flight):
+            return False
+        room = OPEN_BATCHES + 1 if ahead and left else OPEN_BATCHES
+        return len(self.open) < room and _light(self.open)
+
+    def _drawable(self, in_flight: int) -> Batch | None:
+        """Give the batch whose songs are drawn next, if any may be."""
+        while self._undrawn and not self._undrawn[0].pending:
+            self._undrawn.popleft()
+        if not self._undrawn or self._full(in_flight):
+            return None
+        batch = self._undrawn[0]
+        if batch not in self._started:
+            if len(self._started) >= OPEN_BATCHES or not _light(self._started):
+                return None
+            self._started.append(batch)
+        return batch
+
+    def _full(self, in_flight: int) -> bool:
+        on_the_way = in_flight or self._retries
+        return bool(on_the_way) and sum(batch.buffered_bytes for batch in self.open) > MOST_BUFFERED_BYTES
+
+
+def _light(batches: Iterable[Batch]) -> bool:
+    return sum(batch.held_bytes for batch in batches) <= MOST_HELD_BYTES

@@ -1,0 +1,48 @@
+"""The control of an upstream: how many requests may go out now, given what came of the earlier ones."""
+
+from __future__ import annotations
+
+import math
+
+from crawler.ground.records import Verdict
+from crawler.rules.pacing import Pacer
+
+
+class Control:
+    """Bound the requests a second and those in flight; pure arithmetic, for whoever holds the lock around it.
+
+    Times are instants of one monotonic clock, in seconds. `max_per_second` 0: no ceiling. `in_flight` counts requests
+    that went out and have not come back.
+    """
+
+    def __init__(self, max_per_second: float = 0.0, max_at_once: float = math.inf) -> None:
+        self._pacer = Pacer(max_per_second)
+        self._max_at_once = max_at_once
+        self.in_flight = 0
+
+    def ready(self, now: float) -> tuple[float, float]:
+        """Give how many requests may go out now; where none may, the instant to look again.
+
+        math.inf: only an answer changes it.
+        """
+        free = self._max_at_once - self.in_flight
+        if free <= 0:
+            return 0, math.inf
+        return min(free, self._pacer.allowance(now)), self._pacer.ready_at()
+
+    def take(self, now: float, count: int = 1) -> None:
+        """Count requests that go out now."""
+        self.in_flight += count
+        self._pacer.take(now, count)
+
+    def answer(self, sent_at: float, now: float, verdict: Verdict) -> bool:  # noqa: ARG002 - what is to be learnt from
+        """Take what came of a request; True if a failure counts as one of its song's attempts."""
+        self.in_flight -= 1
+        if not verdict.final:
+            # What the upstream itself says of when holds for every song.
+            self._pacer.pause(now + (verdict.retry_after or 0.0))
+        return True
+
+    def give_back(self, count: int = 1) -> None:
+        """Free the places of requests that were cut off: they teach nothing."""
+        self.in_flight -= count

@@ -1,0 +1,76 @@
+"""Check the door through which requests go out: ceilings hold over all calls, and each call's own on top."""
+
+from __future__ import annotations
+
+import math
+
+from crawler.engine.limiter import LOOK_SECONDS, Limiter
+from crawler.ground.records import found, throttled
+from crawler.rules.control import Control
+
+NOW = 1000.0
+
+
+def let_out(limiter: Limiter, most: int, now: float = NOW) -> int:
+    """Let out as many as may go."""
+    with limiter:
+        count = int(min(most, limiter.ready(now, 0)[0]))
+        limiter.take(now, count)
+    return count
+
+
+def test_calls_share_what_may_be_in_flight() -> None:
+    """Let no call out more than the others leave, and more once theirs have come back."""
+    one = Limiter(Control(max_at_once=5))
+    other = one.narrowed(Control(max_at_once=4))
+
+    assert [let_out(other, 10), let_out(one, 10), let_out(other, 10)] == [4, 1, 0]
+    with one:
+        one.answer(NOW, NOW, found(1))
+    assert let_out(other, 10) == 0  # its own four are still on their way
+    assert let_out(one, 10) == 1
+
+
+def test_calls_share_the_rate() -> None:
+    """Keep the ceiling of requests a second over all calls, and a call's lower one."""
+    one = Limiter(Control(max_per_second=100))
+    slow = one.narrowed(Control(max_per_second=10))
+    sent = {one: 0, slow: 0}
+    for millisecond in range(1000):
+        for limiter in (slow, one):
+            sent[limiter] += let_out(limiter, 1, NOW + millisecond / 1000)
+
+    assert sent[slow] == 10
+    assert 98 <= sum(sent.values()) <= 104
+
+
+def test_who_waits_for_another_call_looks_again() -> None:
+    """Name an instant where only another call's answers make room; none where the caller's own do."""
+    limiter = Limiter(Control(max_at_once=2))
+    let_out(limiter, 2)
+
+    with limiter:
+        assert limiter.ready(NOW, mine=2) == (0, math.inf)
+        assert limiter.ready(NOW, mine=1) == (0, NOW + LOOK_SECONDS)
+
+
+def test_a_pause_holds_for_all_calls() -> None:
+    """Keep to what the upstream says of when, whichever call it told."""
+    one = Limiter(Control())
+    other = one.narrowed(Control())
+    let_out(other, 1)
+    with other:
+        other.answer(NOW, NOW, throttled("http_429", 7.0))
+
+    with one:
+        assert one.ready(NOW + 1, 0) == (0, NOW + 7)
+
+
+def test_what_was_cut_off_is_given_back() -> None:
+    """Free the places of requests that never came back."""
+    limiter = Limiter(Control(max_at_once=3))
+    let_out(limiter, 3)
+    with limiter:
+        limiter.give_back(2)
+
+    assert let_out(limiter, 9) == 2
