@@ -101,6 +101,20 @@ def test_a_run_is_looked_at_by_its_name(function: Function) -> None:
     assert read(function.send("GET", "/runs/trial")) == answer
 
 
+def test_a_runs_parts_are_told_if_asked_for(function: Function) -> None:
+    """Add the places of the parts that are there, and what a call that goes on with the run must ask for."""
+    function.lane = FakeLane(lambda item, _nth: refused("Down.") if item == 1500 else found(item))
+    function.send("POST", "/", {"songs": "1-3000", "run": "trial", "max_at_once": 1})
+
+    plain, told = (read(function.send("GET", f"/runs/trial{query}")) for query in ("?parts=0", "?parts=1"))
+    coverage = told.pop("coverage")
+
+    assert told == plain
+    assert (coverage["asked"], coverage["part_songs"], coverage["grid"]) == ("1-3000", 1000, 3)
+    assert (coverage["kept"], coverage["failing"]) == ("2", "")
+    assert coverage["committed"] in ("", "1", "3", "1,3")
+
+
 @pytest.mark.parametrize(
     ("method", "address", "status", "sentence"),
     [
@@ -108,6 +122,8 @@ def test_a_run_is_looked_at_by_its_name(function: Function) -> None:
         ("GET", "/?songs=10-1", 400, "songs: the range 10-1 is reversed: write 1-10; allowed: "),
         ("GET", "/runs?limit=0", 400, "limit is "),
         ("GET", "/runs/TRIAL", 400, "run is "),
+        ("GET", "/runs/trial?part=1", 400, '"part" is no parameter; allowed: parts, download.'),
+        ("GET", "/runs/trial?parts=yes", 400, 'parts is "yes"; allowed: 0 or 1.'),
         ("POST", "/runs/.a/stop", 400, "run is "),
         ("GET", "/runs/never", 404, "There is no run never."),
         ("POST", "/runs/never/stop", 404, "There is no run never."),
@@ -132,7 +148,10 @@ def test_what_can_not_be_answered_is_a_problem(
 
 @pytest.mark.parametrize(
     ("path", "allowed"),
-    [("/", "GET, POST"), ("/runs", "GET"), ("/runs/trial", "GET"), ("/runs/trial/stop", "POST")],
+    [
+        *(("/", "GET, POST"), ("/runs", "GET"), ("/runs/trial", "GET"), ("/runs/trial/stop", "POST")),
+        ("/openapi.json", "GET"),
+    ],
 )
 def test_another_method_is_answered_with_those_allowed(function: Function, path: str, allowed: str) -> None:
     """Answer 405 with Allow, without a look at the deployment."""

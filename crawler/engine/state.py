@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from crawler.engine.ledger import Ledger
 from crawler.ground.records import StoredObject
-from crawler.rules.answer import Answer, State, make_answer
+from crawler.rules.answer import Answer, State, make_answer, make_coverage
+from crawler.rules.manifest import CommittedPart
+from crawler.rules.parts import Grid
 from crawler.rules.spec import RunSpec
 from crawler.rules.tally import Tally
 
@@ -17,35 +21,66 @@ STOPPED_DETAIL = (
 )
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Hold how a run stands.
+
+    `grid` is what it comes to, None while an open range's end is not known; `parts` are the committed ones, `kept` the
+    rows of others, by their place.
+    """
+
+    state: State
+    grid: Grid | None
+    parts: list[CommittedPart]
+    kept: dict[int, Tally]
+
+    def answer(self, spec: RunSpec, url: str, *, detail: str | None = None, coverage: bool = False) -> Answer:
+        """Add it up, with the parts' places if `coverage` is wanted."""
+        failed = {part.key.index: part.tally.failed for part in self.parts}
+        return make_answer(
+            spec,
+            self.state,
+            url,
+            grid=self.grid,
+            parts=[part.tally for part in self.parts],
+            kept=list(self.kept.values()),
+            detail=STOPPED_DETAIL if self.state == "stopped" else detail,
+            coverage=make_coverage(spec, self.grid, failed, self.kept) if coverage else None,
+        )
+
+
 def run_answer(
-    ledger: Ledger, spec: RunSpec, epoch: float, *, finish: bool = False, detail: str | None = None
+    ledger: Ledger,
+    spec: RunSpec,
+    epoch: float,
+    *,
+    finish: bool = False,
+    detail: str | None = None,
+    coverage: bool = False,
 ) -> Answer:
     """Say how a run stands; with `finish`, write its manifest first if its parts tile it.
 
     Without, the caller only looks: a run with a part committed in the last two minutes is `running`.
     """
+    standing = run_standing(ledger, spec, epoch, finish=finish)
+    return standing.answer(spec, ledger.url, detail=None if standing.state == "complete" else detail, coverage=coverage)
+
+
+def run_standing(ledger: Ledger, spec: RunSpec, epoch: float, *, finish: bool = False) -> Standing:
+    """Look how a run stands; the rest as in run_answer."""
     finished = not finish and ledger.finished()  # before the listing, which then holds every part
     parts = ledger.parts(spec)
     grid = ledger.end(spec, parts)
     if grid is not None:
         parts = parts[: len(grid)]
         if finished or (finish and ledger.finish(spec, grid, parts)):
-            tallies = [part.tally for part in parts]
-            return make_answer(spec, "complete", ledger.url, grid=grid, parts=tallies)
+            return Standing("complete", grid, parts, {})
     committed = {part.key.index for part in parts}
     reach = len(spec.grid if grid is None else grid)  # rows past an open range's end are not the run's
     rests = {place: kept for place, kept in ledger.rests(spec).items() if place < reach and place not in committed}
     latest = max([part.stored.created_at for part in parts], default=0.0)
     state = _state(ledger, running=not finish and epoch - latest < RUNNING_SECONDS)
-    return make_answer(
-        spec,
-        state,
-        ledger.url,
-        grid=grid,
-        parts=[part.tally for part in parts],
-        kept=[_kept(ledger, stored) for stored in rests.values()],
-        detail=STOPPED_DETAIL if state == "stopped" else detail,
-    )
+    return Standing(state, grid, parts, {place: _kept(ledger, stored) for place, stored in rests.items()})
 
 
 def _state(ledger: Ledger, *, running: bool) -> State:

@@ -23,6 +23,7 @@ from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
 from crawler.adapters.threads import DaemonThreads
 from crawler.engine.catalog import Catalog, run_of
 from crawler.engine.choice import Order, choose_run, plan_run
+from crawler.engine.ledger import Ledger
 from crawler.engine.limiter import Limiter
 from crawler.engine.run import RunCall
 from crawler.engine.state import run_answer
@@ -37,7 +38,7 @@ from crawler.rules.control import Control
 from crawler.rules.firing import Firing
 from crawler.rules.info import DeclaredSong
 from crawler.rules.request import Ceilings, CrawlRequest
-from crawler.rules.spec import Source
+from crawler.rules.spec import RunSpec, Source
 from crawler.seams.ports import Lane, Store
 
 # Commits at once: compressing takes a core for milliseconds, a bucket's answer some 50 ms.
@@ -121,13 +122,10 @@ class Deployment:
         rate = limits_of(self.settings, request).max_per_second
         return make_plan(spec, catalog.ledger(spec.run).url, rate)
 
-    def state(self, run: str) -> Answer:
-        """Say how a run stands, from the store alone; raises UnknownRun."""
-        ledger = Catalog(self.store).ledger(run)
-        spec = ledger.spec()
-        if spec is None:
-            raise UnknownRun(f"There is no run {run}.")
-        return run_answer(ledger, spec, SystemClock().epoch())
+    def state(self, run: str, *, coverage: bool = False) -> Answer:
+        """Say how a run stands, from the store alone, if wanted with the places of its parts; raises UnknownRun."""
+        ledger, spec = self._known(run)
+        return run_answer(ledger, spec, SystemClock().epoch(), coverage=coverage)
 
     def runs(self, limit: int, after: str) -> tuple[list[Answer], str | None]:
         """Say how a page of runs stand, newest first, and after which the next page comes; None: there is none."""
@@ -147,6 +145,13 @@ class Deployment:
             return answer
         catalog.ledger(run).stop()
         return self.state(run)
+
+    def _known(self, run: str) -> tuple[Ledger, RunSpec]:
+        ledger = Catalog(self.store).ledger(run)
+        spec = ledger.spec()
+        if spec is None:
+            raise UnknownRun(f"There is no run {run}.")
+        return ledger, spec
 
     def _order(self, request: CrawlRequest, firing: Firing | None) -> Order:
         return Order(

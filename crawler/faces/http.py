@@ -14,8 +14,9 @@ from crawler.engine.run import DEADLINE_DETAIL
 from crawler.faces.deployment import Deployment
 from crawler.faces.log import LOGGER
 from crawler.ground.errors import Forbidden, MethodNotAllowed, SongcrawlError, UnknownRun
+from crawler.rules.answer import Problem, RunsPage
 from crawler.rules.firing import parse_firing
-from crawler.rules.request import parse_crawl, parse_page, parse_run_name
+from crawler.rules.request import parse_crawl, parse_look, parse_page, parse_run_name
 
 # When to send the same call again: a call that ran out of time continues at once, an upstream or a store that is down
 # gets a while.
@@ -75,16 +76,20 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
             return _runs(open_deployment(), request)
         case ["runs", run]:
             _allow(request, "/runs/RUN", "GET")
-            return _json(200, open_deployment().state(parse_run_name("run", run)))
+            return _run(open_deployment(), parse_run_name("run", run), request)
         case ["runs", run, "stop"]:
             _allow(request, "/runs/RUN/stop", "POST")
             _refuse_other_sites(request)
             return _json(200, open_deployment().stop(parse_run_name("run", run)))
-    raise UnknownRun(f"There is nothing at {request.path[:200]}; allowed: /, /runs, /runs/RUN, /runs/RUN/stop.")
+        case ["openapi.json"]:
+            _allow(request, "/openapi.json", "GET")
+            return _openapi(open_deployment())
+    allowed = "/, /runs, /runs/RUN, /runs/RUN/stop, /openapi.json"
+    raise UnknownRun(f"There is nothing at {request.path[:200]}; allowed: {allowed}.")
 
 
 def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> HttpResponse:
-    if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+    if request.method == "GET" and _from_browser(request):
         return HttpResponse(200, _BROWSER_PAGE, "text/html; charset=utf-8")
     _refuse_other_sites(request)
     deployment = open_deployment()
@@ -100,10 +105,24 @@ def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
 
 
 def _runs(deployment: Deployment, request: HttpRequest) -> HttpResponse:
-    """List a page of runs; `next`, if there are more, is the query of the page after."""
     limit, after = parse_page(request.query)
     runs, last = deployment.runs(limit, after)
-    return _json(200, {"runs": runs, "next": f"after={last}" if last else None})
+    return _json(200, RunsPage(runs=runs, next=f"after={last}" if last else None))
+
+
+def _run(deployment: Deployment, run: str, request: HttpRequest) -> HttpResponse:
+    look = parse_look(request.query)
+    return _json(200, deployment.state(run, coverage=look.parts))
+
+
+def _openapi(deployment: Deployment) -> HttpResponse:
+    from crawler.faces.openapi import describe  # at first use: most instances are never asked
+
+    return _json(200, describe(deployment.ceilings))
+
+
+def _from_browser(request: HttpRequest) -> bool:
+    return "text/html" in request.headers.get("accept", "")
 
 
 def _allow(request: HttpRequest, path: str, *methods: str) -> None:
@@ -122,11 +141,8 @@ def _json(status: int, content: object, headers: Mapping[str, str] = MappingProx
 
 
 def _problem(error: SongcrawlError) -> HttpResponse:
-    problem = {
-        "title": http.HTTPStatus(error.http_status).phrase,
-        "status": error.http_status,
-        "detail": str(error),
-    }
+    title = http.HTTPStatus(error.http_status).phrase
+    problem = Problem(title=title, status=error.http_status, detail=str(error))
     headers: dict[str, str] = {}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)

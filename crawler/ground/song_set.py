@@ -13,7 +13,7 @@ LARGEST_SONG_NUM = 999_999_999_999
 
 # ASCII digits only: int() would also take full-width digits, underscores, signs and blanks.
 _NUMBER = r"(?:0|[1-9][0-9]{0,11})"
-_RANGE = re.compile(rf"({_NUMBER})(?:-({_NUMBER}))?", re.ASCII)
+RANGE = re.compile(rf"({_NUMBER})(?:-({_NUMBER}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class SongSet:
 
 
 def _parse_range(piece: str) -> tuple[int, int]:
-    match = _RANGE.fullmatch(piece)
+    match = RANGE.fullmatch(piece)
     if match is None:
         raise ValueError(
             f"{_quoted(piece)} is neither a number from 0 to {LARGEST_SONG_NUM} nor a range such as 1-1000"

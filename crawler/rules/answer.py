@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
+from crawler.ground.song_set import SongSet
 from crawler.rules.cost import cost_usd
 from crawler.rules.parts import Grid
+from crawler.rules.spans import covered
 from crawler.rules.spec import RunSpec, utc_text
 from crawler.rules.tally import Tally, percentile_ms
 
@@ -19,11 +21,27 @@ ASSUMED_PER_SECOND = 1000.0
 State = Literal["complete", "partial", "running", "stopped", "planned"]
 
 
+class Coverage(msgspec.Struct, kw_only=True, frozen=True):
+    """Tell which parts of a run are there, by their places from 1, as ranges such as 1-41,43.
+
+    `asked` is the request as a call repeats it; `grid` how many parts the run comes to, None while an open range's end
+    is not known; `kept` the parts of which an earlier call kept only some rows; `failing` the committed parts that
+    hold failed songs.
+    """
+
+    asked: str
+    part_songs: int
+    grid: int | None
+    committed: str
+    kept: str
+    failing: str
+
+
 class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Tell how a run stands; found + missing + failed + remaining is the number of songs asked for.
 
     `remaining` is None while an open range's end is not known. `detail` says in a
-    sentence why a call did not complete the run, and what to do.
+    sentence why a call did not complete the run, and what to do. `coverage` is there if it was asked for.
     """
 
     run: str
@@ -45,6 +63,22 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     started_at: str
     finished_at: str | None
     detail: str | None = None
+    coverage: Coverage | None = None
+
+
+class RunsPage(msgspec.Struct, kw_only=True, frozen=True):
+    """Hold a page of runs, newest first; `next`, if there are more, is the query of the page after."""
+
+    runs: list[Answer]
+    next: str | None
+
+
+class Problem(msgspec.Struct, kw_only=True, frozen=True):
+    """Tell what is wrong, as problem+json does (RFC 9457); `detail` is one sentence, with what is allowed."""
+
+    title: str
+    status: int
+    detail: str
 
 
 def make_answer(
@@ -56,6 +90,7 @@ def make_answer(
     parts: Sequence[Tally],
     kept: Sequence[Tally] = (),
     detail: str | None = None,
+    coverage: Coverage | None = None,
 ) -> Answer:
     """Add up a run: its committed `parts` and the rows `kept` aside of others.
 
@@ -87,6 +122,19 @@ def make_answer(
         started_at=spec.created_at,
         finished_at=utc_text(max(t.finished_at for t in tallies)) if state == "complete" and tallies else None,
         detail=detail,
+        coverage=coverage,
+    )
+
+
+def make_coverage(spec: RunSpec, grid: Grid | None, failed: Mapping[int, int], kept: Iterable[int]) -> Coverage:
+    """Say which parts are there: `failed` counts failed songs by committed place, `kept` are places; both from 0."""
+    return Coverage(
+        asked=spec.asked,
+        part_songs=spec.part_songs,
+        grid=None if grid is None else len(grid),
+        committed=_places(failed),
+        kept=_places(kept),
+        failing=_places(place for place, times in failed.items() if times),
     )
 
 
@@ -121,8 +169,12 @@ def make_plan(spec: RunSpec, output: str, max_per_second: float) -> Answer:
     )
 
 
+def _places(places: Iterable[int]) -> str:
+    return str(SongSet.of_numbers(place + 1 for place in places))
+
+
 def _elapsed(tallies: Sequence[Tally]) -> float:
-    return _covered((t.started_at, t.finished_at) for t in tallies) + sum(t.carried_seconds for t in tallies)
+    return covered((t.started_at, t.finished_at) for t in tallies) + sum(t.carried_seconds for t in tallies)
 
 
 def _instance_seconds(tallies: Iterable[Tally]) -> float:
@@ -131,12 +183,3 @@ def _instance_seconds(tallies: Iterable[Tally]) -> float:
     for tally in tallies:
         of_attempt[tally.attempt].append(tally)
     return sum(_elapsed(own) for own in of_attempt.values())
-
-
-def _covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Measure the union of spans of time."""
-    total, end = 0.0, float("-inf")
-    for start, finish in sorted(spans):
-        total += max(0.0, finish - max(start, end))
-        end = max(end, finish)
-    return total

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
+from crawler.ground.song_set import LARGEST_SONG_NUM, RANGE, SongSet
 from crawler.rules.spec import RUN_NAME
 
 SONGS_HELP = (
@@ -17,6 +17,11 @@ SONGS_HELP = (
 _OPEN = re.compile(r"(0|[1-9][0-9]{0,11})-", re.ASCII)
 _NEXT = re.compile(r"next:([1-9][0-9]{0,11})", re.ASCII)
 _OF_RUN = re.compile(rf"(failed|missing):({RUN_NAME.pattern})", re.ASCII)
+
+SONGS_PATTERN = "|".join(
+    [_NEXT.pattern, _OF_RUN.pattern, _OPEN.pattern, rf"{RANGE.pattern}(?:,{RANGE.pattern})*"],
+)
+"""Match whatever `parse_asked` reads, and reversed ranges, which no pattern can tell."""
 
 
 @dataclass(frozen=True)

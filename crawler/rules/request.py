@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from crawler.ground.errors import BadRequest, RequestTooLarge
 from crawler.ground.song_set import LARGEST_SONG_NUM
-from crawler.rules.asked import SONGS_HELP, Asked, count_asked, parse_asked
+from crawler.rules.asked import SONGS_HELP, SONGS_PATTERN, Asked, count_asked, parse_asked
 from crawler.rules.spec import RUN_NAME
 
 MOST_BODY_BYTES = 64 << 10
 PAGE, MOST_PAGE = 20, 100
-_INDEX_NAME = re.compile(rf"[0-9]{{13}}-{RUN_NAME.pattern}", re.ASCII)
+_AFTER = re.compile(rf"([0-9]{{13}}-{RUN_NAME.pattern})?", re.ASCII)  # the name of an entry of the index
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
@@ -43,40 +43,58 @@ class Ceilings:
     deadline_seconds: float
 
 
+@dataclass(frozen=True)
+class Look:
+    """Hold how one run is to be shown: with its `parts`, as a `download`."""
+
+    parts: bool = False
+    download: bool = False
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Define a parameter: how its value is read, and the JSON Schema that says the same to programs.
+
+    `read` raises BadRequest naming the parameter, its value and what is allowed.
+    """
+
+    read: Callable[[str, Any, Ceilings], Any]
+    schema: Callable[[Ceilings], dict[str, Any]]
+    meaning: str
+
+
 def parse_crawl(query: Iterable[tuple[str, str]], body: bytes, ceilings: Ceilings) -> CrawlRequest:
     """Read a crawl's parameters.
 
     Raises BadRequest with one sentence naming the field, its value and what is allowed; RequestTooLarge.
     """
-    given = _collect([*query, *_body_pairs(body)])
-    unknown = sorted(set(given) - set(_PARAMETERS))
-    if unknown:
-        raise BadRequest(f"{_short(unknown[0])} is no parameter; allowed: {', '.join(_PARAMETERS)}.")
+    given = _collect([*query, *_body_pairs(body)], CRAWL_PARAMETERS)
     if "songs" not in given:
         raise BadRequest(f"songs is missing; allowed: {SONGS_HELP}.")
-    values = {name: _PARAMETERS[name](name, value, ceilings) for name, value in given.items()}
+    values = {name: CRAWL_PARAMETERS[name].read(name, value, ceilings) for name, value in given.items()}
     return CrawlRequest(asked=values.pop("songs"), **values)
 
 
-def parse_run_name(name: str, value: Any, _: Ceilings | None = None) -> str:
+def parse_run_name(name: str, value: str) -> str:
     """Read a run's name; raises BadRequest."""
-    if not isinstance(value, str) or not RUN_NAME.fullmatch(value):
-        raise _bad(name, value, "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit")
-    return value
+    run: str = RUN_PARAMETER.read(name, value, _NO_CEILINGS)
+    return run
 
 
 def parse_page(query: Iterable[tuple[str, str]]) -> tuple[int, str]:
     """Read which page of a list is wanted: how many entries, and the index name they come after; raises BadRequest."""
-    given = _collect(list(query))
-    unknown = sorted(set(given) - {"limit", "after"})
-    if unknown:
-        raise BadRequest(f"{_short(unknown[0])} is no parameter; allowed: limit, after.")
-    allowed = f"a whole number from 1 to {MOST_PAGE}"
-    limit = _parse_number("limit", given.get("limit", str(PAGE)), _WHOLE_NUMBER, 1, MOST_PAGE, allowed)
-    after = given.get("after", "")
-    if after and not _INDEX_NAME.fullmatch(after):
-        raise _bad("after", after, "what `next` of the page before says")
-    return int(limit), after
+    values = _read_query(query, PAGE_PARAMETERS)
+    return values.get("limit", PAGE), values.get("after", "")
+
+
+def parse_look(query: Iterable[tuple[str, str]]) -> Look:
+    """Read how one run is to be shown; raises BadRequest."""
+    return Look(**_read_query(query, LOOK_PARAMETERS))
+
+
+def _read_query(query: Iterable[tuple[str, str]], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+    given = _collect(list(query), parameters)
+    return {name: parameters[name].read(name, value, _NO_CEILINGS) for name, value in given.items()}
 
 
 def _body_pairs(body: bytes) -> list[tuple[str, Any]]:
@@ -113,12 +131,14 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _collect(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _collect(pairs: list[tuple[str, Any]], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for name, value in pairs:
         if name in given:
             raise BadRequest(f"{_short(name)} is given twice; allowed: once, in the query or in the body.")
         given[name] = value
+    if unknown := sorted(set(given) - set(parameters)):
+        raise BadRequest(f"{_short(unknown[0])} is no parameter; allowed: {', '.join(parameters)}.")
     return given
 
 
@@ -135,25 +155,6 @@ def _parse_songs(name: str, value: Any, ceilings: Ceilings) -> Asked:
     return asked
 
 
-def _parse_max_per_second(name: str, value: Any, ceilings: Ceilings) -> float:
-    most = ceilings.max_per_second or 1_000_000
-    return _parse_number(name, value, _NUMBER, 0.001, most, f"a number from 0.001 to {_plain(most)}")
-
-
-def _parse_max_at_once(name: str, value: Any, ceilings: Ceilings) -> int:
-    most = ceilings.max_at_once
-    return int(_parse_number(name, value, _WHOLE_NUMBER, 1, most, f"a whole number from 1 to {most}"))
-
-
-def _parse_deadline(name: str, value: Any, ceilings: Ceilings) -> float:
-    most = ceilings.deadline_seconds
-    return _parse_number(name, value, _NUMBER, 1, most, f"a number of seconds from 1 to {_plain(most)}")
-
-
-def _parse_dry_run(name: str, value: Any, _: Ceilings) -> bool:
-    return _parse_number(name, value, _WHOLE_NUMBER, 0, 1, "0 or 1") == 1
-
-
 def _parse_number(name: str, value: Any, written: re.Pattern[str], least: float, most: float, allowed: str) -> float:
     """Read a number from its text, which a JSON number has as well as a query's."""
     text = str(value) if _is_integer(value) or isinstance(value, (str, _Fraction)) else ""
@@ -167,14 +168,74 @@ def _plain(number: float) -> str:
     return f"{number:.6f}".rstrip("0").rstrip(".")
 
 
-_PARAMETERS: dict[str, Any] = {
-    "songs": _parse_songs,
-    "run": parse_run_name,
-    "max_per_second": _parse_max_per_second,
-    "max_at_once": _parse_max_at_once,
-    "deadline_seconds": _parse_deadline,
-    "dry_run": _parse_dry_run,
+def _songs(meaning: str) -> Parameter:
+    schema = {
+        "anyOf": [
+            {"type": "string", "pattern": f"^(?:{SONGS_PATTERN})$"},
+            {"type": "integer", "minimum": 0, "maximum": LARGEST_SONG_NUM},
+        ],
+        "examples": ["1-100", "1-100,205,300-350", "failed:nightly", "next:5000", 7],
+    }
+    return Parameter(_parse_songs, lambda _: schema, meaning)
+
+
+def _text(pattern: re.Pattern[str], allowed: str, meaning: str) -> Parameter:
+    def read(name: str, value: Any, _: Ceilings) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise _bad(name, value, allowed)
+        return value
+
+    return Parameter(read, lambda _: {"type": "string", "pattern": f"^{pattern.pattern}$"}, meaning)
+
+
+def _number(least: float, most: Callable[[Ceilings], float], what: str, meaning: str) -> Parameter:
+    def read(name: str, value: Any, ceilings: Ceilings) -> float:
+        allowed = f"{what} from {_plain(least)} to {_plain(most(ceilings))}"
+        return _parse_number(name, value, _NUMBER, least, most(ceilings), allowed)
+
+    return Parameter(read, lambda c: {"type": "number", "minimum": least, "maximum": most(c)}, meaning)
+
+
+def _whole_number(least: int, most: Callable[[Ceilings], int], meaning: str) -> Parameter:
+    def read(name: str, value: Any, ceilings: Ceilings) -> int:
+        allowed = f"a whole number from {least} to {most(ceilings)}"
+        return int(_parse_number(name, value, _WHOLE_NUMBER, least, most(ceilings), allowed))
+
+    return Parameter(read, lambda c: {"type": "integer", "minimum": least, "maximum": most(c)}, meaning)
+
+
+def _flag(meaning: str) -> Parameter:
+    def read(name: str, value: Any, _: Ceilings) -> bool:
+        return _parse_number(name, value, _WHOLE_NUMBER, 0, 1, "0 or 1") == 1
+
+    return Parameter(read, lambda _: {"type": "integer", "enum": [0, 1]}, meaning)
+
+
+# The one definition of what may be asked: it reads every request, and openapi.json is made from it.
+RUN_PARAMETER = _text(
+    RUN_NAME, "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit", "the run's name"
+)
+CRAWL_PARAMETERS: dict[str, Parameter] = {
+    "songs": _songs(f"which songs: {SONGS_HELP}"),
+    "run": RUN_PARAMETER,
+    "max_per_second": _number(
+        0.001, lambda c: c.max_per_second or 1_000_000, "a number", "requests a second, lower than the deployment's"
+    ),
+    "max_at_once": _whole_number(1, lambda c: c.max_at_once, "requests in flight, lower than the deployment's"),
+    "deadline_seconds": _number(
+        1, lambda c: c.deadline_seconds, "a number of seconds", "time this call may take, lower than the deployment's"
+    ),
+    "dry_run": _flag("1: say time and cost; the upstream is not called and nothing is written"),
 }
+PAGE_PARAMETERS: dict[str, Parameter] = {
+    "limit": _whole_number(1, lambda _: MOST_PAGE, f"how many runs; {PAGE} if not given"),
+    "after": _text(_AFTER, "what `next` of the page before says", "where the page before ended: its `next`"),
+}
+LOOK_PARAMETERS: dict[str, Parameter] = {
+    "parts": _flag("1: say also which parts are committed"),
+    "download": _flag("1: the report as a file to keep"),
+}
+_NO_CEILINGS = Ceilings(0, 0, 0, 0)
 
 
 def _is_integer(value: Any) -> bool:

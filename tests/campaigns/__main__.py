@@ -24,6 +24,7 @@ from servers import fake_gcs
 from campaigns.deadline import chain_calls
 from campaigns.duplicates import deliver_duplicates
 from campaigns.function import call, start
+from campaigns.fuzz import fuzz
 from campaigns.growth import crawl_to_the_end, follow_growth
 from campaigns.kill import kill_runs
 from campaigns.memory import report, weigh_run
@@ -118,6 +119,10 @@ def _memory(_: int, __: random.Random) -> Iterator[Part]:
     yield "100,000 songs, bucket", partial(_in_bucket, partial(weigh_in, songs=100_000, early=20_000))
 
 
+def _fuzz(times: int, draw: random.Random) -> Iterator[Part]:
+    yield "from openapi.json", lambda: _in_folder(lambda place: {"answers": fuzz(Path(place.output), times, draw)})
+
+
 CAMPAIGNS = {
     "kill": Campaign(_kill, 200, "kill -9 at so many random moments of 20,000-song runs"),
     "duplicates": Campaign(_duplicates, 100, "the same call, delivered at once to two processes, so many times over"),
@@ -125,6 +130,7 @@ CAMPAIGNS = {
     "zombie": Campaign(_zombie, 10, "an instance frozen, and woken when another has finished its run, so many times"),
     "deadline": Campaign(_deadline, 10, "runs in calls too short for them; of the slow one so many calls"),
     "growth": Campaign(_growth, 5, "next: and 1- over catalogues that grow and have holes, so many of each"),
+    "fuzz": Campaign(_fuzz, 10_000, "right and wrong calls made from openapi.json, so many"),
     "memory": Campaign(_memory, 1, "a million songs, and 100,000 large ones, weighed on the way"),
 }
 
