@@ -13,7 +13,7 @@ from crawler.adapters.folder import FolderStore
 from crawler.engine.catalog import Catalog, Claim, run_of
 from crawler.ground.records import MISSING, StoredObject, Verdict, found
 from crawler.ground.song_set import SongSet
-from crawler.rules.parts import Compressor, encode_row
+from crawler.rules.rows import Compressor, encode_row
 from crawler.rules.spec import RunSpec, scopes
 from crawler.rules.tally import Tally
 

@@ -50,6 +50,7 @@ OWNERS = {
     "google_crc32c": {"crawler.rules.checksum"},
     "jmespath": {"crawler.rules.info"},
     "nest_asyncio": {"crawler.adapters.loop"},
+    "pyarrow": {"crawler.rules.parquet_rows"},
     # The storage library lets requests' own errors through, so its adapter knows them by name.
     "requests": {"crawler.adapters.session", "crawler.adapters.gcs"},
     "tqdm": {"crawler.faces.progress"},
@@ -71,7 +72,8 @@ IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "now", "
 NOT_THE_ENGINES = {"datetime", "http", "logging", "os", "pathlib", "socket", "ssl", "subprocess", "sys", "time"}
 
 # google.cloud itself is a namespace that functions_framework fills too.
-HEAVY = ["datasette", "google.api_core", "google.auth", "google.cloud.storage", "google_crc32c", "nest_asyncio", "tqdm"]
+HEAVY = ["datasette", "google.api_core", "google.auth", "google.cloud.storage", "google_crc32c", "nest_asyncio"]
+HEAVY += ["pyarrow", "tqdm"]
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -17,7 +17,8 @@ from crawler.engine.ledger import Ledger
 from crawler.ground.records import MISSING, StoredObject, Verdict, failed, found
 from crawler.ground.song_set import SongSet
 from crawler.rules.checksum import crc32c
-from crawler.rules.parts import Compressor, PartKey, encode_row
+from crawler.rules.parts import PartKey
+from crawler.rules.rows import Compressor, encode_row
 from crawler.rules.spec import RunSpec
 from crawler.rules.tally import Tally, set_to_metadata
 

@@ -15,7 +15,8 @@ from crawler.engine.part import RunPart
 from crawler.engine.work import Limits, Work
 from crawler.ground.records import Verdict, found
 from crawler.ground.song_set import SongSet
-from crawler.rules.parts import Grid, decode_rows
+from crawler.rules.parts import Grid
+from crawler.rules.rows import decode_rows
 from crawler.rules.tally import Tally
 
 

@@ -18,7 +18,8 @@ from crawler.engine.part import RunPart
 from crawler.ground.errors import StoreUnavailable
 from crawler.ground.records import MISSING, Row, Verdict, failed, found, retry
 from crawler.ground.song_set import SongSet
-from crawler.rules.parts import PartKey, decode_rows
+from crawler.rules.parts import PartKey
+from crawler.rules.rows import decode_rows
 from crawler.rules.tally import Tally
 
 SONGS = SongSet.parse("3,7-40,100-120")

@@ -28,7 +28,7 @@ from crawler.ground.errors import BadSetting, StoreUnavailable
 from crawler.ground.records import MISSING, StoredObject, Verdict, failed, found, refused, retry, throttled
 from crawler.ground.song_set import SongSet
 from crawler.rules.answer import Answer
-from crawler.rules.parts import decode_rows
+from crawler.rules.rows import decode_rows
 from crawler.rules.spec import RunSpec
 from crawler.seams.ports import Clock, Lane, Store
 

@@ -18,7 +18,8 @@ from crawler.ground.errors import RunConflict
 from crawler.ground.records import MISSING, Verdict, found
 from crawler.rules.asked import parse_asked
 from crawler.rules.firing import Firing
-from crawler.rules.parts import Compressor, PartKey, decode_rows, encode_row
+from crawler.rules.parts import PartKey
+from crawler.rules.rows import Compressor, decode_rows, encode_row
 from crawler.rules.spec import RUN_NAME, RunSpec, Source, scopes
 from crawler.rules.tally import Tally
 

@@ -13,7 +13,8 @@ from crawler.engine.part import RunPart
 from crawler.engine.work import Limits, Work
 from crawler.ground.records import Verdict, found
 from crawler.ground.song_set import SongSet
-from crawler.rules.parts import Line, PartKey, encode_row
+from crawler.rules.parts import PartKey
+from crawler.rules.rows import Line, encode_row
 from crawler.rules.tally import Tally
 from crawler.seams.ports import Lane
 

@@ -56,7 +56,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "/data/songs": "/data/songs",
         "C:\\songs": "C:\\songs",
     },
-    "FORMAT": {"jsonl": "jsonl"},
+    "FORMAT": {"jsonl": "jsonl", "csv": "csv", "parquet": "parquet"},
     "PART_SONGS": {"auto": None, "1": 1, "100000": 100_000},
     "MAX_PER_SECOND": {"0": 0.0, "0.5": 0.5, "1000000": 1e6},
     "MAX_AT_ONCE": {"1": 1, "1000": 1000},
@@ -178,7 +178,7 @@ def test_bad_values_are_refused_in_one_sentence(name: str) -> None:
     ("name", "text", "sentence"),
     [
         ("MAX_AT_ONCE", "1_0", "MAX_AT_ONCE is '1_0'; allowed: a whole number from 1 to 1000."),
-        ("FORMAT", "xml", "FORMAT is 'xml'; allowed: jsonl."),
+        ("FORMAT", "xml", "FORMAT is 'xml'; allowed: jsonl, csv or parquet."),
         ("OUTPUT", "s3://b", "OUTPUT is 's3://b'; allowed: gs://bucket/prefix or a folder."),
         ("PART_SONGS", "0", "PART_SONGS is '0'; allowed: auto, or a whole number from 1 to 100000."),
         (

@@ -18,7 +18,7 @@ from crawler.engine.ledger import Ledger
 from crawler.engine.verify import Proof, verify_run
 from crawler.ground.records import MISSING, Row, Verdict, failed, found
 from crawler.rules.checksum import crc32c
-from crawler.rules.parts import Compressor, encode_row
+from crawler.rules.rows import Compressor, encode_row
 from crawler.rules.spec import RunSpec
 from crawler.rules.tally import Tally
 

@@ -8,6 +8,7 @@ import msgspec
 
 from crawler.engine.catalog import Catalog
 from crawler.ground.errors import BadRequest, RunConflict, UnknownRun
+from crawler.ground.records import FormatName
 from crawler.rules.asked import Asked, Next, Numbers, OfRun, OpenRange, open_songs
 from crawler.rules.firing import Firing
 from crawler.rules.spec import RunSpec, Source, day_of, midnight_of, request_digest, scopes, utc_text
@@ -21,7 +22,7 @@ class Order:
     run: str | None = None
     firing: Firing | None = None
     source: Source
-    format: str
+    format: FormatName
     part_songs: int
     end_after_missing: int
     max_songs: int

@@ -2,8 +2,8 @@
 
 Object names, below the output:
     runs/RUN/run.json                     what was asked, and the grid
-    runs/RUN/songs-FIRST-LAST.jsonl.gz    a part: the commit point
-    runs/RUN/rest/songs-FIRST-LAST.ATTEMPT.jsonl.gz   rows of a part that a call was cut off with
+    runs/RUN/songs-FIRST-LAST.jsonl.gz    a part: the commit point; .csv.gz or .parquet in a run of that format
+    runs/RUN/rest/songs-FIRST-LAST.ATTEMPT.jsonl.gz   rows of a part that a call was cut off with, in any format
     runs/RUN/manifest.json                once the parts tile the request
     runs/RUN/stop.json                    start no new part
 
@@ -21,7 +21,8 @@ from crawler.ground.records import Row, StoredObject
 from crawler.ground.song_set import SongSet
 from crawler.rules.ending import OpenEnd
 from crawler.rules.manifest import CommittedPart, encode_manifest, gaps
-from crawler.rules.parts import Grid, Line, PartKey, decode_rows, split_rows
+from crawler.rules.parts import Grid, PartKey
+from crawler.rules.rows import Line, split_rows
 from crawler.rules.spec import RunSpec
 from crawler.rules.tally import Tally, set_from_metadata, set_to_metadata
 from crawler.seams.ports import Store
@@ -78,16 +79,16 @@ class Ledger:
         stored = self.store.stat(self._name(key.name))
         return CommittedPart(key, stored, self._tally(key, stored)) if stored else None
 
-    def commit(self, key: PartKey, data: bytes, tally: Tally) -> None:
-        """Create a part: its commit point. If another attempt was first, its rows stand and these are dropped."""
+    def commit(self, key: PartKey, lines: bytes, tally: Tally) -> None:
+        """Create a part from its JSON lines: its commit point. If another attempt was first, its rows stand."""
         with suppress(ObjectExists):
-            self.store.create(self._name(key.name), data, tally.to_metadata())
+            self.store.create(self._name(key.name), key.format.encode(lines), tally.to_metadata())
 
     def rows(self, key: PartKey) -> list[Row]:
         """Read a part's rows; none if it is not there. Raises Damaged."""
         data = self.store.read(self._name(key.name))
         try:
-            return [] if data is None else decode_rows(data)
+            return [] if data is None else key.format.decode(data)
         except ValueError as error:
             raise Damaged(f"{self._name(key.name)} is damaged: {error}.") from error
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from crawler.ground.records import Verdict, failed
 from crawler.ground.song_set import SongSet
-from crawler.rules.parts import Compressor, Line, PartKey, encode_row
+from crawler.rules.parts import PartKey
+from crawler.rules.rows import Compressor, Line, encode_row
 from crawler.rules.tally import Tally
 from crawler.seams.ports import Lane
 

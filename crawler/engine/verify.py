@@ -20,7 +20,7 @@ from crawler.ground.records import Row, StoredObject
 from crawler.ground.song_set import SongSet
 from crawler.rules.checksum import crc32c
 from crawler.rules.manifest import CommittedPart, encode_manifest, gaps
-from crawler.rules.parts import Grid, PartKey, decode_rows
+from crawler.rules.parts import Grid, PartKey
 from crawler.rules.spec import RunSpec
 from crawler.rules.tally import Tally
 
@@ -93,7 +93,7 @@ def _verify_objects(ledger: Ledger, spec: RunSpec, proof: Proof) -> Iterator[Com
 
 
 def _verify_part(key: PartKey, stored: StoredObject, data: bytes) -> tuple[CommittedPart, list[str]]:
-    rows = decode_rows(data)
+    rows = key.format.decode(data)
     tally = Tally()
     tally.count_rows(rows)
     faults = [*_row_faults(key, rows), *_metadata_faults(Tally.from_metadata(stored.metadata), tally)]

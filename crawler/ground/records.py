@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 Status = Literal["found", "missing", "failed"]
+FormatName = Literal["jsonl", "csv", "parquet"]
 
 
 class SongRecord(NamedTuple):

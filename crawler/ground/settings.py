@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 
 from crawler.ground.errors import BadSetting
+from crawler.ground.records import FormatName
 
 VERSION = "0.1.0"
 # A reserved name until the project has an address of its own; whoever deploys sets USER_AGENT to a contact.
@@ -171,7 +172,13 @@ SETTINGS = (
         "gs://bucket/prefix or a folder",
         "where runs are stored: gs://bucket/prefix, or a local folder (refused in the cloud)",
     ),
-    Setting("FORMAT", "jsonl", _choice("jsonl"), "jsonl", "format of the parts: jsonl (gzip)"),
+    Setting(
+        "FORMAT",
+        "jsonl",
+        _choice(*get_args(FormatName)),
+        "jsonl, csv or parquet",
+        "format of the parts: jsonl (gzip), csv (gzip) or parquet",
+    ),
     Setting(
         "PART_SONGS",
         "auto",
@@ -273,7 +280,7 @@ class Settings:
     song_function: str | None
     song_headers: dict[str, str]
     output: str
-    format: str
+    format: FormatName
     part_songs: int | None
     max_per_second: float
     max_at_once: int

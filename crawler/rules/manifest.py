@@ -42,6 +42,7 @@ def encode_manifest(spec: RunSpec, grid: Grid, parts: Sequence[CommittedPart]) -
     parts = parts[: len(grid)]
     manifest = {
         **{name: getattr(spec, name) for name in ("run", "parent", "asked", "source", "source_digest", "format")},
+        **({"format_note": note} if (note := grid.format.note) else {}),
         "songs": str(grid.songs),
         "run_json_crc32c": crc32c(spec.encode()),
         **_ending(spec, grid),

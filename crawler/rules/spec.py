@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from crawler.ground.records import FormatName
 from crawler.ground.song_set import SongSet
+from crawler.rules.formats import FORMATS
 from crawler.rules.parts import Grid
 
 RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
@@ -48,7 +50,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     songs: str
     source: str
     source_digest: str
-    format: str
+    format: FormatName
     part_songs: Annotated[int, msgspec.Meta(ge=1)]
     end_after_missing: int | None = None
     job: str | None = None
@@ -57,7 +59,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def grid(self) -> Grid:
         """Cut the songs into parts."""
-        return Grid(SongSet.parse(self.songs) if self.songs else SongSet(), self.part_songs)
+        songs = SongSet.parse(self.songs) if self.songs else SongSet()
+        return Grid(songs, self.part_songs, FORMATS[self.format])
 
     @property
     def request_digest(self) -> str:
