@@ -42,6 +42,7 @@ BELOW = {
 
 # The modules that may import a library; msgspec is everybody's.
 OWNERS = {
+    "certifi": {"crawler.adapters.curl"},
     "flask": {"main"},
     "functions_framework": {"main"},
     "google.api_core": {"crawler.adapters.gcs"},
@@ -50,6 +51,7 @@ OWNERS = {
     "google_crc32c": {"crawler.rules.checksum"},
     "jmespath": {"crawler.rules.info"},
     "nest_asyncio": {"crawler.adapters.loop"},
+    "pycurl": {"crawler.adapters.curl", "crawler.adapters.transfer"},
     "pyarrow": {"crawler.rules.parquet_rows"},
     # The storage library lets requests' own errors through, so its adapter knows them by name.
     "requests": {"crawler.adapters.session", "crawler.adapters.gcs"},
@@ -73,7 +75,7 @@ NOT_THE_ENGINES = {"datetime", "http", "logging", "os", "pathlib", "socket", "ss
 
 # google.cloud itself is a namespace that functions_framework fills too.
 HEAVY = ["datasette", "google.api_core", "google.auth", "google.cloud.storage", "google_crc32c", "nest_asyncio"]
-HEAVY += ["pyarrow", "tqdm"]
+HEAVY += ["pyarrow", "pycurl", "tqdm"]
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -223,24 +223,39 @@ def session_of(settings: Settings) -> requests.Session:
 
 def declared_lane(settings: Settings, session: requests.Session) -> DeclaredLane:
     """Open the lane of the song that SONG_URL declares; raises BadSetting if it declares none."""
+    return DeclaredLane(session, *_declared_song(settings), settings.max_song_bytes)
+
+
+def _declared_song(settings: Settings) -> tuple[str, DeclaredSong]:
     if settings.song_url is None:
         raise BadSetting(
             "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num} "
             "(or SONG_FUNCTION, your own single-request function)."
         )
-    song = DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry)
-    return DeclaredLane(session, settings.song_url, song, settings.max_song_bytes)
+    return settings.song_url, DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry)
+
+
+def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callable[[requests.Session], Lane]:
+    """Choose the lane of declared songs: libcurl's, which carries many in a thread, where it can be had."""
+    try:
+        from crawler.adapters.curl import CurlLane
+    except ImportError as error:
+        LOGGER.warning(f"declared songs are requested by the slower function lane: {error}")
+        return lambda session: DeclaredLane(session, url, song, settings.max_song_bytes)
+    return lambda _session: CurlLane(
+        url,
+        song,
+        settings.max_song_bytes,
+        settings.user_agent,
+        settings.song_headers,
+        allow_private=settings.allow_private_upstream,
+    )
 
 
 def _song(settings: Settings) -> tuple[Source, Callable[[requests.Session], Lane]]:
     if settings.song_function is None:
-        with session_of(settings) as session:
-            declared_lane(settings, session)  # every expression is compiled once here, so that a bad one shows now
-        url = settings.song_url or ""
-        return (
-            Source.of_url(url, settings.song_info, settings.song_missing),
-            lambda session: declared_lane(settings, session),
-        )
+        url, song = _declared_song(settings)
+        return Source.of_url(url, settings.song_info, settings.song_missing), _declared_lanes(settings, url, song)
     if settings.song_url is not None:
         raise BadSetting("SONG_URL and SONG_FUNCTION are both set; allowed: one of them.")
     function = _load_function(settings.song_function)

@@ -23,6 +23,10 @@ _REFUSED = {
 }
 
 
+UNRESOLVED = refused("The upstream's host name can't be resolved.")
+UNTRUSTED = refused("The upstream's TLS certificate can't be trusted, or it speaks no TLS we do.")
+
+
 class DeclaredSong:
     """Judge responses by three JMESPath expressions (https://jmespath.org/specification.html).
 

@@ -4,6 +4,7 @@ from servers.catalogue import TRACKS, read_titles, title, write_catalogue
 from servers.datasette import datasette, datasette_available
 from servers.fake_gcs import fake_gcs, fake_gcs_available
 from servers.function import function_server
+from servers.nginx import nginx, nginx_available
 from servers.pages import (
     Page,
     Pages,
@@ -44,6 +45,8 @@ __all__ = [
     "hang",
     "html",
     "missing",
+    "nginx",
+    "nginx_available",
     "raw",
     "read_titles",
     "reset",

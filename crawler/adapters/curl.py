@@ -1,0 +1,234 @@
+"""The declared lane: a strand that keeps many songs on their way, on the multi interface of libcurl.
+
+It gives the verdicts of the function lane (`adapters/session.py`), at a fraction of its work for a song: what libcurl
+does is C, and a song costs a handful of Python calls. Sockets are watched with epoll, so that what a song costs does
+not grow with how many are on their way; where there is none, importing this module raises ImportError as without
+pycurl.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from select import EPOLLIN, EPOLLOUT, epoll
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import certifi
+import pycurl
+
+from crawler.adapters.transfer import Transfer
+from crawler.ground.records import Verdict
+from crawler.ground.settings import PLACEHOLDER
+from crawler.rules.info import DeclaredSong
+
+# What closing takes at most; without a name look-up on its way it is a millisecond.
+_CLOSE_SECONDS = 0.5
+
+_OPTIONS = {
+    # With threads about, libcurl must not use signals for its timeouts.
+    pycurl.NOSIGNAL: 1,
+    # The body as it came: rules/encoding.py decompresses it, within a bound.
+    pycurl.HTTP_CONTENT_DECODING: 0,
+    # Nothing of the environment: an empty name is no proxy.
+    pycurl.PROXY: "",
+    pycurl.NETRC: pycurl.NETRC_IGNORED,
+    pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+    # HTTP/2 where TLS offers it. Songs then wait for the first connection, which can carry them all.
+    pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS,
+    pycurl.PIPEWAIT: 1,
+    pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
+}
+
+# What requests leaves as it is in a URL (RFC 3986, 2.2 and 2.3).
+_URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
+
+# What comes is always watched for: a connection may become idle while libcurl last waited to send on it.
+_EVENTS = {pycurl.POLL_IN: EPOLLIN, pycurl.POLL_OUT: EPOLLIN | EPOLLOUT, pycurl.POLL_INOUT: EPOLLIN | EPOLLOUT}
+
+
+class CurlLane:
+    """Try songs declared by SONG_URL, their verdicts by a DeclaredSong; one lane for each run.
+
+    Its cookies, name look-ups and TLS sessions are shared by all that it opens, and gone with it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        song: DeclaredSong,
+        max_song_bytes: int,
+        user_agent: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        allow_private: bool = False,
+        authorities: str | None = None,
+    ) -> None:
+        """`authorities` names a file of the certificates to trust, instead of those that requests does."""
+        self.url = [quote(piece, safe=_URL_SAFE) for piece in url.split(PLACEHOLDER)]
+        self.host = urlsplit(url).hostname or ""
+        self.song = song
+        self.max_song_bytes = max_song_bytes
+        self.allow_private = allow_private
+        self._options = _options({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
+        self._options[pycurl.CAINFO] = authorities or certifi.where()
+        self._options[pycurl.SHARE] = _share()
+
+    def open_transfers(self, most: int) -> CurlTransfers:
+        """Open what tries `most` songs at once, for the calling thread alone."""
+        return CurlTransfers(self, most)
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
+        transfers = self.open_transfers(1)
+        try:
+            transfers.start(None, item, timeout)
+            while not (ended := transfers.perform(timeout)):
+                pass
+            return ended[0][1]
+        finally:
+            transfers.close()
+
+    def open_transfer(self) -> Transfer:
+        """Open what carries one song after the other."""
+        transfer = Transfer(self.host, self.song, self.max_song_bytes, allow_private=self.allow_private)
+        for option, value in self._options.items():
+            transfer.curl.setopt(option, value)
+        return transfer
+
+
+class CurlTransfers:
+    """Try many songs at once in the calling thread."""
+
+    def __init__(self, lane: CurlLane, most: int) -> None:
+        self._lane = lane
+        self._transfers: dict[pycurl.Curl, Transfer] = {}
+        self._idle: list[Transfer] = []
+        self._multi = pycurl.CurlMulti(close_handles=True)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, most)
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, most)
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._add, self._remove = self._multi.add_handle, self._multi.remove_handle
+        self._sockets = epoll()
+        self._idle_sockets: set[int] = set()
+        self._multiplexes = False
+
+    def start(self, token: Any, item: Any, timeout: float) -> None:
+        """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
+        transfer = self._idle.pop() if self._idle else self._open_transfer()
+        transfer.begin(token, str(item).join(self._lane.url), timeout)
+        self._add(transfer.curl)
+
+    def perform(self, seconds: float) -> list[tuple[Any, Verdict]]:
+        """Move all transfers on, wait `seconds` at most until one ends, and give those that did.
+
+        Raises BadSetting for an address that is not allowed.
+        """
+        until = time.monotonic() + seconds
+        # What has come already is heard before anything new is asked for: see _hang_up.
+        self._hear(0.0)
+        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        while not (ended := self._ended()) and (left := until - time.monotonic()) > 0:
+            timer = self._multi.timeout()
+            if not self._hear(left if timer < 0 else min(left, timer / 1000)):
+                self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        return ended
+
+    def close(self) -> None:
+        """Cut what is on its way, and close the connections.
+
+        A name look-up can't be cut: libcurl waits for it, and is left to do so in a thread of its own.
+        """
+        closing = threading.Thread(target=self._close, name="curl-close", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
+
+    def _close(self) -> None:
+        self._multi.close()
+        for transfer in self._idle:
+            transfer.curl.close()
+        self._sockets.close()
+
+    def _open_transfer(self) -> Transfer:
+        transfer = self._lane.open_transfer()
+        self._transfers[transfer.curl] = transfer
+        return transfer
+
+    def _hear(self, seconds: float) -> bool:
+        """Wait for the sockets, and have libcurl attend to those that are ready; False: there are none."""
+        ready = self._sockets.poll(seconds)
+        # All that are idle, before libcurl attends to any: of the others some will be by then.
+        idle = [(descriptor, events) for descriptor, events in ready if descriptor in self._idle_sockets]
+        for descriptor, events in idle:
+            self._tend_idle(descriptor, events)
+        for descriptor, events in [pair for pair in ready if pair not in idle] if idle else ready:
+            reads = pycurl.CSELECT_IN if events & ~EPOLLOUT else 0
+            self._multi.socket_action(descriptor, reads | (pycurl.CSELECT_OUT if events & EPOLLOUT else 0))
+        return bool(ready)
+
+    def _tend_idle(self, descriptor: int, events: int) -> None:
+        """End a connection on which something came though nothing was asked for: its end, or worse."""
+        if events == EPOLLOUT:
+            self._sockets.modify(descriptor, EPOLLIN)
+            return
+        self._idle_sockets.discard(descriptor)
+        self._sockets.unregister(descriptor)
+        if not self._multiplexes:
+            _hang_up(descriptor)
+
+    def _watch(self, wanted: int, descriptor: int, _multi: Any, _data: Any) -> None:
+        """Watch a socket as libcurl wants it.
+
+        One that is not wanted any more goes on being watched: most are wanted again at once, for the next song. If it
+        was closed meanwhile, and its number given to another, that one is not watched yet.
+        """
+        if wanted == pycurl.POLL_REMOVE:
+            self._idle_sockets.add(descriptor)
+            return
+        self._idle_sockets.discard(descriptor)
+        try:
+            self._sockets.modify(descriptor, _EVENTS[wanted])
+        except FileNotFoundError:
+            self._sockets.register(descriptor, _EVENTS[wanted])
+
+    def _ended(self) -> list[tuple[Any, Verdict]]:
+        _, whole, broken = self._multi.info_read()
+        ended = [(self._transfers[curl], pycurl.E_OK, "") for curl in whole]
+        ended += [(self._transfers[curl], error, message) for curl, error, message in broken]
+        for transfer, _, _ in ended:
+            self._remove(transfer.curl)
+            self._idle.append(transfer)
+        if whole and not self._multiplexes:
+            self._multiplexes = whole[0].getinfo(pycurl.INFO_HTTP_VERSION) >= pycurl.CURL_HTTP_VERSION_2_0
+        return [transfer.end(error, message) for transfer, error, message in ended]
+
+
+def _hang_up(descriptor: int) -> None:
+    """Shut a connection down: what comes unasked is not the answer to the next song.
+
+    libcurl looks only after a second whether an idle connection is still good; what it can't send on this one it sends
+    on another.
+    """
+    connection = socket.socket(fileno=descriptor)
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.detach()
+
+
+def _options(headers: Mapping[str, str]) -> dict[int, Any]:
+    """Give the options of every transfer; of headers alike but for case the last one counts, as in a session."""
+    lines = {name.lower(): f"{name}: {value}" if value else f"{name};" for name, value in headers.items()}
+    options = {**_OPTIONS, pycurl.HTTPHEADER: [line.encode("latin-1") for line in lines.values()]}
+    if "cookie" not in lines:  # a deployment's own cookies stand alone, as in a session
+        options[pycurl.COOKIEFILE] = ""
+    return options
+
+
+def _share() -> pycurl.CurlShare:
+    share = pycurl.CurlShare()
+    for data in (pycurl.LOCK_DATA_COOKIE, pycurl.LOCK_DATA_DNS, pycurl.LOCK_DATA_SSL_SESSION):
+        share.setopt(pycurl.SH_SHARE, data)
+    return share

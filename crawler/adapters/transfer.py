@@ -1,0 +1,170 @@
+"""One transfer of libcurl: how a song is asked for, and what its end means.
+
+What libcurl reports becomes a verdict here, and only here.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Callable
+from functools import partial
+from itertools import takewhile
+from typing import Any
+
+import pycurl
+
+from crawler.ground.errors import BadSetting
+from crawler.ground.records import Verdict, failed, retry
+from crawler.rules.addresses import refusal
+from crawler.rules.encoding import decode_body, most_encoded_bytes
+from crawler.rules.info import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
+from crawler.rules.response import MOST_HEAD_BYTES, MOST_HEAD_LINES, plain_length, readable
+from crawler.rules.retry import parse_retry_after
+
+_VERDICTS = {
+    pycurl.E_COULDNT_RESOLVE_HOST: UNRESOLVED,
+    pycurl.E_PEER_FAILED_VERIFICATION: UNTRUSTED,
+    pycurl.E_SSL_CIPHER: UNTRUSTED,
+    pycurl.E_SSL_CERTPROBLEM: UNTRUSTED,
+    pycurl.E_OPERATION_TIMEDOUT: retry("timeout"),
+    pycurl.E_BAD_CONTENT_ENCODING: retry("invalid_encoding"),
+}
+_BROKEN = retry("connection")
+
+
+class Transfer:
+    """Carry one song after the other on the handle `curl`; `token` stands for the present one."""
+
+    def __init__(self, host: str, song: DeclaredSong, most_bytes: int, *, allow_private: bool) -> None:
+        self.curl = pycurl.Curl()
+        self.token: Any = None
+        self._host = host
+        self._song = song
+        self._most_bytes = most_bytes
+        self._most_encoded_bytes = most_encoded_bytes(most_bytes)
+        self._allow_private = allow_private
+        self._timeout: float | None = None
+        self._lines: list[bytes] = []
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._refusal: str | None = None
+        self._allowed = False
+        self._setopt = self.curl.setopt
+        self._status: Callable[[], int] = partial(self.curl.getinfo, pycurl.RESPONSE_CODE)
+        self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+
+    def begin(self, token: Any, url: str, timeout: float) -> None:
+        """Get ready for a song."""
+        self.token = token
+        self._setopt(pycurl.URL, url)
+        if timeout != self._timeout:
+            self._timeout = timeout
+            self._setopt(pycurl.TIMEOUT_MS, max(1, math.ceil(timeout * 1000)))
+
+    def end(self, error: int, message: str) -> tuple[Any, Verdict]:
+        """Judge the song by what came and libcurl's error; gives its token too, and keeps nothing of either.
+
+        Raises BadSetting for an address that is not allowed.
+        """
+        token = self.token
+        try:
+            return token, self._judge(error, message)
+        finally:
+            self.token = self._refusal = None
+            self._allowed = False
+            self._lines.clear()
+            self._chunks.clear()
+            self._size = 0
+
+    def _judge(self, error: int, message: str) -> Verdict:
+        if error not in (pycurl.E_OK, pycurl.E_WRITE_ERROR):  # the latter is how _write ends a body that is too large
+            return self._judge_error(error, message)
+        fields = self._fields()
+        status = self._status()
+        if fields is None or status < 200:
+            return _BROKEN
+        retry_after = parse_retry_after(fields["retry-after"], time.time()) if "retry-after" in fields else None
+        if not 200 <= status < 300:
+            return judge_status(status, retry_after)
+        try:
+            body = self._body(fields.get("content-encoding"))
+        except ValueError:
+            return retry("invalid_encoding")
+        if len(body) > self._most_bytes or error:
+            return failed("too_large")
+        return self._song.judge(status, body, retry_after)
+
+    def _body(self, encoding: str | None) -> bytes:
+        """Give the body, decompressed; raises ValueError for one that is compressed otherwise than we ask for."""
+        body = b"".join(self._chunks)
+        if encoding is None:
+            return body
+        if not readable(encoding):
+            raise ValueError(encoding)
+        return decode_body(body, encoding, self._most_bytes)
+
+    def _judge_error(self, error: int, message: str) -> Verdict:
+        if self._refusal and not self._allowed:
+            raise BadSetting(self._refusal)
+        if error == pycurl.E_SSL_CONNECT_ERROR and _no_handshake(message):
+            return UNTRUSTED
+        return _VERDICTS.get(error, _BROKEN)
+
+    def _fields(self) -> dict[str, str] | None:
+        """Give the fields that matter of the final answer's head; None if it is cut, too large or contradicts itself.
+
+        Most heads hold none of them, and are not taken apart.
+        """
+        head = b"".join(self._lines)
+        whole = head.endswith(b"\r\n\r\n") or b"\n\r\n" in head or b"\n\n" in head
+        if not whole or len(self._lines) > MOST_HEAD_LINES or len(head) > MOST_HEAD_BYTES:
+            return None
+        head = head.lower()
+        telling = b"\ncontent-encoding:" in head or b"\nretry-after:" in head or head.count(b"\ncontent-length:") > 1
+        if not telling:
+            return {}
+        fields = _parse_fields(self._lines)
+        return fields if plain_length([fields["content-length"]] if "content-length" in fields else []) else None
+
+    def _write(self, chunk: bytes) -> int | None:
+        self._size += len(chunk)
+        if self._size > self._most_encoded_bytes:
+            return -1
+        self._chunks.append(chunk)
+        return None
+
+    def _open_socket(self, _purpose: int, address: Any) -> int:
+        """Open a socket for an address that is allowed: no second look-up lies between, which could give another."""
+        host = str(address.addr[0])
+        if reason := refusal(host, self._allow_private):
+            self._refusal = f"The upstream {self._host} has the address {host}: {reason}."
+            return int(pycurl.SOCKET_BAD)
+        self._allowed = True
+        return socket.socket(address.family, address.socktype, address.protocol).detach()
+
+
+def _no_handshake(message: str) -> bool:
+    """Tell whether the two have no TLS in common, from libcurl's words: for an end of the connection it has others."""
+    return message.startswith("TLS connect error") and "unexpected eof" not in message
+
+
+def _parse_fields(lines: list[bytes]) -> dict[str, str]:
+    """Give the fields of the final answer: not of interim ones before it (RFC 9110, 15.2), not those after its body.
+
+    Several of one name are one, with commas between (RFC 9110, 5.2).
+    """
+    rest = iter(lines)
+    fields: dict[str, str] = {}
+    for status_line in rest:
+        fields = {}
+        for line in takewhile(bytes.strip, rest):
+            name, _, value = line.decode("latin-1").partition(":")
+            name, value = name.lower(), value.strip()
+            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+        if not status_line.split()[1].startswith(b"1"):
+            break
+    return fields
