@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crawler.rules.addresses import refusal
 
-LINK_LOCAL = "link-local addresses are never allowed"
+LINK_LOCAL = "link-local addresses and metadata servers are never allowed"
 NO_SERVER = "it is no address of a server"
 PRIVATE = "loopback and private addresses are allowed only with ALLOW_PRIVATE_UPSTREAM=1"
 
@@ -25,6 +25,11 @@ NEVER = {
     "2002:a9fe:a9fe::1": (LINK_LOCAL, "a host behind 6to4 of the metadata server"),
     "2001:0:4136:e378:8000:63bf:5601:5601": (LINK_LOCAL, "metadata server by Teredo"),
     "fd20:ce::254": (LINK_LOCAL, "metadata server of Google Cloud over IPv6"),
+    "fd00:ec2::254": (LINK_LOCAL, "metadata server of Amazon over IPv6"),
+    "100.100.100.200": (LINK_LOCAL, "metadata server of Alibaba, among carriers' addresses"),
+    "192.0.0.192": (LINK_LOCAL, "metadata server of Oracle"),
+    "168.63.129.16": (LINK_LOCAL, "metadata server of Azure, a public address"),
+    "::ffff:168.63.129.16": (LINK_LOCAL, "metadata server of Azure, mapped"),
     "fe80::1": (LINK_LOCAL, "link-local IPv6"),
     "fe80::1%eth0": (LINK_LOCAL, "link-local IPv6 with its zone"),
     "febf::1": (LINK_LOCAL, "the last link-local IPv6"),
@@ -44,6 +49,10 @@ NEVER = {
     "::ffff:0:169.254.169.254": (NO_SERVER, "metadata server, translated (RFC 2765)"),
     "64:ff9b:1::a9fe:a9fe": (NO_SERVER, "metadata server behind a local NAT64 (RFC 8215)"),
     "100::1": (NO_SERVER, "discard-only"),
+    "192.0.0.8": (NO_SERVER, "protocol assignments"),
+    "192.88.99.1": (NO_SERVER, "a relay of 6to4"),
+    "3fff::1": (NO_SERVER, "documentation IPv6, the newer"),
+    "5f00::1": (NO_SERVER, "segments of routes"),
 }
 
 ONLY_IF_ALLOWED = {
@@ -62,7 +71,7 @@ ONLY_IF_ALLOWED = {
     "100.64.0.1": "shared by carriers (RFC 6598)",
     "100.127.255.255": "the last shared by carriers",
     "fc00::1": "unique local",
-    "fd00:ec2::254": "unique local, another cloud's metadata server",
+    "fd00::1": "unique local, the usual half",
     "fec0::1": "site-local",
     "0.0.0.1": "this network",
     "192.0.2.1": "documentation",

@@ -54,9 +54,12 @@ OWNERS = {
     "pycurl": {"crawler.adapters.curl", "crawler.adapters.transfer"},
     "pyarrow": {"crawler.rules.parquet_rows"},
     # The storage library lets requests' own errors through, so its adapter knows them by name.
-    "requests": {"crawler.adapters.session", "crawler.adapters.gcs"},
+    "requests": {
+        *("crawler.adapters.session", "crawler.adapters.connections", "crawler.adapters.responses"),
+        "crawler.adapters.gcs",
+    },
     "tqdm": {"crawler.faces.progress"},
-    "urllib3": {"crawler.adapters.session"},
+    "urllib3": {"crawler.adapters.session", "crawler.adapters.connections"},
 }
 
 # A lane's functions take a requests.Session: faces say so in annotations, and do nothing else with the library.

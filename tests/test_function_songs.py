@@ -101,7 +101,7 @@ def test_both_forms_of_a_function_give_the_same_rows(function: Deployed, upstrea
         4: (None, "missing"),
         5: (None, "missing"),
         6: (None, "http_500"),
-        7: (None, "JSONDecodeError"),
+        7: (None, "invalid_json"),
         8: (None, "http_403"),
     }
     assert answer["throttled"] == 1

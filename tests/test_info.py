@@ -95,7 +95,11 @@ def test_a_body_of_2xx_is_data(status: int) -> None:
         pytest.param(b'{"\xc3": 1}', id="invalid UTF-8 in a name"),
         pytest.param(b'"\xc0\xaf"', id="overlong UTF-8"),
         pytest.param('"Motörhead"'.encode("latin-1"), id="latin-1"),
-        pytest.param(b"\xef\xbb\xbf{}", id="byte order mark"),
+        pytest.param(b"\xef\xbb\xbf", id="a byte order mark alone"),
+        pytest.param(b"\xef\xbb\xbf" * 2 + b"{}", id="two byte order marks"),
+        pytest.param(b"[" * 501 + b"]" * 501, id="nested one too deep"),
+        pytest.param(b'[{"a":' * 251 + b"1" + b"}]" * 251, id="arrays and objects nested too deep"),
+        pytest.param(b"1e999", id="a number past a float's"),
         pytest.param('{"id": 7}'.encode("utf-16"), id="UTF-16"),
         pytest.param(b'"\x01"', id="control character"),
         pytest.param(b"[" * 100_000 + b"]" * 100_000, id="nested too deep"),
@@ -124,6 +128,9 @@ def test_a_body_that_is_not_strict_json_is_tried_again(body: bytes) -> None:
         pytest.param(b'"\\u0000"', "\0", id="an escaped NUL"),
         pytest.param(b'{"a": 1, "a": 2}', {"a": 2}, id="a repeated name: the last"),
         pytest.param(b"[" * 500 + b"]" * 500, json.loads("[" * 500 + "]" * 500), id="nested deep, not too deep"),
+        pytest.param(b"[" + b"[],{}," * 1000 + b"{}]", [[], {}] * 1000 + [{}], id="many brackets, not deep"),
+        pytest.param(b"\xef\xbb\xbf{}", {}, id="a byte order mark first"),
+        pytest.param(b"18446744073709551616", 2**64, id="an int of more than 64 bits"),
     ],
 )
 def test_any_other_json_is_info(body: bytes, info: Any) -> None:

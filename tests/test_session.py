@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 import requests
-import urllib3.util.connection
 from servers import (
     Page,
     Pages,
@@ -39,7 +38,7 @@ from servers import (
 from wire import Wire, dripping, saying, self_signed
 
 from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
-from crawler.ground.errors import BadSetting, SongNotFetched
+from crawler.ground.errors import SongNotFetched
 from crawler.ground.records import MISSING, Kind, Verdict, failed, found, retry
 from crawler.ground.records import throttled as throttled_verdict
 from crawler.rules.info import DeclaredSong
@@ -373,11 +372,9 @@ def bomb() -> bytes:
 
 
 @pytest.mark.parametrize("status", [200, 500])
-@pytest.mark.parametrize("layers", [1, 2])
-def test_gzip_bomb_stays_small(session: requests.Session, bomb: bytes, status: int, layers: int) -> None:
-    """Inflate no more of a body than is allowed, whatever status it comes with, however often it was compressed."""
-    body = bomb if layers == 1 else gzip.compress(bomb)
-    page = Page(status=status, body=body, headers={"Content-Encoding": ", ".join(["gzip"] * layers)})
+def test_gzip_bomb_stays_small(session: requests.Session, bomb: bytes, status: int) -> None:
+    """Inflate no more of a body than is allowed, whatever status it comes with."""
+    page = Page(status=status, body=bomb, headers={"Content-Encoding": "gzip"})
     tracemalloc.start()
     try:
         verdict = attempt(session, page)
@@ -481,7 +478,7 @@ def test_status_that_a_function_raises_is_judged(session: requests.Session, stat
     ("page", "verdict"),
     [
         (song(1), found(SONG)),
-        (html(), retry("JSONDecodeError")),
+        (html(), retry("invalid_json")),
         (cut(BODY[:10], len(BODY)), retry("connection")),
         (reset(), retry("connection")),
     ],
@@ -522,78 +519,6 @@ def test_function_may_pass_on_a_verdict(session: requests.Session) -> None:
         raise SongNotFetched(song_num, failed("no_info"))
 
     assert FunctionLane(session, raising).attempt(1, TIMEOUT) == failed("no_info")
-
-
-@both_lanes
-def test_private_address_is_refused(open_lane: Callable[..., Lane]) -> None:
-    """Raise BadSetting, which names what to change, and send nothing to a loopback address that was not allowed."""
-    with Upstream() as upstream, open_session(1, "test") as session:
-        lane = open_lane(session, upstream.url)
-        with pytest.raises(BadSetting, match=r"127\.0\.0\.1.*ALLOW_PRIVATE_UPSTREAM=1"):
-            lane.attempt(1, TIMEOUT)
-
-        assert upstream.count() == 0
-
-
-class Disguised(socket.socket):
-    """Say that the other end is the server where clouds keep credentials."""
-
-    def getpeername(self) -> Any:
-        """Give its address."""
-        return ("169.254.169.254", 80)
-
-
-@pytest.mark.parametrize("allow_private", [False, True], ids=["nothing allowed", "private allowed"])
-def test_link_local_address_is_always_refused(monkeypatch: pytest.MonkeyPatch, allow_private: bool) -> None:
-    """Send nothing to a metadata server, also where private addresses are allowed."""
-
-    def connect(address: tuple[str, int], *_args: Any, **_kwargs: Any) -> socket.socket:
-        plain = socket.create_connection(address)
-        return Disguised(plain.family, plain.type, plain.proto, fileno=plain.detach())
-
-    monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
-    with Upstream() as upstream, open_session(1, "test", allow_private=allow_private) as session:
-        with pytest.raises(BadSetting, match=r"169\.254\.169\.254: link-local addresses are never allowed"):
-            declared(session, upstream.url).attempt(1, TIMEOUT)
-
-        assert upstream.count() == 0
-
-
-def test_redirect_of_a_function_is_checked_too(session: requests.Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refuse the address that a followed redirect leads to, not only the first."""
-
-    def connect(address: tuple[str, int], *_args: Any, **_kwargs: Any) -> socket.socket:
-        plain = socket.create_connection(("127.0.0.1", address[1]))
-        kind = Disguised if address[0] == "localhost" else socket.socket
-        return kind(plain.family, plain.type, plain.proto, fileno=plain.detach())
-
-    monkeypatch.setattr(urllib3.util.connection, "create_connection", connect)
-    with Upstream() as inside:
-        away = Page(status=302, headers={"Location": inside.url_of(1).replace("127.0.0.1", "localhost")})
-        with Upstream(always(away)) as outside:
-            with pytest.raises(BadSetting, match="link-local"):
-                function(session, outside.url).attempt(1, TIMEOUT)
-
-            assert (outside.count(), inside.count()) == (1, 0)
-
-
-def test_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Use no proxy and no password that the environment names."""
-    netrc = tmp_path / "netrc"
-    netrc.write_text("machine 127.0.0.1 login user password secret\n")
-    netrc.chmod(0o600)
-    with Upstream() as proxy, Upstream() as upstream:
-        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
-        monkeypatch.setenv("NO_PROXY", "")
-        monkeypatch.setenv("no_proxy", "")
-        monkeypatch.setenv("NETRC", str(netrc))
-        with open_session(1, "test", allow_private=True) as session:
-            verdict = declared(session, upstream.url).attempt(1, TIMEOUT)
-
-        assert verdict == found(SONG)
-        assert proxy.count() == 0
-        assert "authorization" not in upstream.requests[0].headers
 
 
 def test_headers_are_sent() -> None:

@@ -5,8 +5,6 @@ It is the reference for any faster lane. What requests and urllib3 raise becomes
 
 from __future__ import annotations
 
-import http
-import http.client
 import inspect
 import ssl
 import time
@@ -15,40 +13,38 @@ from typing import Any
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.util.ssl_ import create_urllib3_context
 
-from crawler.adapters.sockets import LimitedSocket, LimitedSSLSocket, time_left, time_limit
-from crawler.ground.errors import BadSetting, SongcrawlError, SongNotFetched
+from crawler.adapters.connections import HandshakeError, LimitedAdapter
+from crawler.adapters.responses import LimitedSession, NotTakenError
+from crawler.adapters.sockets import time_limit
+from crawler.ground.errors import SongcrawlError, SongNotFetched
 from crawler.ground.records import MISSING, Kind, Verdict, failed, found, refused, retry
 from crawler.ground.settings import PLACEHOLDER
-from crawler.rules.addresses import refusal
 from crawler.rules.info import DeclaredSong, judge_status
+from crawler.rules.response import readable
 from crawler.rules.retry import parse_retry_after
-
-# Of all interim answers before one final, and of a line of theirs: as many as http.client takes of one answer.
-_MOST_HEADER_LINES = 100
-_MOST_LINE_BYTES = 65536
 
 _UNRESOLVED = "The upstream's host name can't be resolved."
 _UNTRUSTED = "The upstream's TLS certificate can't be trusted, or it speaks no TLS we do."
 
 
 def open_session(
-    max_at_once: int, user_agent: str, headers: Mapping[str, str] | None = None, *, allow_private: bool = False
+    max_at_once: int,
+    user_agent: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    max_song_bytes: int = 1 << 20,
+    allow_private: bool = False,
 ) -> requests.Session:
-    """Open a session whose pool fits `max_at_once` threads.
+    """Open a session whose pool fits `max_at_once` threads, and whose responses hold `max_song_bytes` at most.
 
-    It takes nothing from the environment (no proxies, no .netrc), never retries by itself, and connects to loopback and
-    private addresses only if allowed.
+    It takes nothing from the environment (no proxies, no .netrc), never retries by itself, leaves an origin by no
+    redirect, and connects to loopback and private addresses only if allowed.
     """
-    session = requests.Session()
-    session.trust_env = False
+    session = LimitedSession()
     # gzip only: it can be inflated with a bound on what comes out.
     session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
-    adapter = _LimitedAdapter(max_at_once, allow_private)
+    adapter = LimitedAdapter(max_at_once, max_song_bytes, allow_private)
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -67,12 +63,19 @@ class DeclaredLane:
         """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
         try:
             with time_limit(timeout), self._get(self._url.replace(PLACEHOLDER, str(item)), timeout) as response:
-                body = response.raw.read(self._max_song_bytes + 1, decode_content=True)
-                if response.ok and len(body) > self._max_song_bytes:
-                    return failed("too_large")
-                return self._song.judge(response.status_code, body, _retry_after(response))
+                return self._judge(response)
         except Exception as error:
             return _verdict_of(error)
+
+    def _judge(self, response: requests.Response) -> Verdict:
+        status, retry_after = response.status_code, _retry_after(response)
+        if not 200 <= status < 300:
+            response.raw.read(self._max_song_bytes)  # its connection can be used again then
+            return judge_status(status, retry_after)
+        if not readable(response.headers.get("Content-Encoding", "")):
+            return retry("invalid_encoding")
+        body = response.raw.read(self._max_song_bytes + 1, decode_content=True)
+        return failed("too_large") if len(body) > self._max_song_bytes else self._song.judge(status, body, retry_after)
 
     def _get(self, url: str, timeout: float) -> requests.Response:
         return self._session.get(url, stream=True, allow_redirects=False, timeout=timeout)
@@ -135,6 +138,8 @@ def _verdict_of(error: Exception) -> Verdict:
     for cause in causes:
         if isinstance(cause, SongcrawlError):
             raise cause
+        if isinstance(cause, NotTakenError):
+            return cause.verdict
     for kind, verdict in _VERDICTS:
         if any(isinstance(cause, kind) for cause in causes):
             return verdict
@@ -143,7 +148,7 @@ def _verdict_of(error: Exception) -> Verdict:
 
 _VERDICTS: tuple[tuple[type[BaseException], Verdict], ...] = (
     (urllib3.exceptions.NameResolutionError, refused(_UNRESOLVED)),
-    (ssl.SSLCertVerificationError, refused(_UNTRUSTED)),
+    (HandshakeError, refused(_UNTRUSTED)),
     (TimeoutError, retry("timeout")),
     # Before the timeouts, one of which urllib3 counts it as: nothing listens there, or no way leads there.
     (urllib3.exceptions.NewConnectionError, retry("connection")),
@@ -151,6 +156,8 @@ _VERDICTS: tuple[tuple[type[BaseException], Verdict], ...] = (
     (urllib3.exceptions.TimeoutError, retry("timeout")),
     (urllib3.exceptions.DecodeError, retry("invalid_encoding")),
     (requests.exceptions.ContentDecodingError, retry("invalid_encoding")),
+    (requests.exceptions.JSONDecodeError, retry("invalid_json")),
+    (requests.TooManyRedirects, failed("redirect")),
     (ssl.SSLError, retry("connection")),
     (requests.ConnectionError, retry("connection")),
     (requests.exceptions.ChunkedEncodingError, retry("connection")),
@@ -169,66 +176,3 @@ def _causes(error: BaseException) -> Any:
             seen.add(id(cause))
             yield cause
             waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
-
-
-class _FinalResponse(http.client.HTTPResponse):
-    """Read over interim answers (RFC 9110, 15.2).
-
-    http.client takes any but 100 for the answer itself; the final one, coming later on the same connection, would then
-    be taken for the next song's.
-    """
-
-    def _read_status(self) -> tuple[str, int, str]:
-        lines = 0
-        while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if status >= 200:
-                return version, status, reason
-            lines += self._skip_headers()
-            if lines > _MOST_HEADER_LINES or status == http.HTTPStatus.SWITCHING_PROTOCOLS:
-                raise http.client.HTTPException("no final answer")
-
-    def _skip_headers(self) -> int:
-        """Read the headers of an interim answer; gives the lines of the whole answer."""
-        lines = 2
-        while self.fp.readline(_MOST_LINE_BYTES) not in (b"\r\n", b"\n", b""):
-            lines += 1
-        return lines
-
-
-class _LimitedConnection(HTTPConnection):
-    allow_private = False
-    response_class = _FinalResponse
-
-    def _new_conn(self) -> LimitedSocket:
-        self.timeout = time_left(self.timeout if isinstance(self.timeout, (int, float)) else None)
-        plain = super()._new_conn()
-        address = plain.getpeername()[0]
-        if reason := refusal(address, self.allow_private):
-            plain.close()
-            raise BadSetting(f"The upstream {self.host} has the address {address}: {reason}.")
-        return LimitedSocket.take(plain)
-
-
-class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
-    pass
-
-
-class _LimitedAdapter(HTTPAdapter):
-    """Keep one pool per host that fits all threads, of connections that keep time limits and allowed addresses."""
-
-    def __init__(self, max_at_once: int, allow_private: bool) -> None:
-        self._allow_private = allow_private
-        super().__init__(pool_connections=16, pool_maxsize=max_at_once, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools' connections ours."""
-        context = create_urllib3_context()
-        context.sslsocket_class = LimitedSSLSocket
-        super().init_poolmanager(*args, ssl_context=context, **kwargs)
-        connection = type("Connection", (_LimitedConnection,), {"allow_private": self._allow_private})
-        tls_connection = type("TLSConnection", (_LimitedTLSConnection,), {"allow_private": self._allow_private})
-        self.poolmanager.pool_classes_by_scheme = {
-            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": connection}),
-            "https": type("TLSPool", (HTTPSConnectionPool,), {"ConnectionCls": tls_connection}),
-        }

@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from crawler.ground.errors import BadSetting
+from crawler.rules.addresses import refusal
+
 _of_thread = threading.local()
 
 
@@ -69,14 +72,41 @@ class _Limited:
 class LimitedSocket(_Limited, socket.socket):
     """Be a plain socket that keeps its thread's time limit."""
 
-    @classmethod
-    def take(cls, plain: socket.socket) -> LimitedSocket:
-        """Take over a connected socket."""
-        idle = plain.gettimeout()
-        limited = cls(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        limited.settimeout(idle)
-        return limited
-
 
 class LimitedSSLSocket(_Limited, ssl.SSLSocket):
     """Be a TLS socket that keeps its thread's time limit; `SSLContext.sslsocket_class` makes contexts use it."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands within what is left."""
+        socket.socket.settimeout(self, time_left(self._idle))
+        super().do_handshake(block)
+
+
+def connect(host: str, port: int, idle: float | None, allow_private: bool) -> LimitedSocket:
+    """Connect to the first address of a host that answers and may be connected to.
+
+    Whatever is checked is what is connected to: no second look-up lies between, which could give another address.
+    Raises BadSetting where all addresses are refused, OSError where those that are not don't answer.
+    """
+    refused, failure = "", None
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        if reason := refusal(str(address[0]), allow_private):
+            refused = f"The upstream {host} has the address {address[0]}: {reason}."
+            continue
+        try:
+            return _connected(LimitedSocket(family, kind, protocol), address, idle)
+        except OSError as error:
+            failure = error
+    raise failure or BadSetting(refused)
+
+
+def _connected(sock: LimitedSocket, address: Any, idle: float | None) -> LimitedSocket:
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(time_left(idle))
+        sock.connect(address)
+        sock.settimeout(idle)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -217,6 +217,7 @@ def session_of(settings: Settings) -> requests.Session:
         settings.max_at_once,
         settings.user_agent,
         settings.song_headers,
+        max_song_bytes=settings.max_song_bytes,
         allow_private=settings.allow_private_upstream,
     )
 

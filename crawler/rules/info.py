@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import Any
 
 import jmespath
-import msgspec
 from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.parser import ParsedResult
 
 from crawler.ground.errors import BadSetting
 from crawler.ground.records import MISSING, Verdict, failed, found, refused, retry, throttled
+from crawler.rules.strict_json import decode_json
 
 # RFC 9110: 408 and 425 ask for another try; 5xx are the server's fault and may pass.
 _TRANSIENT = frozenset({408, 425})
@@ -46,8 +46,8 @@ class DeclaredSong:
 
     def _judge_body(self, body: bytes, retry_after: float | None) -> Verdict:
         try:
-            content = msgspec.json.decode(body)
-        except (ValueError, RecursionError):
+            content = decode_json(body)
+        except ValueError:
             return retry("invalid_json")
         if self._retry and _true(_search(self._retry, content)):
             return throttled("song_retry", retry_after)

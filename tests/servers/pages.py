@@ -20,7 +20,11 @@ class Ending(Enum):
 
 @dataclass(frozen=True)
 class Page:
-    """Describe one answer: what is sent, how slowly, and how the connection ends."""
+    """Describe one answer: what is sent, how slowly, and how the connection ends.
+
+    `exact` is sent as it is instead of head and body; then `endless` again and again, until the client leaves, or
+    `late` once, when the client has had the time to read the answer.
+    """
 
     status: int = 200
     body: bytes = b""
@@ -28,6 +32,8 @@ class Page:
     delay_seconds: float = 0.0
     pace_seconds: float = 0.0
     exact: bytes | None = None
+    endless: bytes = b""
+    late: bytes = b""
     ending: Ending = Ending.KEEP
 
     def after(self, seconds: float) -> Page:
@@ -43,11 +49,10 @@ class Page:
 
     def chunks(self) -> list[bytes]:
         """Return the pieces of the answer, each for one send."""
-        if self.exact is not None:
-            return [self.exact]
+        head, body = (self.head(), self.body) if self.exact is None else (b"", self.exact)
         if self.pace_seconds:
-            return [self.head(), *(bytes([byte]) for byte in self.body)]
-        return [self.head() + self.body]
+            return [head, *(bytes([byte]) for byte in body)]
+        return [head + body]
 
 
 Pages = Callable[[int, int], Page]

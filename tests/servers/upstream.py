@@ -17,6 +17,7 @@ from servers.traffic import OTHER_PATH, Traffic
 
 _SONG_PATH = re.compile(r"/songs/(\d+)", re.ASCII)
 _BACKLOG = 1024
+_LATE_SECONDS = 0.02
 
 
 class Upstream(Traffic):
@@ -127,6 +128,10 @@ def _answer(client: Connection, page: Page, flight: ExitStack) -> bool:
     # The flight ends before the last send: after it the client may already be asking for more.
     flight.close()
     client.send(last)
+    while page.endless:
+        client.send(page.endless)
+    if page.late and not client.gone_within(_LATE_SECONDS):
+        client.send(page.late)
     return client.end(page.ending)
 
 

@@ -1,0 +1,141 @@
+"""Connections of requests and urllib3 that keep a total deadline, go only where they may, and take no lies.
+
+An answer's head is bounded and read strictly: what two readers could understand differently would let an upstream slip
+one song's answer under another's number.
+"""
+
+from __future__ import annotations
+
+import http
+import http.client
+import socket
+import ssl
+from typing import Any, BinaryIO
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, HeaderParsingError, NameResolutionError, NewConnectionError
+from urllib3.util.response import assert_header_parsing
+from urllib3.util.ssl_ import create_urllib3_context
+
+from crawler.adapters.responses import LimitedResponse
+from crawler.adapters.sockets import LimitedSocket, LimitedSSLSocket, connect
+from crawler.rules.response import MOST_HEAD_BYTES, MOST_HEAD_LINES, plain_length
+
+
+class LimitedAdapter(HTTPAdapter):
+    """Keep one pool per host that fits all threads, of connections that keep time limits and allowed addresses.
+
+    The responses' bodies hold `most_bytes` at most.
+    """
+
+    def __init__(self, max_at_once: int, most_bytes: int, allow_private: bool) -> None:
+        self._most_bytes = most_bytes
+        self._allow_private = allow_private
+        super().__init__(pool_connections=16, pool_maxsize=max_at_once, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make the pools' connections ours."""
+        context = create_urllib3_context()
+        context.sslsocket_class = LimitedSSLSocket
+        super().init_poolmanager(*args, ssl_context=context, **kwargs)
+        connection = type("Connection", (_LimitedConnection,), {"allow_private": self._allow_private})
+        tls_connection = type("TLSConnection", (_LimitedTLSConnection,), {"allow_private": self._allow_private})
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": connection}),
+            "https": type("TLSPool", (HTTPSConnectionPool,), {"ConnectionCls": tls_connection}),
+        }
+
+    def build_response(self, *args: Any, **kwargs: Any) -> LimitedResponse:
+        """Make the responses ours: requests itself names their class."""
+        response = LimitedResponse(self._most_bytes)
+        response.__dict__.update(super().build_response(*args, **kwargs).__dict__)
+        return response
+
+
+class HandshakeError(ssl.SSLError):
+    """Say that no TLS connection can be had: a certificate nobody trusts, no version or cipher in common."""
+
+
+class _Head:
+    """Give the lines of an answer's head, and of the interim ones before it, up to a limit on all of them."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source = source
+        self._lines = 0
+        self._bytes = 0
+
+    def readline(self, limit: int) -> bytes:
+        line = self._source.readline(limit)
+        if self._lines and not line:
+            raise http.client.HTTPException("the head of the answer is cut short")
+        self._lines += 1
+        self._bytes += len(line)
+        if self._lines > MOST_HEAD_LINES or self._bytes > MOST_HEAD_BYTES:
+            raise http.client.HTTPException("the head of the answer is too large")
+        return line
+
+    def close(self) -> None:
+        self._source.close()
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """Read the final answer, and no head that is too large or contradicts itself.
+
+    http.client takes any interim answer but 100 for the answer itself (RFC 9110, 15.2); the final one, coming later on
+    the same connection, would then be taken for the next song's.
+    """
+
+    def begin(self) -> None:
+        """Read the head."""
+        source = self.fp
+        self.fp = _Head(source)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:
+                self.fp = source
+        try:
+            assert_header_parsing(self.headers)
+        except HeaderParsingError as error:
+            raise http.client.HTTPException("a line of the head is no header") from error
+        if not plain_length(self.headers.get_all("Content-Length", [])):
+            raise http.client.HTTPException("the length of the body can't be known")
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status >= 200:
+                return version, status, reason
+            if status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                raise http.client.HTTPException("no final answer")
+            while self.fp.readline(MOST_HEAD_BYTES) not in (b"\r\n", b"\n", b""):
+                pass
+
+
+class _LimitedConnection(HTTPConnection):
+    allow_private = False
+    response_class = _FinalResponse
+
+    def _new_conn(self) -> LimitedSocket:
+        idle = self.timeout if isinstance(self.timeout, (int, float)) else None
+        try:
+            return connect(self._dns_host.strip("[]"), self.port or 0, idle, self.allow_private)
+        except (socket.gaierror, UnicodeError) as error:
+            raise NameResolutionError(self.host, self, error) from error  # type: ignore[arg-type]
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, "no connection in time") from error
+        except OSError as error:
+            raise NewConnectionError(self, "no connection") from error
+
+
+class _LimitedTLSConnection(_LimitedConnection, HTTPSConnection):
+    def connect(self) -> None:
+        """Connect and shake hands; raises HandshakeError where another attempt would end the same."""
+        try:
+            super().connect()
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError):
+            raise
+        except ssl.SSLError as error:
+            raise HandshakeError(*error.args) from error
