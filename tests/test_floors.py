@@ -52,11 +52,12 @@ OWNERS = {
     "jmespath": {"crawler.rules.info"},
     "nest_asyncio": {"crawler.adapters.loop"},
     "pycurl": {"crawler.adapters.curl", "crawler.adapters.transfer"},
+    "protego": {"crawler.rules.robots"},
     "pyarrow": {"crawler.rules.parquet_rows"},
     # The storage library lets requests' own errors through, so its adapter knows them by name.
     "requests": {
         *("crawler.adapters.session", "crawler.adapters.connections", "crawler.adapters.responses"),
-        "crawler.adapters.gcs",
+        *("crawler.adapters.robots", "crawler.adapters.gcs"),
     },
     "tqdm": {"crawler.faces.progress"},
     "urllib3": {"crawler.adapters.session", "crawler.adapters.connections"},

@@ -65,7 +65,7 @@ class DeclaredLane:
             with time_limit(timeout), self._get(self._url.replace(PLACEHOLDER, str(item)), timeout) as response:
                 return self._judge(response)
         except Exception as error:
-            return _verdict_of(error)
+            return verdict_of(error)
 
     def _judge(self, response: requests.Response) -> Verdict:
         status, retry_after = response.status_code, _retry_after(response)
@@ -129,10 +129,10 @@ def _verdict_of_function(error: Exception) -> Verdict:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         verdict = judge_status(error.response.status_code, _retry_after(error.response))
         return retry(verdict.error or "failed") if verdict.kind is Kind.FAILED else verdict
-    return _verdict_of(error)
+    return verdict_of(error)
 
 
-def _verdict_of(error: Exception) -> Verdict:
+def verdict_of(error: Exception) -> Verdict:
     """Judge an exception by the most telling of those that caused it; raises our own errors on."""
     causes = list(_causes(error))
     for cause in causes:

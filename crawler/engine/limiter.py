@@ -13,19 +13,19 @@ LOOK_SECONDS = 0.05
 
 
 class Limiter:
-    """Hold the control of an upstream, and a call's own stricter one, under one lock: `with limiter: ...`.
+    """Hold the control of an upstream, and stricter ones for some calls, under one lock: `with limiter: ...`.
 
     Every method is for whoever holds it.
     """
 
-    def __init__(self, control: Control, own: Control | None = None) -> None:
+    def __init__(self, control: Control, *stricter: Control) -> None:
         self._shared = control
-        self._controls = [control, own] if own else [control]
+        self._controls = [control, *stricter]
         self._lock = threading.Lock()
 
-    def narrowed(self, own: Control) -> Limiter:
-        """Give the same door for one call that keeps a control of its own as well."""
-        limiter = Limiter(self._shared, own)
+    def narrowed(self, stricter: Control) -> Limiter:
+        """Give the same door for calls that keep one more control."""
+        limiter = Limiter(*self._controls, stricter)
         limiter._lock = self._lock
         return limiter
 

@@ -19,6 +19,7 @@ from crawler.adapters.folder import FolderStore
 from crawler.adapters.gcs import GcsStore
 from crawler.adapters.loop import run_coroutine
 from crawler.adapters.memory import return_large_blocks
+from crawler.adapters.robots import RobotsFile
 from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
 from crawler.adapters.threads import DaemonThreads
 from crawler.engine.catalog import Catalog, run_of
@@ -50,7 +51,7 @@ class Deployment:
     """Answer calls.
 
     `make_lane` opens a lane on a session, `source` names what it crawls, `limiter` keeps MAX_PER_SECOND and
-    MAX_AT_ONCE over all calls.
+    MAX_AT_ONCE over all calls; `robots_file` is there where one is to be obeyed.
     """
 
     settings: Settings
@@ -58,6 +59,7 @@ class Deployment:
     source: Source
     make_lane: Callable[[requests.Session], Lane]
     limiter: Limiter = field(default_factory=lambda: Limiter(Control()))
+    robots_file: RobotsFile | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Deployment:
@@ -71,7 +73,7 @@ class Deployment:
         return_large_blocks()
         source, make_lane = _song(settings)
         store = open_store(settings.output, settings.storage_emulator_host)
-        return cls(settings, store, source, make_lane, limiter_of(settings))
+        return cls(settings, store, source, make_lane, limiter_of(settings), robots_file_of(settings))
 
     @property
     def ceilings(self) -> Ceilings:
@@ -95,18 +97,23 @@ class Deployment:
         spec = choose_run(catalog, self._order(request, firing), clock.epoch())
         fields = {"run": spec.run, "songs": spec.asked[:200]}
         LOGGER.info("crawl started", extra={"fields": fields})
+        deadline = Deadline(ends - reserve_seconds(seconds))
         with self._session() as session, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
+            lane, limiter = self.make_lane(session), self._limiter(request)
+            if self.robots_file and not catalog.ledger(spec.run).finished():
+                patience = min(self.settings.request_timeout_seconds, deadline.remaining(clock.now()))
+                lane, limiter = obey_robots(self.robots_file, session, patience, lane, limiter)
             call = RunCall(
                 catalog,
                 spec,
-                lane=self.make_lane(session),
+                lane=lane,
                 limits=limits_of(self.settings, request),
                 clock=clock,
                 strands=DaemonThreads(),
                 commits=commits,
-                deadline=Deadline(ends - reserve_seconds(seconds)),
+                deadline=deadline,
                 on_outcome=on_outcome,
-                limiter=self._limiter(request),
+                limiter=limiter,
             )
             answer = run_coroutine(call.crawl())
         if call.abandoned:
@@ -201,6 +208,24 @@ def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits
 def limiter_of(settings: Settings) -> Limiter:
     """Open the door through which all requests of an instance go out."""
     return Limiter(Control(settings.max_per_second, settings.max_at_once))
+
+
+def robots_file_of(settings: Settings) -> RobotsFile | None:
+    """Name the robots.txt to obey; None: there is none to know of, or it is to be ignored."""
+    if settings.song_url is None or settings.robots == "ignore":
+        return None
+    return RobotsFile(settings.song_url, settings.user_agent)
+
+
+def obey_robots(
+    file: RobotsFile, session: requests.Session, seconds: float, lane: Lane, limiter: Limiter
+) -> tuple[Lane, Limiter]:
+    """Give the lane and the limiter as robots.txt asks for, which its host has so many seconds to say."""
+    robots = file.obey(session, seconds)
+    if robots.control:
+        LOGGER.info(f"robots.txt asks for {robots.delay:g} s between two requests")
+        limiter = limiter.narrowed(robots.control)
+    return file.lane(robots, lane), limiter
 
 
 def open_store(output: str, emulator: str | None) -> Store:

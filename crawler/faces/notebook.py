@@ -5,6 +5,7 @@ Works the same in a script and in a notebook, whose event loop runs already.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -20,8 +21,18 @@ from crawler.adapters.session import FunctionLane
 from crawler.adapters.threads import DaemonThreads
 from crawler.engine.collect import Collected, collect
 from crawler.engine.gather import gather_songs
+from crawler.engine.limiter import Limiter
 from crawler.engine.work import Limits, Work, ignore_outcome
-from crawler.faces.deployment import Deployment, declared_lane, limiter_of, limits_of, open_store, session_of
+from crawler.faces.deployment import (
+    Deployment,
+    declared_lane,
+    limiter_of,
+    limits_of,
+    obey_robots,
+    open_store,
+    robots_file_of,
+    session_of,
+)
 from crawler.faces.progress import Bar
 from crawler.faces.songs import Songs, StoredSongs
 from crawler.ground.errors import BadRequest, SongNotFetched
@@ -31,6 +42,7 @@ from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.rules.asked import Numbers
 from crawler.rules.request import CrawlRequest, parse_run_name
 from crawler.rules.spec import Source
+from crawler.seams.ports import Lane
 
 SongFunction = Callable[..., Any]
 
@@ -54,8 +66,12 @@ async def get_data_asynchronously(song_nums: Iterable[Any], song_urls: list[Any]
     """Gather `request_song_info` over the numbers, in threads, and append what it found to `song_urls`, in order."""
     settings = _settings({})
     with session_of(settings) as session:
-        lane = FunctionLane(session, request_song_info)
-        batches = await _gather([(lane, song_nums)], limits_of(settings))
+        lane: Lane = FunctionLane(session, request_song_info)
+        limiter = limiter_of(settings)
+        if file := robots_file_of(settings):
+            patience = settings.request_timeout_seconds
+            lane, limiter = await asyncio.to_thread(obey_robots, file, session, patience, lane, limiter)
+        batches = await _gather([(lane, song_nums)], limits_of(settings), limiter=limiter)
     song_urls.extend((record.song_num, record.info) for record in Songs(batches))
 
 
@@ -89,20 +105,23 @@ def crawl(
         raise BadRequest("deadline_seconds is for a stored run; allowed: together with output.")
     options = _settings(settings)
     with session_of(options) as session, Bar(_total(pairs), shown=progress) as bar:
-        lanes = [(FunctionLane(session, function), items) for function, items in pairs]
+        lanes: list[tuple[Lane, Iterable[Any]]] = [
+            (FunctionLane(session, function), items) for function, items in pairs
+        ]
         return Songs(run_coroutine(_gather(lanes, limits_of(options), bar.tell)))
 
 
 async def _gather(
-    lanes: list[tuple[FunctionLane, Iterable[Any]]],
+    lanes: list[tuple[Lane, Iterable[Any]]],
     limits: Limits,
     on_outcome: Callable[[Verdict], None] = ignore_outcome,
+    limiter: Limiter | None = None,
 ) -> list[Collected]:
     batches: list[Collected] = []
     songs = _total(lanes)
     strands = limits.max_at_once if songs is None else min(limits.max_at_once, songs)
     with ThreadPoolExecutor(1) as ends:
-        work = Work(collect(lanes, batches), limits, SystemClock(), ends.submit, on_outcome=on_outcome)
+        work = Work(collect(lanes, batches), limits, SystemClock(), ends.submit, on_outcome=on_outcome, limiter=limiter)
         await gather_songs(work, strands, DaemonThreads())
     return batches
 

@@ -62,6 +62,10 @@ _FINAL = frozenset({Kind.FOUND, Kind.MISSING, Kind.FAILED})
 MISSING = Verdict(Kind.MISSING)
 
 
+# Not asked for at all: the upstream's robots.txt disallows it.
+FORBIDDEN = Verdict(Kind.FAILED, error="robots")
+
+
 def found(info: Any) -> Verdict:
     """Judge the song found."""
     return Verdict(Kind.FOUND, info)

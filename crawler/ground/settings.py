@@ -243,6 +243,13 @@ SETTINGS = (
         "missing numbers in a row that end an open range (1-)",
     ),
     Setting(
+        "ROBOTS",
+        "obey",
+        _choice("obey", "ignore"),
+        "obey or ignore",
+        "obey or ignore the robots.txt of SONG_URL's host; ignore it where the API is yours",
+    ),
+    Setting(
         "USER_AGENT",
         f"songcrawl/{VERSION} (+{PROJECT_URL})",
         _header_text,
@@ -290,6 +297,7 @@ class Settings:
     deadline_seconds: float | None
     max_songs: int
     end_after_missing: int
+    robots: str
     user_agent: str
     storage_emulator_host: str | None
     allow_private_upstream: bool

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from crawler.ground.records import Kind, Row, Status, Verdict
+from crawler.ground.records import FORBIDDEN, Kind, Row, Status, Verdict
 from crawler.ground.song_set import SongSet
 
 # Cloud Storage allows 8 KiB of metadata for an object (https://cloud.google.com/storage/quotas#objects): two sets of
@@ -46,7 +46,9 @@ class Tally:
         return self.found + self.missing + self.failed
 
     def record(self, seconds: float, verdict: Verdict) -> None:
-        """Count one attempt and its latency in seconds."""
+        """Count one attempt and its latency in seconds; none was made at a song that is forbidden."""
+        if verdict is FORBIDDEN:
+            return
         self.requests += 1
         self.throttled += verdict.kind is Kind.THROTTLED
         self.latencies[_bucket(seconds)] += 1

@@ -62,7 +62,7 @@ class _Songs(asyncio.Protocol):
             self._answer(head.split(b" ", 2)[1])
 
     def _answer(self, path: bytes) -> None:
-        if path == _COUNT_PATH:
+        if path in (_COUNT_PATH, b"/robots.txt"):  # which asks for nothing
             body = b"%d" % _Songs.served
         else:
             _Songs.served += 1

@@ -16,17 +16,23 @@ from servers.process import HOST
 from servers.traffic import OTHER_PATH, Traffic
 
 _SONG_PATH = re.compile(r"/songs/(\d+)", re.ASCII)
+_ROBOTS_PATH = "/robots.txt"
 _BACKLOG = 1024
 _LATE_SECONDS = 0.02
 
 
 class Upstream(Traffic):
-    """Serve `/songs/{song_num}` from a table of pages, by default the songs 1 to last, and record the traffic."""
+    """Serve `/songs/{song_num}` from a table of pages, by default the songs 1 to last, and record the traffic.
 
-    def __init__(self, pages: Pages | None = None, *, last: int = 100) -> None:
+    `/robots.txt` is served by a table of its own, none by default, and is no traffic: `robots_asked` counts it.
+    """
+
+    def __init__(self, pages: Pages | None = None, *, last: int = 100, robots: Pages | None = None) -> None:
         """Start serving on a free loopback port."""
         super().__init__()
         self._pages = pages or songs_to(last)
+        self._robots = robots or (lambda _song_num, _nth: missing())
+        self.robots_asked = 0
         self._listener = socket.create_server((HOST, 0), backlog=_BACKLOG)
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://{HOST}:{self.port}/songs/{{song_num}}"
@@ -101,6 +107,9 @@ class Upstream(Traffic):
         if head is None:
             return False
         method, path, headers = _parsed(head)
+        if path == _ROBOTS_PATH:
+            self.robots_asked += 1
+            return _answer(client, self._robots(OTHER_PATH, self.robots_asked), ExitStack())
         song_num = _song_num(path)
         nth = self.arrived(song_num, path, headers)
         with ExitStack() as flight:
