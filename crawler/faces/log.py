@@ -38,5 +38,3 @@ def log_json() -> None:
         LOGGER.setLevel(logging.INFO)
         # The framework's own handler would print every line a second time.
         LOGGER.propagate = False
-        # urllib3 warns of a malformed response header with the whole URL, a key in its query included.
-        logging.getLogger("urllib3").propagate = False

@@ -135,7 +135,8 @@ def _answer(client: Connection, page: Page, flight: ExitStack) -> bool:
     if client.gone_within(wait):
         return False
     # The flight ends before the last send: after it the client may already be asking for more.
-    flight.close()
+    if not page.late:
+        flight.close()
     client.send(last)
     while page.endless:
         client.send(page.endless)
