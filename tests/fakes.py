@@ -157,3 +157,30 @@ def join_new_threads(before: set[threading.Thread], timeout: float = 10.0) -> se
     for thread in set(threading.enumerate()) - before:
         thread.join(timeout)
     return set(threading.enumerate()) - before
+
+
+class FakeQueue:
+    """Keep the tasks that are created, by name; `refused` lists those that came again."""
+
+    def __init__(self, at_once: int = 2) -> None:
+        """Deliver so many at once, or rather nothing: a test takes them."""
+        self.at_once = at_once
+        self.tasks: dict[str, tuple[str, bytes, float]] = {}
+        self.refused: list[str] = []
+        self._lock = threading.Lock()
+
+    def until(self, instant: float) -> FakeQueue:
+        """Give this queue."""
+        return self
+
+    def most_at_once(self) -> int:
+        """Give how many would be delivered at once."""
+        return self.at_once
+
+    def create(self, name: str, run: str, content: bytes, seconds: float) -> None:
+        """Take a task, unless its name is taken."""
+        with self._lock:
+            if name in self.tasks:
+                self.refused.append(name)
+            else:
+                self.tasks[name] = (run, content, seconds)

@@ -46,7 +46,7 @@ OWNERS = {
     "flask": {"main"},
     "functions_framework": {"main"},
     "google.api_core": {"crawler.adapters.gcs"},
-    "google.auth": {"crawler.adapters.gcs"},
+    "google.auth": {"crawler.adapters.gcs", "crawler.adapters.cloud_tasks"},
     "google.cloud": {"crawler.adapters.gcs"},
     "google_crc32c": {"crawler.rules.checksum"},
     "jmespath": {"crawler.rules.info"},
@@ -57,10 +57,10 @@ OWNERS = {
     # The storage library lets requests' own errors through, so its adapter knows them by name.
     "requests": {
         *("crawler.adapters.session", "crawler.adapters.connections", "crawler.adapters.responses"),
-        *("crawler.adapters.robots", "crawler.adapters.gcs"),
+        *("crawler.adapters.robots", "crawler.adapters.gcs", "crawler.adapters.cloud_tasks"),
     },
     "tqdm": {"crawler.faces.progress"},
-    "urllib3": {"crawler.adapters.session", "crawler.adapters.connections"},
+    "urllib3": {"crawler.adapters.session", "crawler.adapters.connections", "crawler.adapters.cloud_tasks"},
 }
 
 # A lane's functions take a requests.Session: faces say so in annotations, and do nothing else with the library.

@@ -153,3 +153,19 @@ def test_any_number_goes_where_there_is_no_ceiling() -> None:
     pacer.pause(1007.0)
 
     assert [pacer.allowance(1006.9), pacer.allowance(1007.0)] == [0, math.inf]
+
+
+@pytest.mark.parametrize("rate", [each for each in RATES if each >= 1])
+def test_one_that_follows_another_adds_nothing_to_its_seconds(rate: float) -> None:
+    """Keep the ceiling of any second in which one pacer ends, wherever it does, and another goes on."""
+    for over in (4.0, 4.3, 4.9999):
+        before = [instant for instant in send(Pacer(rate, 0.0), [0.0] * int(9 * rate)) if instant <= over]
+        after = send(Pacer(rate, over), [over] * int(9 * rate))
+
+        assert most_in_a_second(before + after) <= allowed_in_a_second(rate)
+
+
+def test_one_that_follows_a_slow_one_waits_a_second_at_the_most() -> None:
+    """Get further in every task, however low the ceiling: a second apart is in no second together."""
+    assert Pacer(0.001, since=50.0).ready_at() == 51.0
+    assert Pacer(0, since=50.0).ready_at() == 50.0

@@ -63,8 +63,8 @@ def test_a_run_that_finishes_meanwhile_is_not_complete_with_the_counts_of_before
     class Finishing(Ledger):
         """Have the run finish right after the first listing."""
 
-        def parts(self, spec: RunSpec) -> list[CommittedPart]:
-            parts = super().parts(spec)
+        def parts(self, spec: RunSpec, places: range | None = None) -> list[CommittedPart]:
+            parts = super().parts(spec, places)
             store(ledger, spec.grid[0], found(1), found(2), found(3), MISSING)
             ledger.finish(spec, spec.grid, ledger.parts(spec))
             return parts

@@ -31,9 +31,13 @@ DEFAULTS: dict[str, Any] = {
     "DEADLINE_SECONDS": None,
     "MAX_SONGS": 10_000_000,
     "END_AFTER_MISSING": 1000,
+    "QUEUE": None,
+    "SERVICE_URL": None,
+    "INVOKER": None,
     "ROBOTS": "obey",
     "USER_AGENT": "songcrawl/0.1.0 (+https://songcrawl.example)",
     "STORAGE_EMULATOR_HOST": None,
+    "CLOUD_TASKS_EMULATOR_HOST": None,
     "ALLOW_PRIVATE_UPSTREAM": False,
 }
 
@@ -67,9 +71,22 @@ GOOD: dict[str, dict[str, Any]] = {
     "DEADLINE_SECONDS": {"": None, "1": 1.0, "3600": 3600.0, "59.5": 59.5},
     "MAX_SONGS": {"1": 1, "1000000000000": 10**12},
     "END_AFTER_MISSING": {"1": 1, "1000000000": 10**9},
+    "QUEUE": {
+        "projects/my-songs/locations/us-east1/queues/Parts-1": "projects/my-songs/locations/us-east1/queues/Parts-1",
+        "projects/example.com:songs/locations/l/queues/q": "projects/example.com:songs/locations/l/queues/q",
+        "": None,
+    },
+    "SERVICE_URL": {
+        "https://songs-abc-uc.a.run.app/": "https://songs-abc-uc.a.run.app",
+        "https://us-central1-p.cloudfunctions.net/songcrawl": "https://us-central1-p.cloudfunctions.net/songcrawl",
+        "http://127.0.0.1:8080": "http://127.0.0.1:8080",
+        "": None,
+    },
+    "INVOKER": {"songs-invoker@p.iam.gserviceaccount.com": "songs-invoker@p.iam.gserviceaccount.com", "": None},
     "ROBOTS": {"obey": "obey", "ignore": "ignore"},
     "USER_AGENT": {"me (me@example.com)": "me (me@example.com)"},
     "STORAGE_EMULATOR_HOST": {"http://127.0.0.1:4443/": "http://127.0.0.1:4443", "": None},
+    "CLOUD_TASKS_EMULATOR_HOST": {"http://127.0.0.1:8123": "http://127.0.0.1:8123", "": None},
     "ALLOW_PRIVATE_UPSTREAM": {"0": False, "1": True},
 }
 
@@ -115,9 +132,22 @@ BAD: dict[str, tuple[str, ...]] = {
     "DEADLINE_SECONDS": (*NO_NUMBERS[1:], "0", "0.9", "3601"),
     "MAX_SONGS": (*NO_NUMBERS, "0", "1000000000001", "1.5"),
     "END_AFTER_MISSING": (*NO_NUMBERS, "0", "1000000001", "1.5"),
+    "QUEUE": ("parts", "projects/p/queues/q", "projects/p/locations/l/queues/", "projects/p/locations/l/queues/a_b"),
+    "SERVICE_URL": (
+        "songs.example",
+        "ftp://songs.example",
+        "https://",
+        "https://user@songs.example",
+        "https://songs.example/?a=1",
+        "https://songs.example/#a",
+        "https://songs.example:0",
+        "https://songs.example/a b",
+    ),
+    "INVOKER": ("invoker", "@p.iam.gserviceaccount.com", "in voker@p.iam.gserviceaccount.com", "a@b\n"),
     "ROBOTS": ("", "no", "Obey", "0"),
     "USER_AGENT": ("", " me", "me\nX-Other: 1", "me\r", "mé", "☃"),
     "STORAGE_EMULATOR_HOST": ("localhost:4443", "ftp://localhost", "http://", "http://localhost/path", "http://a b"),
+    "CLOUD_TASKS_EMULATOR_HOST": ("localhost:8123", "ftp://localhost", "http://localhost/path"),
     "ALLOW_PRIVATE_UPSTREAM": ("", "2", "true", "yes", "１"),
 }
 

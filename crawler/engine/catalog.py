@@ -5,6 +5,7 @@ Empty objects serve as the index, all create-only like the rest:
     index/begun/SCOPE/RUN             the runs of one request, or of one Scheduler job
     index/ended/SCOPE/RUN             those of them that are finished or stopped, so that nobody looks again
     firings/JOB/TIME.json             which run one firing of a Scheduler job went to
+    index/begun/fanned-out/RUN        and likewise of those that tasks in a queue work on
     next/SOURCE/NNNNNN.json           the claims of next:, one after the other
 
 A marker is stored before what it stands for: one that leads nowhere, or to a run that another request began first, is
@@ -27,6 +28,9 @@ from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.rules.manifest import CommittedPart
 from crawler.rules.spec import RunSpec, scopes
 from crawler.seams.ports import Store
+
+# The scope of the runs that are handed to a queue, whatever was asked for (engine/fleet.py).
+FANNED_OUT = "fanned-out"
 
 _LATEST = 9_999_999_999_999  # ms of an epoch in the year 2286: what TIME counts down from
 
@@ -63,6 +67,10 @@ class Catalog:
         for scope in scopes:
             self._mark(f"index/begun/{scope}/{spec.run}")
 
+    def mark_fanned_out(self, run: str) -> None:
+        """Index a run that is about to be handed to a queue."""
+        self._mark(f"index/begun/{FANNED_OUT}/{run}")
+
     def conclude(self, run: str, scopes: list[str]) -> None:
         """Note that a run is finished or stopped."""
         for scope in scopes:
@@ -70,6 +78,10 @@ class Catalog:
 
     def newest_unfinished(self, scope: str) -> RunSpec | None:
         """Find the newest run of a scope that is neither finished nor stopped."""
+        return next(self.unfinished(scope), None)
+
+    def unfinished(self, scope: str) -> Iterator[RunSpec]:
+        """Find the runs of a scope that are neither finished nor stopped, the newest first."""
         ended = {_last(stored.name) for stored in self.store.list(f"index/ended/{scope}/")}
         begun = self.store.list(f"index/begun/{scope}/")
         waiting = [(stored.created_at, _last(stored.name)) for stored in begun if _last(stored.name) not in ended]
@@ -78,8 +90,7 @@ class Catalog:
             if ledger.finished() or ledger.stopped():
                 self.conclude(run, [scope])
             elif spec := self._spec_in(scope, run):
-                return spec
-        return None
+                yield spec
 
     def finished_since(self, scope: str, instant: float) -> RunSpec | None:
         """Find the newest run of a scope that finished (and was not merely stopped) since an epoch second."""
@@ -143,7 +154,7 @@ class Catalog:
         """Read a run that a scope's marker names; None: it never began, is damaged, or is another request's."""
         with suppress(Damaged):
             spec = self.ledger(run).spec()
-            return spec if spec and scope in scopes(spec.request_digest, spec.job) else None
+            return spec if spec and scope in (FANNED_OUT, *scopes(spec.request_digest, spec.job)) else None
         return None
 
     def _last_claim(self, source: str) -> tuple[int, Claim] | None:

@@ -13,6 +13,7 @@ Everything is create-only; whoever comes second finds what the first stored, and
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -64,15 +65,26 @@ class Ledger:
             return first
         return spec
 
-    def parts(self, spec: RunSpec) -> list[CommittedPart]:
-        """List the committed parts, in the grid's order; one listing, unless an object lacks its metadata."""
-        found = []
-        for stored in self.store.list(self._name("songs-")):
-            key = spec.grid.find(stored.name.rpartition("/")[2])
-            if key is not None:
-                # The metadata is in the tally; kept twice it would weigh half as much again in a run of 10,000 parts.
-                found.append(CommittedPart(key, replace(stored, metadata={}), self._tally(key, stored)))
-        return found
+    def parts(self, spec: RunSpec, places: range | None = None) -> list[CommittedPart]:
+        """List the committed parts, in the grid's order: all, or those at some places in a row.
+
+        One listing, unless an object lacks its metadata; of some places it reads no more than it must.
+        """
+        # The metadata is in the tally; kept twice it would weigh half as much again in a run of 10,000 parts.
+        return [
+            CommittedPart(key, replace(stored, metadata={}), self._tally(key, stored))
+            for key, stored in self._listed("songs-", spec.grid.find, spec, places)
+        ]
+
+    def is_whole(self, spec: RunSpec, start: int) -> bool:
+        """Tell whether the parts tile the grid, from a place on and round; the listing ends at the first gap."""
+        for places in (range(start, len(spec.grid)), range(start)):
+            wanted = iter(places)
+            if any(key.index != next(wanted) for key, _ in self._listed("songs-", spec.grid.find, spec, places)):
+                return False
+            if next(wanted, None) is not None:
+                return False
+        return True
 
     def part(self, key: PartKey) -> CommittedPart | None:
         """Look whether a part is committed."""
@@ -99,13 +111,11 @@ class Ledger:
         with suppress(ObjectExists):
             self.store.create(self._name(f"rest/{key.rest_name(self.attempt)}"), data, metadata)
 
-    def rests(self, spec: RunSpec) -> dict[int, list[StoredObject]]:
-        """List what was kept aside, by the place of the part it belongs to."""
+    def rests(self, spec: RunSpec, places: range | None = None) -> dict[int, list[StoredObject]]:
+        """List what was kept aside, by the place of the part it belongs to: all, or for some places in a row."""
         kept = defaultdict(list)
-        for stored in self.store.list(self._name("rest/")):
-            key = spec.grid.find_rest(stored.name.rpartition("/")[2])
-            if key is not None:
-                kept[key.index].append(stored)
+        for key, stored in self._listed("rest/songs-", spec.grid.find_rest, spec, places):
+            kept[key.index].append(stored)
         return kept
 
     def restore(self, kept: list[StoredObject]) -> tuple[list[Line], Tally]:
@@ -170,6 +180,22 @@ class Ledger:
     def stopped(self) -> bool:
         """Look whether the stop marker is there."""
         return self.store.stat(self._name("stop.json")) is not None
+
+    def _listed(
+        self, prefix: str, find: Callable[[str], PartKey | None], spec: RunSpec, places: range | None
+    ) -> Iterator[tuple[PartKey, StoredObject]]:
+        """List the objects that stand for the parts at some places, in order."""
+        places = range(len(spec.grid)) if places is None else places
+        if not places:
+            return
+        # Names begin with the first number of their part, so that no other comes between this and the first wanted.
+        after = f"{prefix}{spec.grid[places.start].songs.first:012d}" if places.start else ""
+        for stored in self.store.list(self._name(prefix), after=self._name(after) if after else ""):
+            key = find(stored.name.rpartition("/")[2])
+            if key is not None and key.index >= places.stop:
+                return
+            if key is not None and key.index >= places.start:
+                yield key, stored
 
     def _lines(self, name: str) -> list[Line]:
         """Read rows kept aside; damaged ones count as none, and are fetched again."""

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from itertools import chain
 
 from crawler.engine.catalog import Catalog
 from crawler.engine.gather import gather_songs
@@ -19,7 +20,7 @@ from crawler.engine.state import run_answer
 from crawler.engine.work import Limits, Work, ignore_outcome
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import UpstreamUnavailable
-from crawler.ground.records import StoredObject, Verdict
+from crawler.ground.records import StoredObject, Verdict, failed
 from crawler.rules.answer import Answer
 from crawler.rules.ending import OpenEnd
 from crawler.rules.parts import PartKey
@@ -35,6 +36,7 @@ class RunCall:
     """Be one call on a run.
 
     `strands` runs the strands' threads, `commits` what is kept away from them; `limiter` is shared with other calls.
+    `places` are those of the grid whose parts it may fetch; None: all.
     """
 
     catalog: Catalog
@@ -49,6 +51,7 @@ class RunCall:
     random: random.Random = field(default_factory=random.Random)
     limiter: Limiter | None = None
     abandoned: int = 0
+    places: range | None = None
 
     def __post_init__(self) -> None:
         self._ledger = self.catalog.ledger(self.spec.run)
@@ -63,13 +66,13 @@ class RunCall:
         """
         if self._ledger.finished():
             return run_answer(self._ledger, self.spec, self.clock.epoch())
-        detail = await self._fetch()
+        detail = await self.fetch()
         answer = run_answer(self._ledger, self.spec, self.clock.epoch(), finish=True, detail=detail)
         if answer.state in ("complete", "stopped"):
             self.catalog.conclude(self.spec.run, scopes(self.spec.request_digest, self.spec.job))
         return answer
 
-    async def _fetch(self) -> str:
+    async def fetch(self) -> str:
         """Fetch the parts that are not there; gives a sentence on what came between, in case anything did."""
         work = Work(
             self._open_parts(self._wanted()),
@@ -95,6 +98,13 @@ class RunCall:
             raise work.error
         return DEADLINE_DETAIL
 
+    def give_up(self, key: PartKey, error: str) -> None:
+        """Commit a part in which every song is failed that has no row yet."""
+        self._rests = self._ledger.rests(self.spec, range(key.index, key.index + 1))
+        part = self._restored(key)
+        part.settle([(place, failed(error)) for place in part.pending])
+        part.advance()
+
     def _wanted(self) -> Iterator[PartKey]:
         """Yield the parts to fetch: those not committed when the call began.
 
@@ -102,16 +112,16 @@ class RunCall:
         an open range in order, since its end shows only in the committed prefix.
         """
         grid = self.spec.grid
+        places = self.places or range(len(grid))
         committed = set()
-        for part in self._ledger.parts(self.spec):
+        for part in self._ledger.parts(self.spec, places):
             committed.add(part.key.index)
             if self._end:
                 self._end.add(part.key.index, self._ledger.with_sets(part).tally)
-        self._rests = self._ledger.rests(self.spec)
+        self._rests = self._ledger.rests(self.spec, places)
         cut_off = sorted(set(self._rests) - committed)
-        start = 0 if self._end else self.random.choice(cut_off or range(max(1, len(grid))))
-        for place in range(len(grid)):
-            index = (start + place) % len(grid)
+        start = 0 if self._end else self.random.choice(cut_off or places or [0])
+        for index in chain(range(start, places.stop), range(places.start, start)):
             if index not in committed:
                 yield grid[index]
 

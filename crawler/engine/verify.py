@@ -25,6 +25,7 @@ from crawler.rules.spec import RunSpec
 from crawler.rules.tally import Tally
 
 _OTHER_OBJECTS = ("run.json", "manifest.json", "stop.json")
+_OTHER_FOLDERS = ("rest/", "sweeps/", "tries/")
 
 
 @dataclass
@@ -77,7 +78,7 @@ def _verify_objects(ledger: Ledger, spec: RunSpec, proof: Proof) -> Iterator[Com
     """Read every object of the run; yields the parts that could be read, tallied by their rows."""
     for stored in ledger.store.list(f"runs/{spec.run}/"):
         name = stored.name.removeprefix(f"runs/{spec.run}/")
-        if name in _OTHER_OBJECTS or name.startswith("rest/"):
+        if name in _OTHER_OBJECTS or name.startswith(_OTHER_FOLDERS):
             continue
         key = spec.grid.find(name)
         if key is None:

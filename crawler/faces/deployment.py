@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import math
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import msgspec
 import requests
 
 from crawler.adapters.clock import SystemClock
@@ -28,7 +30,9 @@ from crawler.engine.ledger import Ledger
 from crawler.engine.limiter import Limiter
 from crawler.engine.run import RunCall
 from crawler.engine.state import run_answer
+from crawler.engine.task import TaskCall
 from crawler.engine.work import Limits, ignore_outcome
+from crawler.faces.dispatch import Dispatch, request_of
 from crawler.faces.log import LOGGER
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import BadSetting, Damaged, UnknownRun
@@ -36,11 +40,14 @@ from crawler.ground.records import Verdict
 from crawler.ground.settings import DEFAULT_DEADLINE_SECONDS, Settings
 from crawler.rules.answer import Answer, make_plan
 from crawler.rules.control import Control
+from crawler.rules.fan_out import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskReport
 from crawler.rules.firing import Firing
 from crawler.rules.info import DeclaredSong
 from crawler.rules.request import Ceilings, CrawlRequest
 from crawler.rules.spec import RunSpec, Source
 from crawler.seams.ports import Lane, Store
+
+QUEUED_DETAIL = "Tasks in the queue go on with the run: GET /runs/RUN follows it."
 
 # Commits at once: compressing takes a core for milliseconds, a bucket's answer some 50 ms.
 _COMMIT_THREADS = 2
@@ -51,7 +58,8 @@ class Deployment:
     """Answer calls.
 
     `make_lane` opens a lane on a session, `source` names what it crawls, `limiter` keeps MAX_PER_SECOND and
-    MAX_AT_ONCE over all calls; `robots_file` is there where one is to be obeyed.
+    MAX_AT_ONCE over all calls, `robots_file` is there where one is to be obeyed, by `dispatch` a queue gets what is too
+    much for one; `alone` is held by the task that must have no other of its kind beside it.
     """
 
     settings: Settings
@@ -60,6 +68,8 @@ class Deployment:
     make_lane: Callable[[requests.Session], Lane]
     limiter: Limiter = field(default_factory=lambda: Limiter(Control()))
     robots_file: RobotsFile | None = None
+    dispatch: Dispatch = field(default_factory=Dispatch)
+    alone: Lock = field(default_factory=Lock)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Deployment:
@@ -73,7 +83,9 @@ class Deployment:
         return_large_blocks()
         source, make_lane = _song(settings)
         store = open_store(settings.output, settings.storage_emulator_host)
-        return cls(settings, store, source, make_lane, limiter_of(settings), robots_file_of(settings))
+        return cls(
+            settings, store, source, make_lane, limiter_of(settings), robots_file_of(settings), Dispatch.of(settings)
+        )
 
     @property
     def ceilings(self) -> Ceilings:
@@ -92,35 +104,42 @@ class Deployment:
         """Carry out one call, blocking until it is complete, refused or `seconds` are over."""
         clock = SystemClock()
         ends = clock.now() + seconds
-        # A store that does not answer must leave a moment for our own answer.
-        catalog = Catalog(self.store.until(ends - min(0.5, seconds / 20)), attempt=uuid.uuid4().hex)
+        catalog = self._catalog(ends, seconds)
         spec = choose_run(catalog, self._order(request, firing), clock.epoch())
-        fields = {"run": spec.run, "songs": spec.asked[:200]}
-        LOGGER.info("crawl started", extra={"fields": fields})
-        deadline = Deadline(ends - reserve_seconds(seconds))
-        with self._session() as session, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
-            lane, limiter = self.make_lane(session), self._limiter(request)
-            if self.robots_file and not catalog.ledger(spec.run).finished():
-                patience = min(self.settings.request_timeout_seconds, deadline.remaining(clock.now()))
-                lane, limiter = obey_robots(self.robots_file, session, patience, lane, limiter)
-            call = RunCall(
-                catalog,
-                spec,
-                lane=lane,
-                limits=limits_of(self.settings, request),
-                clock=clock,
-                strands=DaemonThreads(),
-                commits=commits,
-                deadline=deadline,
-                on_outcome=on_outcome,
-                limiter=limiter,
-            )
-            answer = run_coroutine(call.crawl())
-        if call.abandoned:
-            message = f"{call.abandoned} requests were abandoned: they did not end within their timeout"
-            LOGGER.warning(message, extra={"fields": fields})
-        LOGGER.info(f"crawl {answer.state}", extra={"fields": fields | _facts(answer)})
+        limits = limits_of(self.settings, request)
+        working_seconds = seconds - reserve_seconds(seconds)
+        if math.isfinite(seconds) and self.dispatch.fan_out(catalog, spec, limits, ends, seconds, working_seconds):
+            answer = run_answer(catalog.ledger(spec.run), spec, clock.epoch(), detail=QUEUED_DETAIL)
+            answer = msgspec.structs.replace(answer, state="running")
+        else:
+            limiter = self._limiter(request)
+            with self._open_call(catalog, spec, request, ends, seconds, limiter, on_outcome) as call:
+                answer = run_coroutine(call.crawl())
+        LOGGER.info(f"crawl {answer.state}", extra={"fields": _fields(spec) | _facts(answer)})
         return answer
+
+    def carry_out(self, run: str, task: Task, retries: int = 0) -> TaskReport:
+        """Carry out a task that has failed `retries` times before; raises UpstreamUnavailable if nothing came of it."""
+        clock = SystemClock()
+        seconds = min(self.ceilings.deadline_seconds, MOST_DEADLINE_SECONDS)
+        catalog = self._catalog(clock.now() + seconds, seconds)
+        with self.dispatch.fleet(catalog, clock.now() + seconds) as fleet:
+            spec, plan = fleet.assignment(run, task, self.source.digest)
+            request = request_of(spec, plan, fleet, limits_of(self.settings))
+            seconds = min(seconds, plan.deadline_seconds)
+            limiter = self._limiter(request, since=clock.now())
+            with self._open_call(catalog, spec, request, clock.now() + seconds, seconds, limiter) as call:
+                report = run_coroutine(TaskCall(fleet, call, task, plan, self.alone, retries).carry_out())
+        LOGGER.info(f"task {report.state}", extra={"fields": _fields(spec) | msgspec.structs.asdict(report)})
+        return report
+
+    def sweep(self) -> SweepReport:
+        """Finish fanned-out runs that are whole, and enqueue again what the queue has lost of others."""
+        ends = SystemClock().now() + self.ceilings.deadline_seconds
+        with self.dispatch.fleet(self._catalog(ends, self.ceilings.deadline_seconds), ends) as fleet:
+            report = SweepReport(runs=fleet.sweep())
+        LOGGER.info(f"swept {len(report.runs)} runs", extra={"fields": msgspec.to_builtins(report)})
+        return report
 
     def plan(self, request: CrawlRequest, firing: Firing | None = None) -> Answer:
         """Say what a call would take, from the store and the settings alone; writes nothing."""
@@ -160,6 +179,45 @@ class Deployment:
             raise UnknownRun(f"There is no run {run}.")
         return ledger, spec
 
+    def _catalog(self, ends: float, seconds: float) -> Catalog:
+        """Open the catalog for one call; a store that does not answer must leave a moment for our own answer."""
+        return Catalog(self.store.until(ends - min(0.5, seconds / 20)), attempt=uuid.uuid4().hex)
+
+    @contextmanager
+    def _open_call(
+        self,
+        catalog: Catalog,
+        spec: RunSpec,
+        request: CrawlRequest,
+        ends: float,
+        seconds: float,
+        limiter: Limiter,
+        on_outcome: Callable[[Verdict], None] = ignore_outcome,
+    ) -> Iterator[RunCall]:
+        LOGGER.info("crawl started", extra={"fields": _fields(spec)})
+        clock, deadline = SystemClock(), Deadline(ends - reserve_seconds(seconds))
+        with self._session() as session, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
+            lane = self.make_lane(session)
+            if self.robots_file and not catalog.ledger(spec.run).finished():
+                patience = min(self.settings.request_timeout_seconds, deadline.remaining(clock.now()))
+                lane, limiter = obey_robots(self.robots_file, session, patience, lane, limiter)
+            call = RunCall(
+                catalog,
+                spec,
+                lane=lane,
+                limits=limits_of(self.settings, request),
+                clock=clock,
+                strands=DaemonThreads(),
+                commits=commits,
+                deadline=deadline,
+                on_outcome=on_outcome,
+                limiter=limiter,
+            )
+            yield call
+        if call.abandoned:
+            message = f"{call.abandoned} requests were abandoned: they did not end within their timeout"
+            LOGGER.warning(message, extra={"fields": _fields(spec)})
+
     def _order(self, request: CrawlRequest, firing: Firing | None) -> Order:
         return Order(
             asked=request.asked,
@@ -172,14 +230,18 @@ class Deployment:
             max_songs=self.settings.max_songs,
         )
 
-    def _limiter(self, request: CrawlRequest) -> Limiter:
+    def _limiter(self, request: CrawlRequest, since: float | None = None) -> Limiter:
         if request.max_per_second is None and request.max_at_once is None:
             return self.limiter
         own = limits_of(self.settings, request)
-        return self.limiter.narrowed(Control(own.max_per_second, own.max_at_once))
+        return self.limiter.narrowed(Control(own.max_per_second, own.max_at_once, since))
 
     def _session(self) -> requests.Session:
         return session_of(self.settings)
+
+
+def _fields(spec: RunSpec) -> dict[str, Any]:
+    return {"run": spec.run, "songs": spec.asked[:200]}
 
 
 def _facts(answer: Answer) -> dict[str, Any]:

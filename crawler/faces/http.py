@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +12,15 @@ from types import MappingProxyType
 import msgspec
 
 from crawler.engine.run import DEADLINE_DETAIL
-from crawler.faces.deployment import Deployment
+from crawler.faces.deployment import QUEUED_DETAIL, Deployment
 from crawler.faces.log import LOGGER
 from crawler.ground.errors import Forbidden, MethodNotAllowed, SongcrawlError, UnknownRun
 from crawler.rules.answer import Problem, RunsPage
+from crawler.rules.fan_out import TaskReport
 from crawler.rules.firing import parse_firing
-from crawler.rules.request import parse_crawl, parse_look, parse_page, parse_run_name
+from crawler.rules.request import parse_crawl, parse_look, parse_page, parse_run_name, parse_task
+
+_COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 # When to send the same call again: a call that ran out of time continues at once, an upstream or a store that is down
 # gets a while.
@@ -81,10 +85,18 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
             _allow(request, "/runs/RUN/stop", "POST")
             _refuse_other_sites(request)
             return _json(200, open_deployment().stop(parse_run_name("run", run)))
+        case ["runs", run, "parts"]:
+            _allow(request, "/runs/RUN/parts", "POST")
+            _refuse_other_sites(request)
+            return _json(200, _carry_out(open_deployment(), parse_run_name("run", run), request))
+        case ["sweep"]:
+            _allow(request, "/sweep", "POST")
+            _refuse_other_sites(request)
+            return _json(200, open_deployment().sweep())
         case ["openapi.json"]:
             _allow(request, "/openapi.json", "GET")
             return _openapi(open_deployment())
-    allowed = "/, /runs, /runs/RUN, /runs/RUN/stop, /openapi.json"
+    allowed = "/, /runs, /runs/RUN, /runs/RUN/stop, /runs/RUN/parts, /sweep, /openapi.json"
     raise UnknownRun(f"There is nothing at {request.path[:200]}; allowed: {allowed}.")
 
 
@@ -100,8 +112,16 @@ def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
     answer = deployment.crawl(crawl, seconds, parse_firing(request.headers, time.time()))
     if answer.state == "complete":
         return _json(200, answer)
+    if answer.detail == QUEUED_DETAIL:
+        return _json(202, answer)
     again = _CONTINUE_SECONDS if answer.detail == DEADLINE_DETAIL else _UNAVAILABLE_SECONDS
     return _json(503, answer, {"Retry-After": str(again)})
+
+
+def _carry_out(deployment: Deployment, run: str, request: HttpRequest) -> TaskReport:
+    """Do a task. How often it has failed is a hint that anybody may send: it makes the task careful, no more."""
+    retries = request.headers.get("x-cloudtasks-taskretrycount", "")
+    return deployment.carry_out(run, parse_task(request.body), int(retries) if _COUNT.fullmatch(retries) else 0)
 
 
 def _runs(deployment: Deployment, request: HttpRequest) -> HttpResponse:

@@ -12,11 +12,13 @@ import msgspec
 
 from crawler.ground.settings import VERSION
 from crawler.rules.answer import Answer, Problem, RunsPage
+from crawler.rules.fan_out import SweepReport, TaskReport
 from crawler.rules.request import (
     CRAWL_PARAMETERS,
     LOOK_PARAMETERS,
     PAGE_PARAMETERS,
     RUN_PARAMETER,
+    TASK_PARAMETERS,
     Ceilings,
     Parameter,
 )
@@ -30,17 +32,19 @@ _RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "in
 _MEANINGS = {
     400: "The request is wrong; the sentence names the field, its value and what is allowed.",
     403: "Another web site sent this through somebody's browser.",
-    404: "There is no such run.",
+    404: "There is no such run, or no queue.",
     409: "The run's name belongs to another request.",
     413: "The body is over 64 KiB.",
     500: "The deployment is wrong; the sentence names what to change.",
-    503: "The store can't be reached. Send the same call again.",
+    503: "The store, the queue or the upstream can't be reached. Send the same call again.",
 }
 
 
 def describe(ceilings: Ceilings) -> dict[str, Any]:
     """Give the document; `ceilings` are the bounds of this deployment's parameters."""
-    _, schemas = msgspec.json.schema_components([Answer, RunsPage, Problem], ref_template=_SCHEMAS)
+    _, schemas = msgspec.json.schema_components(
+        [Answer, RunsPage, TaskReport, SweepReport, Problem], ref_template=_SCHEMAS
+    )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -63,10 +67,7 @@ def _paths(ceilings: Ceilings) -> dict[str, Any]:
                 "operationId": "crawl",
                 "summary": "Crawl; the same call again continues",
                 "description": "The parameters may also stand in the query, each once.",
-                "requestBody": {
-                    "required": True,
-                    "content": {"application/json": {"schema": _body(CRAWL_PARAMETERS, ceilings)}},
-                },
+                "requestBody": _request_body(CRAWL_PARAMETERS, ceilings),
                 "responses": _crawled(),
             },
             "get": {
@@ -75,6 +76,13 @@ def _paths(ceilings: Ceilings) -> dict[str, Any]:
                 "parameters": _query(CRAWL_PARAMETERS, ceilings),
                 "responses": _crawled(page=True),
             },
+        },
+        "/sweep": {
+            "post": {
+                "operationId": "sweep",
+                "summary": "Enqueue again what the queue lost of runs that are fanned out",
+                "responses": _responses("What became of each unfinished one.", SweepReport, 403, 404, 500, 503),
+            }
         },
         "/runs": {
             "get": {
@@ -100,6 +108,19 @@ def _paths(ceilings: Ceilings) -> dict[str, Any]:
                 "responses": _responses("How the run stands.", Answer, 400, 403, 404, 500, 503),
             }
         },
+        "/runs/{run}/parts": {
+            "post": {
+                "operationId": "carryOut",
+                "summary": "Do some parts of a run that is fanned out: the queue sends this",
+                "parameters": [run],
+                "requestBody": _request_body(TASK_PARAMETERS, ceilings),
+                "responses": _responses(
+                    "The parts are there, or another task continues them.",
+                    TaskReport,
+                    *(400, 403, 404, 409, 413, 500, 503),
+                ),
+            }
+        },
         "/openapi.json": {
             "get": {
                 "operationId": "openapi",
@@ -121,7 +142,8 @@ def _crawled(*, page: bool = False) -> dict[str, Any]:
         "content": {**_json(Answer), **_problem_json()},
     }
     whole = _responses("The run is complete, or planned.", Answer, 400, 403, 404, 409, 413, 500, page=page)
-    return {**whole, "503": partial}
+    queued = {"description": "Tasks in the queue go on: GET /runs/RUN follows them.", "content": _json(Answer)}
+    return {**whole, "202": queued, "503": partial}
 
 
 def _responses(meaning: str, answer: type, *errors: int, page: bool = False) -> dict[str, Any]:
@@ -168,6 +190,10 @@ def _parameter(name: str, parameter: Parameter, ceilings: Ceilings, place: str) 
     return {"name": name, "in": place, "description": parameter.meaning, **required, "schema": schema}
 
 
+def _request_body(parameters: Mapping[str, Parameter], ceilings: Ceilings) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": _body(parameters, ceilings)}}}
+
+
 def _body(parameters: Mapping[str, Parameter], ceilings: Ceilings) -> dict[str, Any]:
     properties = {
         name: {"description": parameter.meaning, **parameter.schema(ceilings)} for name, parameter in parameters.items()
@@ -181,4 +207,4 @@ def _body(parameters: Mapping[str, Parameter], ceilings: Ceilings) -> dict[str, 
 
 
 def _required(parameters: Iterable[str]) -> list[str]:
-    return [name for name in parameters if name == "songs"]
+    return [name for name in parameters if name in ("songs", *TASK_PARAMETERS)]

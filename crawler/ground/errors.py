@@ -10,6 +10,7 @@
     ├── BadSetting            500  mend the deployment: the sentence names the variable
     ├── UpstreamUnavailable   503  wait and send the same call again; no song was marked failed for it
     ├── StoreUnavailable      503  wait and send the same call again; what is stored stays stored
+    ├── QueueUnavailable      503  wait and send the same call again; what is enqueued already is not enqueued twice
     ├── SongNotFetched        500  from request_song_info: `verdict` says whether another attempt may do better
     ├── Damaged               500  look at the run with `python -m crawler verify`: something changed what was stored
     └── ObjectExists          500  never leaves the engine: another attempt stored this object first
@@ -90,6 +91,12 @@ class Damaged(SongcrawlError):
 
 class ObjectExists(SongcrawlError):
     """Say that another attempt stored an object of this name first."""
+
+
+class QueueUnavailable(SongcrawlError):
+    """Say that the queue can't be reached or refuses us; whether the last task was created is not known."""
+
+    http_status = 503
 
 
 class SongNotFetched(SongcrawlError):

@@ -110,6 +110,26 @@ def _emulator(text: str) -> str | None:
     return text.rstrip("/") or None
 
 
+def _queue(text: str) -> str | None:
+    if text and not re.fullmatch(r"projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/queues/[A-Za-z0-9-]{1,100}", text):
+        raise ValueError(text)
+    return text or None
+
+
+def _service_url(text: str) -> str | None:
+    url = urlsplit(text)
+    whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
+    if text and (not whole or url.query or url.fragment or not re.fullmatch(r"[!-~]+", text)):
+        raise ValueError(text)
+    return text.rstrip("/") or None
+
+
+def _account(text: str) -> str | None:
+    if text and not re.fullmatch(r"[a-z0-9._-]+@[a-z0-9.-]+", text):
+        raise ValueError(text)
+    return text or None
+
+
 def _redact_url(text: str) -> str:
     """Leave out where a key may stand: the user name and password, the query."""
     return re.sub(r"\?.*", "?…", re.sub(r".*@", "…@", text, flags=re.DOTALL), flags=re.DOTALL)
@@ -191,7 +211,7 @@ SETTINGS = (
         "100",
         _number(0, 1_000_000),
         "0 for no ceiling, or a number of requests up to 1000000",
-        "ceiling on requests a second of this instance; 0: none",
+        "ceiling on requests a second of an instance, or of a fanned-out run; 0: none",
     ),
     Setting(
         "MAX_AT_ONCE",
@@ -243,6 +263,27 @@ SETTINGS = (
         "missing numbers in a row that end an open range (1-)",
     ),
     Setting(
+        "QUEUE",
+        "",
+        _queue,
+        "projects/PROJECT/locations/LOCATION/queues/QUEUE",
+        "Cloud Tasks queue over which a run too large for one call fans out: projects/P/locations/L/queues/Q",
+    ),
+    Setting(
+        "SERVICE_URL",
+        "",
+        _service_url,
+        "the http or https URL of this function, without a query",
+        "where the queue calls back: this function's own URL",
+    ),
+    Setting(
+        "INVOKER",
+        "",
+        _account,
+        "the e-mail address of a service account",
+        "service account as which the queue calls back",
+    ),
+    Setting(
         "ROBOTS",
         "obey",
         _choice("obey", "ignore"),
@@ -262,6 +303,13 @@ SETTINGS = (
         _emulator,
         "http://host:port",
         "http://host:port of a storage emulator, used without credentials (tests)",
+    ),
+    Setting(
+        "CLOUD_TASKS_EMULATOR_HOST",
+        "",
+        _emulator,
+        "http://host:port",
+        "http://host:port of a Cloud Tasks emulator, used without credentials (tests)",
     ),
     Setting(
         "ALLOW_PRIVATE_UPSTREAM",
@@ -297,9 +345,13 @@ class Settings:
     deadline_seconds: float | None
     max_songs: int
     end_after_missing: int
+    queue: str | None
+    service_url: str | None
+    invoker: str | None
     robots: str
     user_agent: str
     storage_emulator_host: str | None
+    cloud_tasks_emulator_host: str | None
     allow_private_upstream: bool
 
     @classmethod

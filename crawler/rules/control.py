@@ -11,12 +11,12 @@ from crawler.rules.pacing import Pacer
 class Control:
     """Bound the requests a second and those in flight; pure arithmetic, for whoever holds the lock around it.
 
-    Times are instants of one monotonic clock, in seconds. `max_per_second` 0: no ceiling. `in_flight` counts requests
-    that went out and have not come back.
+    Times are instants of one monotonic clock, in seconds. `max_per_second` 0: no ceiling; `since` as for a Pacer.
+    `in_flight` counts requests that went out and have not come back.
     """
 
-    def __init__(self, max_per_second: float = 0.0, max_at_once: float = math.inf) -> None:
-        self._pacer = Pacer(max_per_second)
+    def __init__(self, max_per_second: float = 0.0, max_at_once: float = math.inf, since: float | None = None) -> None:
+        self._pacer = Pacer(max_per_second, since)
         self._max_at_once = max_at_once
         self.in_flight = 0
 

@@ -12,15 +12,16 @@ BURST_SHARE = 0.04
 class Pacer:
     """Space requests evenly below a ceiling (the generic cell rate algorithm, as in ITU-T I.371), and pause on demand.
 
-    Times are instants of one monotonic clock, in seconds.
+    Times are instants of one monotonic clock, in seconds. With `since` it goes on from another one that may have sent
+    until then, on this instance or elsewhere: nothing is saved up, and the first waits its turn, a second at the most.
     """
 
-    def __init__(self, max_per_second: float) -> None:
+    def __init__(self, max_per_second: float, since: float | None = None) -> None:
         self._interval = 1.0 / max_per_second if max_per_second else 0.0
         # Whole requests: a fraction of one would let a whole one more into some second (32 at 30 a second).
         ahead = int((1 + BURST_SHARE) * max_per_second) - math.ceil(max_per_second)
         self._burst = max(0, ahead) * self._interval
-        self._next = 0.0
+        self._next = 0.0 if since is None else since + min(self._interval, 1.0) + self._burst
         self._paused_until = 0.0
 
     def ready_at(self) -> float:

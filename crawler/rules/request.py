@@ -12,11 +12,13 @@ from typing import Any
 from crawler.ground.errors import BadRequest, RequestTooLarge
 from crawler.ground.song_set import LARGEST_SONG_NUM
 from crawler.rules.asked import SONGS_HELP, SONGS_PATTERN, Asked, count_asked, parse_asked
+from crawler.rules.fan_out import Task
 from crawler.rules.spec import RUN_NAME
 
 MOST_BODY_BYTES = 64 << 10
 PAGE, MOST_PAGE = 20, 100
 _AFTER = re.compile(rf"([0-9]{{13}}-{RUN_NAME.pattern})?", re.ASCII)  # the name of an entry of the index
+_MOST_PLACES = 999_999_999
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
@@ -73,6 +75,18 @@ def parse_crawl(query: Iterable[tuple[str, str]], body: bytes, ceilings: Ceiling
         raise BadRequest(f"songs is missing; allowed: {SONGS_HELP}.")
     values = {name: CRAWL_PARAMETERS[name].read(name, value, ceilings) for name, value in given.items()}
     return CrawlRequest(asked=values.pop("songs"), **values)
+
+
+def parse_task(body: bytes) -> Task:
+    """Read a task as the queue delivers it; raises BadRequest."""
+    given = _collect(_body_pairs(body), TASK_PARAMETERS)
+    if missing := [name for name in TASK_PARAMETERS if name not in given]:
+        raise BadRequest(f"{missing[0]} is missing; allowed: a task that this function enqueued.")
+    values = {name: TASK_PARAMETERS[name].read(name, value, _NO_CEILINGS) for name, value in given.items()}
+    task = Task(**values)
+    if task.last < task.first:
+        raise BadRequest(f"last is {task.last}; allowed: a whole number from {task.first} (first).")
+    return task
 
 
 def parse_run_name(name: str, value: str) -> str:
@@ -234,6 +248,13 @@ PAGE_PARAMETERS: dict[str, Parameter] = {
 LOOK_PARAMETERS: dict[str, Parameter] = {
     "parts": _flag("1: say also which parts are committed"),
     "download": _flag("1: the report as a file to keep"),
+}
+TASK_PARAMETERS: dict[str, Parameter] = {
+    "sweep": _whole_number(0, lambda _: _MOST_PLACES, "the sweep that enqueued it, from 0"),
+    "first": _whole_number(0, lambda _: _MOST_PLACES, "the place of its first part in the run's grid, from 0"),
+    "last": _whole_number(0, lambda _: _MOST_PLACES, "the place of its last part"),
+    "continuation": _whole_number(0, lambda _: _MOST_PLACES, "how often it was cut off by its deadline before"),
+    "failures": _whole_number(0, lambda _: _MOST_PLACES, "how often it has failed before, for no reason known"),
 }
 _NO_CEILINGS = Ceilings(0, 0, 0, 0)
 

@@ -1,4 +1,4 @@
-"""What the engine asks of the world: a store, a clock, and lanes that try songs. Adapters and fakes fulfil these."""
+"""What the engine asks of the world: store, queue, clock, and lanes that try songs. Adapters and fakes fulfil these."""
 
 from __future__ import annotations
 
@@ -37,6 +37,22 @@ class Store(Protocol):
 
     def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
         """Describe every object whose name starts with `prefix` and comes after `after`, by name, ascending."""
+
+
+class Queue(Protocol):
+    """Deliver tasks to instances of this function, each at least once, some time.
+
+    Every method raises QueueUnavailable if the queue can't be reached or refuses.
+    """
+
+    def until(self, instant: float) -> Queue:
+        """Give the same queue for a call that must end by an instant of time.monotonic."""
+
+    def most_at_once(self) -> int:
+        """Give how many tasks are delivered at the same time, at most."""
+
+    def create(self, name: str, run: str, content: bytes, seconds: float) -> None:
+        """Enqueue a task of a run, each delivery of which may take so many seconds; do nothing if its name is taken."""
 
 
 class Clock(Protocol):

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from servers import fake_gcs
+from servers.task_queue import QueueFaults
 
 from campaigns.deadline import chain_calls
 from campaigns.duplicates import deliver_duplicates
+from campaigns.fan_out import FannedOut, fan_out
 from campaigns.function import call, start
 from campaigns.fuzz import fuzz
 from campaigns.growth import crawl_to_the_end, follow_growth
@@ -106,6 +108,23 @@ def _growth(times: int, draw: random.Random) -> Iterator[Part]:
         yield "1-", partial(_in_folder, end)
 
 
+def _fan_out(_: int, draw: random.Random) -> Iterator[Part]:
+    # Twenty songs in flight of 200 ms are 100 a second: neither the cores nor the ceiling bounds three times that.
+    fleet: dict[str, Any] = {"max_at_once": 20, "max_per_second": 360, "part_songs": 200, "deadline_seconds": 3000}
+    lossy = QueueFaults(lost=0.03, twice=0.01, late_seconds=1.0, shuffled=True)
+    beside_one = partial(fan_out, songs=200_000, beside_one=True, draw=draw, kill_seconds=30, faults=lossy, **fleet)
+    yield "200,000 songs of 200 ms", partial(_in_folder, partial(_times, 2.7, beside_one))
+    bound = partial(fan_out, songs=15_000, draw=draw, kill_seconds=8, faults=lossy, deadline=10, max_per_second=300)
+    yield "at a ceiling of 300 a second", partial(_in_folder, partial(bound, max_at_once=60, part_songs=50))
+    yield "the same in a bucket", partial(_in_bucket, partial(bound, max_at_once=60, part_songs=50))
+
+
+def _times(least: float, run: Callable[[Place], FannedOut], place: Place) -> FannedOut:
+    figures = run(place)
+    assert (figures.times_one or 0) >= least, f"less than {least} times one process: {asdict(figures)}"
+    return figures
+
+
 def _memory(_: int, __: random.Random) -> Iterator[Part]:
     def weigh_in(place: Place, **sizes: Any) -> dict[str, object]:
         sizes |= place.settings
@@ -131,6 +150,7 @@ CAMPAIGNS = {
     "deadline": Campaign(_deadline, 10, "runs in calls too short for them; of the slow one so many calls"),
     "growth": Campaign(_growth, 5, "next: and 1- over catalogues that grow and have holes, so many of each"),
     "fuzz": Campaign(_fuzz, 10_000, "right and wrong calls made from openapi.json, so many"),
+    "fanout": Campaign(_fan_out, 1, "a run over three processes that are killed, from a queue that loses tasks"),
     "memory": Campaign(_memory, 1, "a million songs, and 100,000 large ones, weighed on the way"),
 }
 

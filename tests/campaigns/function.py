@@ -68,14 +68,17 @@ class Revived:
 
 
 def call(
-    server: ServerProcess, parameters: Mapping[str, object], headers: Mapping[str, str] = MappingProxyType({})
+    server: ServerProcess,
+    parameters: Mapping[str, object],
+    headers: Mapping[str, str] = MappingProxyType({}),
+    path: str = "",
 ) -> Answered:
     """Send one call and wait for its answer, or for the death of the server."""
     started = time.monotonic()
     try:
         with requests.Session() as session:
             session.trust_env = False
-            response = session.post(server.url, json=dict(parameters), headers=dict(headers), timeout=3600)
+            response = session.post(server.url + path, json=dict(parameters), headers=dict(headers), timeout=3600)
     except requests.ConnectionError:
         return Answered(0, {}, time.monotonic() - started)
     seconds = time.monotonic() - started

@@ -77,8 +77,8 @@ class _Sender:
     def send(self, operation: Any, cases: int) -> None:
         """Send right and wrong calls in turn; where nothing can be wrong, right ones only."""
         modes = [GenerationMode.POSITIVE, *([GenerationMode.NEGATIVE] if _takes_anything(operation) else [])]
-        for mode in modes:
-            self._send(operation, mode, cases // len(modes))
+        for nth, mode in enumerate(modes):
+            self._send(operation, mode, (cases + nth) // len(modes))
 
     def _send(self, operation: Any, mode: Any, cases: int) -> None:
         @seed(self.draw.randrange(10**9))
