@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 
 import pytest
@@ -137,6 +138,19 @@ def test_a_set_too_scattered_is_left_out() -> None:
     assert "missing_songs" not in metadata
     assert metadata["failed_songs"] == ""
     assert metadata["missing"] == "50000"
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
+def test_scattered_numbers_of_a_part_of_a_thousand_fit(share: float) -> None:
+    """Have room for missing numbers anywhere among a thousand in a row, however large: nobody need count the rows."""
+    draw = random.Random(1)
+    missing = SongSet.of_numbers(n for n in range(999_999_000_000, 999_999_001_000) if draw.random() < share)
+    every_other = SongSet.of_numbers(range(999_999_000_000, 999_999_001_000, 2))
+    metadata = Tally(missing_songs=missing, failed_songs=every_other).to_metadata()
+    tally = Tally.from_metadata(metadata)
+
+    assert tally is not None
+    assert (tally.missing_songs, tally.failed_songs) == (missing, every_other)
 
 
 @given(st.lists(st.floats(1e-5, 600), min_size=1, max_size=50), st.sampled_from([0.01, 0.5, 0.95, 1.0]))

@@ -97,7 +97,7 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
             _allow(request, "/openapi.json", "GET")
             return _openapi(open_deployment())
     allowed = "/, /runs, /runs/RUN, /runs/RUN/stop, /runs/RUN/parts, /sweep, /openapi.json"
-    raise UnknownRun(f"There is nothing at {request.path[:200]}; allowed: {allowed}.")
+    raise UnknownRun(f"There is nothing at {request.path[:150]}; allowed: {allowed}.")
 
 
 def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> HttpResponse:

@@ -1,13 +1,17 @@
-"""Sets of song numbers, kept as sorted, disjoint, inclusive ranges: a million numbers in a row cost one pair."""
+"""Sets of song numbers, kept as sorted, disjoint, inclusive ranges: a million numbers in a row cost one pair.
+
+A pair is two machine words: a run of ten million numbers may have holes everywhere, and whoever finishes it has all of
+them in memory. As tuples of integers they would weigh eight times that.
+"""
 
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, islice
 
 LARGEST_SONG_NUM = 999_999_999_999
 
@@ -16,11 +20,16 @@ _NUMBER = r"(?:0|[1-9][0-9]{0,11})"
 RANGE = re.compile(rf"({_NUMBER})(?:-({_NUMBER}))?", re.ASCII)
 
 
-@dataclass(frozen=True)
 class SongSet:
-    """Hold song numbers as `ranges`: ascending (first, last) pairs, inclusive, neither touching nor overlapping."""
+    """Hold song numbers as `ranges`: ascending (first, last) pairs, inclusive, neither touching nor overlapping.
 
-    ranges: tuple[tuple[int, int], ...] = field(default=())
+    It never changes.
+    """
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        pairs = list(ranges)
+        self._firsts = array("q", [first for first, _ in pairs])
+        self._lasts = array("q", [last for _, last in pairs])
 
     @classmethod
     def parse(cls, text: str) -> SongSet:
@@ -33,26 +42,39 @@ class SongSet:
     @classmethod
     def of(cls, ranges: Iterable[tuple[int, int]]) -> SongSet:
         """Build a set from (first, last) pairs in any order, merging those that touch or overlap."""
-        merged: list[tuple[int, int]] = []
-        for first, last in sorted(ranges):
-            if merged and first <= merged[-1][1] + 1:
-                merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-            else:
-                merged.append((first, last))
-        return cls(tuple(merged))
+        return cls(merge(sorted(ranges)))
 
     @classmethod
     def of_numbers(cls, numbers: Iterable[int]) -> SongSet:
         """Build a set from single numbers in any order."""
         return cls.of((number, number) for number in numbers)
 
+    @property
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield the pairs."""
+        return zip(self._firsts, self._lasts, strict=True)
+
     def __str__(self) -> str:
         """Write the set as `parse` reads it; the empty set is the empty text."""
-        return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in self.ranges)
+        return write_ranges(self.ranges)
+
+    def __repr__(self) -> str:
+        """Write what would make the set again."""
+        return f"SongSet({list(self.ranges)})"
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both hold the same numbers."""
+        if not isinstance(other, SongSet):
+            return NotImplemented
+        return (self._firsts, self._lasts) == (other._firsts, other._lasts)
+
+    def __hash__(self) -> int:
+        """Be equal for equal sets."""
+        return hash((self._firsts.tobytes(), self._lasts.tobytes()))
 
     def __len__(self) -> int:
         """Count the numbers."""
-        return self._ends[-1] if self.ranges else 0
+        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
 
     def __iter__(self) -> Iterator[int]:
         """Yield the numbers, ascending."""
@@ -62,46 +84,47 @@ class SongSet:
     def __contains__(self, number: int) -> bool:
         """Tell whether the number is in the set."""
         place = bisect_right(self._firsts, number) - 1
-        return place >= 0 and number <= self.ranges[place][1]
+        return place >= 0 and number <= self._lasts[place]
 
     @cached_property
-    def _firsts(self) -> list[int]:
-        return [first for first, _ in self.ranges]
-
-    @cached_property
-    def _ends(self) -> list[int]:
-        return list(accumulate(last - first + 1 for first, last in self.ranges))
+    def _ends(self) -> array[int]:
+        """Count the numbers up to the end of each pair: only who asks for positions needs it."""
+        return array("q", accumulate(last - first + 1 for first, last in self.ranges))
 
     @property
     def first(self) -> int:
         """Give the lowest number; raises IndexError on the empty set."""
-        return self.ranges[0][0]
+        return self._firsts[0]
 
     @property
     def last(self) -> int:
         """Give the highest number; raises IndexError on the empty set."""
-        return self.ranges[-1][1]
+        return self._lasts[-1]
 
     def slice(self, start: int, stop: int) -> SongSet:
         """Cut out the numbers at positions start to stop-1, counted from 0, without walking the others."""
         pieces = []
         place = bisect_right(self._ends, start)
-        while start < stop and place < len(self.ranges):
-            first, last = self.ranges[place]
+        while start < stop and place < len(self._firsts):
+            first, last = self._firsts[place], self._lasts[place]
             offset = self._ends[place] - (last - first + 1)
             if offset >= stop:
                 break
             pieces.append((first + max(0, start - offset), min(last, first + stop - offset - 1)))
             place += 1
-        return SongSet(tuple(pieces))
+        return SongSet(pieces)
 
     def position(self, number: int) -> int:
         """Count the members below `number`: where it stands, from 0, if it is a member."""
         place = bisect_left(self._firsts, number)
         if place == 0:
             return 0
-        last = self.ranges[place - 1][1]
+        last = self._lasts[place - 1]
         return self._ends[place - 1] - max(0, last - number + 1)
+
+    def shifted(self, by: int) -> SongSet:
+        """Add a number to all."""
+        return SongSet((first + by, last + by) for first, last in self.ranges)
 
     def __or__(self, other: SongSet) -> SongSet:
         """Unite two sets."""
@@ -113,7 +136,28 @@ class SongSet:
 
     def __sub__(self, other: SongSet) -> SongSet:
         """Take the other set's numbers out of this one."""
-        return SongSet(tuple(_subtract(self.ranges, other.ranges)))
+        return SongSet(_subtract(self.ranges, list(other.ranges)))
+
+
+def merge(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Merge (first, last) pairs, ascending by their first, that touch or overlap, one after the other."""
+    begun: tuple[int, int] | None = None
+    for first, last in ranges:
+        if begun and first <= begun[1] + 1:
+            begun = (begun[0], max(begun[1], last))
+        else:
+            if begun:
+                yield begun
+            begun = (first, last)
+    if begun:
+        yield begun
+
+
+def write_ranges(ranges: Iterable[tuple[int, int]]) -> str:
+    """Write pairs as `SongSet.parse` reads them."""
+    texts = (str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+    # A thousand at a time: a list of the texts of millions of ranges would weigh several times what they come to.
+    return ",".join(iter(lambda: ",".join(islice(texts, 1000)), ""))
 
 
 def _parse_range(piece: str) -> tuple[int, int]:
@@ -133,7 +177,7 @@ def _quoted(piece: str) -> str:
     return repr(piece if len(piece) <= 40 else piece[:40] + "…")
 
 
-def _subtract(ranges: Iterable[tuple[int, int]], holes: tuple[tuple[int, int], ...]) -> Iterator[tuple[int, int]]:
+def _subtract(ranges: Iterable[tuple[int, int]], holes: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     place = 0
     for first, last in ranges:
         while place < len(holes) and holes[place][1] < first:

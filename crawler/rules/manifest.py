@@ -5,14 +5,14 @@ Whoever writes it writes the same bytes: it holds nothing but what run.json and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from crawler.ground.records import StoredObject
-from crawler.ground.song_set import SongSet
+from crawler.ground.song_set import SongSet, merge, write_ranges
 from crawler.rules.checksum import crc32c
 from crawler.rules.parts import Grid, PartKey
 from crawler.rules.spec import RunSpec
@@ -47,8 +47,8 @@ def encode_manifest(spec: RunSpec, grid: Grid, parts: Sequence[CommittedPart]) -
         "run_json_crc32c": crc32c(spec.encode()),
         **_ending(spec, grid),
         **{name: sum(getattr(part.tally, name) for part in parts) for name in ("found", "missing", "failed")},
-        "missing_songs": str(_union(part.tally.missing_songs for part in parts)),
-        "failed_songs": str(_union(part.tally.failed_songs for part in parts)),
+        "missing_songs": _join(part.tally.missing_songs for part in parts),
+        "failed_songs": _join(part.tally.failed_songs for part in parts),
         "parts": [_entry(part) for part in parts],
     }
     return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
@@ -62,8 +62,9 @@ def _ending(spec: RunSpec, grid: Grid) -> dict[str, Any]:
     return {"ended_at": grid.songs.last, "ended_because": reason}
 
 
-def _union(sets: Any) -> SongSet:
-    return SongSet.of(pair for songs in sets for pair in songs.ranges)
+def _join(sets: Iterable[SongSet | None]) -> str:
+    """Write the union of sets, each above the one before; in memory it is no more than its text."""
+    return write_ranges(merge(pair for songs in sets if songs for pair in songs.ranges))
 
 
 def _entry(part: CommittedPart) -> dict[str, Any]:
