@@ -119,7 +119,7 @@ async def gather_songs(work: Work, at_once: int, executor: Executor, lane: ManyL
         # Every strand is awaited, whatever one of them met: nothing may run on once the caller has its answer.
         await asyncio.gather(*strands, return_exceptions=True)
     finally:
-        work.stop()
+        work.close()
     if work.error:
         raise work.error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from crawler.ground.records import Verdict, failed
@@ -56,6 +56,12 @@ class RunPart:
     def whole(self) -> bool:
         """Tell whether every row is there."""
         return self._prefix == len(self._rows)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Count the rows that are there, by status, and the throttled requests; while others add some."""
+        rows = {status: len(numbers) for status, numbers in self._outcomes.items()}
+        return Counter({**rows, "throttled": self.tally.throttled})
 
     def item(self, place: int) -> int:
         """Give the song number at a place."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from crawler.engine.catalog import Catalog
+from crawler.engine.count import RunCount
 from crawler.engine.gather import gather_songs
 from crawler.engine.limiter import Limiter
 from crawler.engine.part import RunPart
@@ -24,6 +25,7 @@ from crawler.ground.records import StoredObject, Verdict, failed
 from crawler.rules.answer import Answer
 from crawler.rules.ending import OpenEnd
 from crawler.rules.parts import PartKey
+from crawler.rules.progress import Progress
 from crawler.rules.spec import RunSpec, scopes
 from crawler.rules.tally import Tally
 from crawler.seams.ports import Clock, Lane, ManyLane
@@ -56,6 +58,7 @@ class RunCall:
     def __post_init__(self) -> None:
         self._ledger = self.catalog.ledger(self.spec.run)
         self._rests: dict[int, list[StoredObject]] = {}
+        self._count = RunCount()
         self._end = OpenEnd(self.spec.grid, self.spec.end_after_missing) if self.spec.end_after_missing else None
 
     async def crawl(self) -> Answer:
@@ -65,12 +68,18 @@ class RunCall:
         comes, the answer is not complete: the same call again continues.
         """
         if self._ledger.finished():
-            return run_answer(self._ledger, self.spec, self.clock.epoch())
+            answer = run_answer(self._ledger, self.spec, self.clock.epoch())
+            self._count.was_there(Tally(found=answer.found, missing=answer.missing, failed=answer.failed))
+            return answer
         detail = await self.fetch()
         answer = run_answer(self._ledger, self.spec, self.clock.epoch(), finish=True, detail=detail)
         if answer.state in ("complete", "stopped"):
             self.catalog.conclude(self.spec.run, scopes(self.spec.request_digest, self.spec.job))
         return answer
+
+    def progress(self) -> Progress:
+        """Say how far the run is, as far as this call knows; any thread may ask, at any time."""
+        return self._count.progress(self.clock.now(), None if self._end else len(self.spec.grid.songs))
 
     async def fetch(self) -> str:
         """Fetch the parts that are not there; gives a sentence on what came between, in case anything did."""
@@ -116,6 +125,7 @@ class RunCall:
         committed = set()
         for part in self._ledger.parts(self.spec, places):
             committed.add(part.key.index)
+            self._count.was_there(part.tally)
             if self._end:
                 self._end.add(part.key.index, self._ledger.with_sets(part).tally)
         self._rests = self._ledger.rests(self.spec, places)
@@ -131,6 +141,7 @@ class RunCall:
             if (self._end and self._end.parts is not None) or self._ledger.stopped():
                 return
             if committed := self._ledger.part(key):
+                self._count.was_there(committed.tally)
                 if self._end:
                     self._end.add(key.index, self._ledger.with_sets(committed).tally)
                 continue
@@ -143,11 +154,14 @@ class RunCall:
         tally = Tally(attempt=self._ledger.attempt, started_at=self.clock.epoch())
         lines, cost = self._ledger.restore(self._rests.get(key.index, []))
         tally.carry(cost)
-        return RunPart(key, self.lane, tally, self._commit, lines)
+        part = RunPart(key, self.lane, tally, self._commit, lines)
+        self._count.opened(part, len(lines))
+        return part
 
     def _commit(self, part: RunPart, data: bytes) -> None:
         part.tally.finished_at = self.clock.epoch()
         self._ledger.commit(part.key, data, part.tally)
+        self._count.committed(part)
         if self._end:
             self._end.add(part.key.index, part.tally)
 

@@ -154,6 +154,13 @@ class Work:
             self.error = self.error or error
             self._changed.notify_all()
 
+    def close(self) -> None:
+        """Stop, and take no verdict any more: after an interrupt strands are left in the middle of a request."""
+        self.stop()
+        with self._changed:
+            attempts = list(self._in_flight)
+        self.cut_off(attempts)
+
     def _over(self, now: float) -> bool:
         return self._stopped or self.deadline.passed(now)
 

@@ -15,10 +15,9 @@ from crawler.engine.catalog import Catalog
 from crawler.engine.state import run_answer
 from crawler.engine.verify import verify_run
 from crawler.faces.deployment import Deployment, open_store
-from crawler.faces.progress import Bar
 from crawler.ground.errors import BadRequest, SongcrawlError, UnknownRun
 from crawler.ground.settings import SETTINGS
-from crawler.rules.asked import SONGS_HELP, count_asked
+from crawler.rules.asked import SONGS_HELP
 from crawler.rules.request import CrawlRequest, parse_crawl, parse_run_name
 from crawler.seams.ports import Store
 
@@ -43,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _crawl(options: argparse.Namespace) -> int:
     deployment = Deployment.from_environ({**os.environ, **_given(options)})
     request = _request(options, deployment)
-    with Bar(count_asked(request.asked) or None, shown=sys.stderr.isatty()) as bar:
-        answer = deployment.crawl(request, deployment.settings.deadline_seconds or math.inf, on_outcome=bar.tell)
+    seconds = deployment.settings.deadline_seconds or math.inf
+    answer = deployment.crawl(request, seconds, shown=sys.stderr.isatty())
     _print(answer)
     return COMPLETE if answer.state == "complete" else PARTIAL
 

@@ -31,12 +31,12 @@ from crawler.engine.limiter import Limiter
 from crawler.engine.run import RunCall
 from crawler.engine.state import run_answer
 from crawler.engine.task import TaskCall
-from crawler.engine.work import Limits, ignore_outcome
+from crawler.engine.work import Limits
 from crawler.faces.dispatch import Dispatch, request_of
 from crawler.faces.log import LOGGER
+from crawler.faces.progress import bar, progress_log
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import BadSetting, Damaged, UnknownRun
-from crawler.ground.records import Verdict
 from crawler.ground.settings import DEFAULT_DEADLINE_SECONDS, Settings
 from crawler.rules.answer import Answer, make_plan
 from crawler.rules.control import Control
@@ -99,9 +99,10 @@ class Deployment:
         request: CrawlRequest,
         seconds: float = math.inf,
         firing: Firing | None = None,
-        on_outcome: Callable[[Verdict], None] = ignore_outcome,
+        *,
+        shown: bool = False,
     ) -> Answer:
-        """Carry out one call, blocking until it is complete, refused or `seconds` are over."""
+        """Carry out one call, blocking until it is complete, refused or `seconds` are over; `shown`: with a bar."""
         clock = SystemClock()
         ends = clock.now() + seconds
         catalog = self._catalog(ends, seconds)
@@ -113,7 +114,10 @@ class Deployment:
             answer = msgspec.structs.replace(answer, state="running")
         else:
             limiter = self._limiter(request)
-            with self._open_call(catalog, spec, request, ends, seconds, limiter, on_outcome) as call:
+            with (
+                self._open_call(catalog, spec, request, ends, seconds, limiter) as call,
+                bar(call.progress, shown=shown),
+            ):
                 answer = run_coroutine(call.crawl())
         LOGGER.info(f"crawl {answer.state}", extra={"fields": _fields(spec) | _facts(answer)})
         return answer
@@ -192,7 +196,6 @@ class Deployment:
         ends: float,
         seconds: float,
         limiter: Limiter,
-        on_outcome: Callable[[Verdict], None] = ignore_outcome,
     ) -> Iterator[RunCall]:
         LOGGER.info("crawl started", extra={"fields": _fields(spec)})
         clock, deadline = SystemClock(), Deadline(ends - reserve_seconds(seconds))
@@ -210,10 +213,10 @@ class Deployment:
                 strands=DaemonThreads(),
                 commits=commits,
                 deadline=deadline,
-                on_outcome=on_outcome,
                 limiter=limiter,
             )
-            yield call
+            with progress_log(call.progress, _fields(spec)):
+                yield call
         if call.abandoned:
             message = f"{call.abandoned} requests were abandoned: they did not end within their timeout"
             LOGGER.warning(message, extra={"fields": _fields(spec)})

@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,7 +24,7 @@ from crawler.adapters.threads import DaemonThreads
 from crawler.engine.collect import Collected, collect
 from crawler.engine.gather import gather_songs
 from crawler.engine.limiter import Limiter
-from crawler.engine.work import Limits, Work, ignore_outcome
+from crawler.engine.work import Limits, Work
 from crawler.faces.deployment import (
     Deployment,
     declared_lane,
@@ -33,13 +35,14 @@ from crawler.faces.deployment import (
     robots_file_of,
     session_of,
 )
-from crawler.faces.progress import Bar
+from crawler.faces.progress import bar
 from crawler.faces.songs import Songs, StoredSongs
 from crawler.ground.errors import BadRequest, SongNotFetched
-from crawler.ground.records import Kind, Verdict
+from crawler.ground.records import Kind
 from crawler.ground.settings import SETTINGS, Settings
 from crawler.ground.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.rules.asked import Numbers
+from crawler.rules.progress import Progress
 from crawler.rules.request import CrawlRequest, parse_run_name
 from crawler.rules.spec import Source
 from crawler.seams.ports import Lane
@@ -71,7 +74,8 @@ async def get_data_asynchronously(song_nums: Iterable[Any], song_urls: list[Any]
         if file := robots_file_of(settings):
             patience = settings.request_timeout_seconds
             lane, limiter = await asyncio.to_thread(obey_robots, file, session, patience, lane, limiter)
-        batches = await _gather([(lane, song_nums)], limits_of(settings), limiter=limiter)
+        batches: list[Collected] = []
+        await _gather([(lane, song_nums)], limits_of(settings), batches, limiter)
     song_urls.extend((record.song_num, record.info) for record in Songs(batches))
 
 
@@ -104,26 +108,28 @@ def crawl(
     if "deadline_seconds" in settings:
         raise BadRequest("deadline_seconds is for a stored run; allowed: together with output.")
     options = _settings(settings)
-    with session_of(options) as session, Bar(_total(pairs), shown=progress) as bar:
+    batches: list[Collected] = []
+    with session_of(options) as session, bar(partial(_progress, batches, _total(pairs)), shown=progress):
         lanes: list[tuple[Lane, Iterable[Any]]] = [
             (FunctionLane(session, function), items) for function, items in pairs
         ]
-        return Songs(run_coroutine(_gather(lanes, limits_of(options), bar.tell)))
+        run_coroutine(_gather(lanes, limits_of(options), batches))
+    return Songs(batches)
+
+
+def _progress(batches: list[Collected], songs: int | None) -> Progress:
+    return Progress(time.monotonic(), songs, found=sum(len(batch.outcomes) for batch in batches))
 
 
 async def _gather(
-    lanes: list[tuple[Lane, Iterable[Any]]],
-    limits: Limits,
-    on_outcome: Callable[[Verdict], None] = ignore_outcome,
-    limiter: Limiter | None = None,
-) -> list[Collected]:
-    batches: list[Collected] = []
+    lanes: list[tuple[Lane, Iterable[Any]]], limits: Limits, batches: list[Collected], limiter: Limiter | None = None
+) -> None:
+    """Gather the lanes' items into `batches`."""
     songs = _total(lanes)
     strands = limits.max_at_once if songs is None else min(limits.max_at_once, songs)
     with ThreadPoolExecutor(1) as ends:
-        work = Work(collect(lanes, batches), limits, SystemClock(), ends.submit, on_outcome=on_outcome, limiter=limiter)
+        work = Work(collect(lanes, batches), limits, SystemClock(), ends.submit, limiter=limiter)
         await gather_songs(work, strands, DaemonThreads())
-    return batches
 
 
 def _total(pairs: Sequence[tuple[Any, Iterable[Any]]]) -> int | None:
@@ -153,8 +159,7 @@ def _crawl_durably(
         limiter_of(settings),
     )
     request = CrawlRequest(Numbers(songs), parse_run_name("run", run) if run else None)
-    with Bar(len(songs), shown=progress) as bar:
-        answer = deployment.crawl(request, seconds or math.inf, on_outcome=bar.tell)
+    answer = deployment.crawl(request, seconds or math.inf, shown=progress)
     return StoredSongs(deployment.store, answer)
 
 
