@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any, overload
 
 from crawler.engine.collect import Collected
 from crawler.engine.ledger import Ledger
+from crawler.faces.table import SHOWN_ROWS, to_dataframe, to_html
+from crawler.ground.errors import SongcrawlError
 from crawler.ground.records import Kind, Row, SongRecord, Status
 from crawler.rules.answer import Answer
 from crawler.seams.ports import Store
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class Songs(Sequence[SongRecord]):
@@ -46,7 +53,18 @@ class Songs(Sequence[SongRecord]):
 
     def __repr__(self) -> str:
         """Say how many there are of each."""
-        return f"<{len(self)} songs found, {len(self.missing)} missing, {len(self.failed)} failed>"
+        return f"<{self._sentence()}>"
+
+    def _repr_html_(self) -> str:
+        """Show the first songs in a notebook."""
+        return to_html(self._sentence(), self._found[:SHOWN_ROWS], len(self))
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Give the found songs as a table: `song_num` and the fields of info; raises BadRequest without pandas."""
+        return to_dataframe(self)
+
+    def _sentence(self) -> str:
+        return f"{len(self)} songs found, {len(self.missing)} missing, {len(self.failed)} failed"
 
 
 class StoredSongs(Sequence[SongRecord]):
@@ -95,8 +113,22 @@ class StoredSongs(Sequence[SongRecord]):
 
     def __repr__(self) -> str:
         """Say how the run stands."""
+        return f"<{self._sentence()}>"
+
+    def _repr_html_(self) -> str:
+        """Show the first songs in a notebook, as far as they can be read."""
+        first: list[SongRecord] = []
+        with suppress(SongcrawlError):
+            first += islice(self, SHOWN_ROWS)
+        return to_html(self._sentence(), first, len(self))
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """Give the found songs as a table, all in memory: see Songs.to_dataframe."""
+        return to_dataframe(self)
+
+    def _sentence(self) -> str:
         a = self.answer
-        return f"<run {a.run} {a.state}: {a.found} songs found, {a.missing} missing, {a.failed} failed, in {a.output}>"
+        return f"run {a.run} {a.state}: {a.found} songs found, {a.missing} missing, {a.failed} failed, in {a.output}"
 
     def _rows(self, status: Status) -> Iterator[Row]:
         for number, part in enumerate(self._parts):
