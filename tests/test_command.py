@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,8 +17,9 @@ from servers import Page, Upstream, error, hang, missing, song
 from servers.process import clean_environment
 
 import crawler
+from crawler.faces import command as command_module
 from crawler.faces.command import main
-from crawler.ground.settings import SETTINGS
+from crawler.ground.settings import SETTINGS, VERSION
 
 ROOT = Path(crawler.__file__).parent.parent
 FUNCTION = """
@@ -221,6 +225,71 @@ def test_help_names_every_option(command: CommandLine) -> None:
     assert done.returncode == 0
     for setting in SETTINGS:
         assert f"--{setting.name.lower().replace('_', '-')} VALUE" in done.stdout
+
+
+@pytest.mark.usefixtures("own_environment")
+@pytest.mark.parametrize("command", [[], ["crawl"], ["plan"], ["verify"], ["status"], ["settings"]], ids=str)
+def test_help_fits_a_terminal(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Print no line that a terminal of 80 columns would break."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+
+    assert caught.value.code == 0
+    assert lines
+    assert [line for line in lines if len(line) > 80] == []
+
+
+@pytest.mark.usefixtures("own_environment")
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    """Show commands that can be given as they stand, and the exit codes that there are."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = capsys.readouterr().out
+    shown = re.findall(r"^  python -m crawler (.+?)(?:  .*)?$", text, re.MULTILINE)
+    codes = [int(code) for code in re.findall(r"^  (\d+) +\w", text, re.MULTILINE)]
+
+    assert [command_module._parser().parse_args(shlex.split(line)).run_command.__name__ for line in shown] == [
+        *("_plan", "_crawl", "_crawl", "_verify"),
+    ]
+    assert codes == [command_module.COMPLETE, command_module.FAILED, 2, command_module.PARTIAL, 130]
+    assert command_module.INTERRUPTED == 130
+
+
+def test_status_tells_a_script_whether_to_go_on(command: CommandLine) -> None:
+    """Exit 3 as long as a run is not complete, 0 once it is."""
+    arguments = ["crawl", "1-12", "--run=r", "--part-songs=4", "--max-at-once=2"]
+    with Upstream(lambda n, _nth: song(n) if n < 5 else error(401)) as closed:
+        command.run(*arguments, f"--song-url={closed.url}")
+        before = command.run("status", "songs/runs/r")
+        answer = json.loads(before.stdout)
+    assert (before.returncode, answer["remaining"] > 0) == (3, True)
+
+    with Upstream(lambda n, _nth: song(n)) as open_again:
+        done = command.run("crawl", "1-12", "--run=s", f"--song-url={open_again.url}")
+    assert (done.returncode, command.run("status", "songs/runs/s").returncode) == (0, 0)
+
+
+def test_a_reader_that_leaves_is_no_error(command: CommandLine) -> None:
+    """End without a traceback where whoever reads the output has seen enough, as head does."""
+    env = clean_environment(str(command.folder), {"PYTHONPATH": str(ROOT)})
+    argv = [sys.executable, "-W", "error", "-m", "crawler", "settings"]
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        done = subprocess.run(argv, env=env, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_version_is_told(command: CommandLine) -> None:
+    """Print the version of the project."""
+    done = command.run("--version")
+
+    assert (done.returncode, done.stdout) == (0, f"songcrawl {VERSION}\n")
 
 
 @pytest.mark.usefixtures("own_environment")

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from crawler.engine.state import run_answer
 from crawler.engine.verify import verify_run
 from crawler.faces.deployment import Deployment, open_store
 from crawler.ground.errors import BadRequest, SongcrawlError, UnknownRun
-from crawler.ground.settings import SETTINGS
+from crawler.ground.settings import SETTINGS, VERSION, Setting
 from crawler.rules.asked import SONGS_HELP
 from crawler.rules.request import CrawlRequest, parse_crawl, parse_run_name
 from crawler.seams.ports import Store
@@ -24,17 +24,65 @@ from crawler.seams.ports import Store
 # Exit codes a script can use: 2 is argparse's own for a wrong command line.
 COMPLETE, FAILED, PARTIAL, INTERRUPTED = 0, 1, 3, 130
 
+_EPILOG = """\
+An API whose songs have a number, crawled into the folder songs/runs/first:
+
+  export SONG_URL='https://api.example.com/songs/{song_num}'
+  python -m crawler plan 1-10000              time and cost; nothing is sent
+  python -m crawler crawl 1-10 --run try      a few first: is info right?
+  python -m crawler crawl 1-10000 --run first
+  python -m crawler verify songs/runs/first   each number in exactly one row
+
+Exit codes:
+  0    done: the run is complete, the proof found nothing wrong
+  1    wrong: the sentence on stderr, or the faults that verify names, say what
+  2    the command line is wrong
+  3    the run is not complete; crawl: the same command again continues it
+  130  interrupted (Ctrl-C); the same command again continues it
+
+COMMAND --help says more of each. Settings are environment variables too."""
+
+_CRAWL_EPILOG = """\
+Set first: SONG_URL, or SONG_FUNCTION where a URL is not enough; SONG_INFO, to
+keep what you need of the body; USER_AGENT, so that the API's owner can reach
+you; MAX_PER_SECOND, by what the API allows. The rest can wait.
+
+  --song-url 'https://api.deezer.com/track/{song_num}'
+  --song-info '{title: title, artist: artist.name}'     JMESPath: jmespath.org
+  --song-missing 'error.code == `800`'     where the API says it with a 200
+  --song-function songs:request_song_info  f(session, song_num) in songs.py
+  --output gs://bucket/prefix --format parquet
+
+A run goes on where it ended: after Ctrl-C, a full disk or a dead API, send the
+same command again. The answer is JSON on stdout, the bar on stderr.
+Exit codes: 0 complete, 1 error, 2 wrong command line, 3 not complete,
+130 interrupted."""
+
+# Which settings stand together in the help; whatever is named nowhere comes last.
+_GROUPS = {
+    "the song": ("SONG_URL", "SONG_INFO", "SONG_MISSING", "SONG_RETRY", "SONG_FUNCTION", "SONG_HEADERS"),
+    "the output": ("OUTPUT", "FORMAT", "PART_SONGS"),
+    "pace and patience": (
+        *("MAX_PER_SECOND", "MAX_AT_ONCE", "REQUEST_TIMEOUT_SECONDS", "MAX_ATTEMPTS", "DEADLINE_SECONDS"),
+        "USER_AGENT",
+    ),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code: 0 complete, 1 an error, 2 a wrong command line, 3 partial, run it again."""
+    """Run one command; gives the exit code: see the end of `--help`."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run_command(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("songcrawl: interrupted; the same command continues from what is committed", file=sys.stderr)
         return INTERRUPTED
     except SongcrawlError as error:
         print(f"songcrawl: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # whoever read the output has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return code
 
@@ -76,8 +124,9 @@ def _status(options: argparse.Namespace) -> int:
     spec = ledger.spec()
     if spec is None:
         raise UnknownRun(f"There is no run at {options.run}.")
-    _print(run_answer(ledger, spec, time.time()))
-    return COMPLETE
+    answer = run_answer(ledger, spec, time.time())
+    _print(answer)
+    return COMPLETE if answer.state == "complete" else PARTIAL
 
 
 def _stored_run(place: str) -> tuple[Store, str]:
@@ -99,29 +148,62 @@ def _given(options: argparse.Namespace) -> Mapping[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m crawler", description="Pull every record of a song API into a store.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    crawl = commands.add_parser("crawl", help="crawl song numbers; the same command again continues")
-    crawl.set_defaults(run_command=_crawl)
-    plan = commands.add_parser("plan", help="say what a crawl would take, time and cost; nothing is sent or stored")
-    plan.set_defaults(run_command=_plan)
-    for command in (crawl, plan):
-        command.add_argument("songs", help=SONGS_HELP)
-        command.add_argument("--run", help="name of the run (a-z, 0-9, dot, dash, underscore)")
-        for setting in SETTINGS:
-            option = f"--{setting.name.lower().replace('_', '-')}"
-            command.add_argument(option, metavar="VALUE", help=_help(setting.help))
-    verify = commands.add_parser("verify", help="read a run again and prove that every number is in it exactly once")
-    verify.set_defaults(run_command=_verify)
-    status = commands.add_parser("status", help="say how a run stands")
-    status.set_defaults(run_command=_status)
-    for command in (verify, status):
-        command.add_argument("run", metavar="OUTPUT/runs/RUN", help="gs://bucket/prefix/runs/RUN, or a folder's")
-    commands.add_parser("settings", help="list every setting, its default and meaning").set_defaults(
-        run_command=_settings
+    description = "Pull every record of a song API into a folder or a bucket, each accounted for\nexactly once."
+    parser = argparse.ArgumentParser(
+        "python -m crawler",
+        description=description,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"songcrawl {VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for name, run_command, text in (
+        ("plan", _plan, "say what a crawl would take, time and cost; nothing is sent or stored"),
+        ("crawl", _crawl, "crawl song numbers; the same command again continues"),
+    ):
+        _add_crawl_arguments(_add(commands, name, run_command, text, _CRAWL_EPILOG))
+    for name, run_command, text in (
+        ("verify", _verify, "read a run again and prove that every number is in it exactly once"),
+        ("status", _status, "say how a run stands"),
+    ):
+        command = _add(commands, name, run_command, text, "")
+        command.add_argument("run", metavar="OUTPUT/runs/RUN", help="gs://bucket/prefix/runs/RUN, or a folder's")
+    _add(commands, "settings", _settings, "list every setting, its default and meaning", "")
     return parser
 
 
-def _help(text: str) -> str:
-    return text.replace("%", "%%")
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run_command: Callable[[argparse.Namespace], int],
+    text: str,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run_command=run_command)
+    return command
+
+
+def _add_crawl_arguments(command: argparse.ArgumentParser) -> None:
+    command.usage = f"{command.prog} SONGS [--run NAME] [--SETTING VALUE ...]"
+    command.add_argument("songs", metavar="SONGS", help=SONGS_HELP)
+    command.add_argument("--run", metavar="NAME", help="name of the run (a-z, 0-9, dot, dash, underscore)")
+    grouped = {name for names in _GROUPS.values() for name in names}
+    groups = {**_GROUPS, "other settings": [s.name for s in SETTINGS if s.name not in grouped]}
+    for title, names in groups.items():
+        group = command.add_argument_group(title)
+        for setting in SETTINGS:
+            if setting.name in names:
+                option = f"--{setting.name.lower().replace('_', '-')}"
+                group.add_argument(option, metavar="VALUE", help=_help(setting))
+
+
+def _help(setting: Setting) -> str:
+    default = f" (default: {setting.default})" if setting.default else ""
+    return f"{setting.help}{default}".replace("%", "%%")
