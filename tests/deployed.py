@@ -34,7 +34,8 @@ class Deployed:
     def send(self, method: str = "POST", path: str = "/", **options: Any) -> requests.Response:
         """Send any request; the options are those of requests."""
         headers = {**_HEADERS, **options.pop("headers", {})}
-        return requests.request(method, self.server.url + path, headers=headers, timeout=60, **options)
+        options.setdefault("timeout", 60)
+        return requests.request(method, self.server.url + path, headers=headers, **options)
 
     def call(self, songs: Any, **parameters: Any) -> requests.Response:
         """Ask for a crawl, as a script would."""

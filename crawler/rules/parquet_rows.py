@@ -16,7 +16,7 @@ from crawler.ground.records import Row
 from crawler.rules.rows import RawRow, parse_row, raw_rows
 
 # A row group is what writer and readers hold in memory at once; parts of ordinary songs have one.
-_GROUP_CHARACTERS = 16 << 20
+_GROUP_CHARACTERS = 4 << 20
 
 
 class Parquet:
