@@ -49,6 +49,7 @@ OWNERS = {
     "google.auth": {"crawler.adapters.gcs", "crawler.adapters.cloud_tasks"},
     "google.cloud": {"crawler.adapters.gcs"},
     "google_crc32c": {"crawler.rules.checksum"},
+    "jinja2": {"crawler.faces.page"},
     "jmespath": {"crawler.rules.info"},
     "nest_asyncio": {"crawler.adapters.loop"},
     "pycurl": {"crawler.adapters.curl", "crawler.adapters.transfer"},
@@ -56,6 +57,7 @@ OWNERS = {
     # For whoever has it: nothing here needs it.
     "pandas": {"crawler.faces.songs", "crawler.faces.table"},
     "pyarrow": {"crawler.rules.parquet_rows"},
+    "pygal": {"crawler.faces.charts"},
     # The storage library lets requests' own errors through, so its adapter knows them by name.
     "requests": {
         *("crawler.adapters.session", "crawler.adapters.connections", "crawler.adapters.responses"),
@@ -81,7 +83,7 @@ NOT_THE_ENGINES = {"datetime", "http", "logging", "os", "pathlib", "socket", "ss
 
 # google.cloud itself is a namespace that functions_framework fills too.
 HEAVY = ["datasette", "google.api_core", "google.auth", "google.cloud.storage", "google_crc32c", "nest_asyncio"]
-HEAVY += ["pandas", "pyarrow", "pycurl", "tqdm"]
+HEAVY += ["pandas", "pyarrow", "pycurl", "pygal", "tqdm"]
 
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -101,6 +101,18 @@ def test_a_run_is_looked_at_by_its_name(function: Function) -> None:
     assert read(function.send("GET", "/runs/trial")) == answer
 
 
+def test_a_browser_gets_the_report(function: Function) -> None:
+    """Answer with HTML for a person, as a file to keep if it is asked for, and with JSON for a program."""
+    answer = read(function.send("POST", "/", {"songs": "1-3", "run": "trial"}))
+    report, saved = (function.send("GET", f"/runs/trial{query}", accept=BROWSER) for query in ("", "?download=1"))
+
+    assert (report.status, report.content_type) == (200, "text/html; charset=utf-8")
+    assert "Content-Disposition" not in report.headers
+    assert saved.headers["Content-Disposition"] == 'attachment; filename="trial.html"'
+    assert read(function.send("GET", "/runs/trial", accept="*/*")) == answer
+    assert problem(function.send("GET", "/runs/never", accept=BROWSER)) == "There is no run never."
+
+
 def test_a_runs_parts_are_told_if_asked_for(function: Function) -> None:
     """Add the places of the parts that are there, and what a call that goes on with the run must ask for."""
     function.lane = FakeLane(lambda item, _nth: refused("Down.") if item == 1500 else found(item))

@@ -28,6 +28,7 @@ from crawler.engine.catalog import Catalog, run_of
 from crawler.engine.choice import Order, choose_run, plan_run
 from crawler.engine.ledger import Ledger
 from crawler.engine.limiter import Limiter
+from crawler.engine.report import run_report
 from crawler.engine.run import RunCall
 from crawler.engine.state import run_answer
 from crawler.engine.task import TaskCall
@@ -43,6 +44,7 @@ from crawler.rules.control import Control
 from crawler.rules.fan_out import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskReport
 from crawler.rules.firing import Firing
 from crawler.rules.info import DeclaredSong
+from crawler.rules.report import Report
 from crawler.rules.request import Ceilings, CrawlRequest
 from crawler.rules.spec import RunSpec, Source
 from crawler.seams.ports import Lane, Store
@@ -156,6 +158,10 @@ class Deployment:
         """Say how a run stands, from the store alone, if wanted with the places of its parts; raises UnknownRun."""
         ledger, spec = self._known(run)
         return run_answer(ledger, spec, SystemClock().epoch(), coverage=coverage)
+
+    def report(self, run: str) -> Report:
+        """Report on a run, from the store alone; raises UnknownRun."""
+        return run_report(*self._known(run), SystemClock().epoch())
 
     def runs(self, limit: int, after: str) -> tuple[list[Answer], str | None]:
         """Say how a page of runs stand, newest first, and after which the next page comes; None: there is none."""

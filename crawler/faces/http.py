@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,17 +23,13 @@ from crawler.rules.request import parse_crawl, parse_look, parse_page, parse_run
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
+if TYPE_CHECKING:
+    from crawler.faces.page import Document
+
 # When to send the same call again: a call that ran out of time continues at once, an upstream or a store that is down
 # gets a while.
 _CONTINUE_SECONDS = 1
 _UNAVAILABLE_SECONDS = 30
-
-_BROWSER_PAGE = b"""<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>Songcrawl</title>
-<h1>Songcrawl</h1>
-<p>This function crawls when a program calls it: <code>curl -d '{"songs": "1-100"}' ADDRESS</code></p>
-</html>
-"""
 
 
 @dataclass(frozen=True)
@@ -102,7 +99,7 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
 
 def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> HttpResponse:
     if request.method == "GET" and _from_browser(request):
-        return HttpResponse(200, _BROWSER_PAGE, "text/html; charset=utf-8")
+        return _page(request)
     _refuse_other_sites(request)
     deployment = open_deployment()
     crawl = parse_crawl(request.query, request.body, deployment.ceilings)
@@ -132,11 +129,25 @@ def _runs(deployment: Deployment, request: HttpRequest) -> HttpResponse:
 
 def _run(deployment: Deployment, run: str, request: HttpRequest) -> HttpResponse:
     look = parse_look(request.query)
+    if _from_browser(request):
+        return _report(deployment, run, download=look.download)
     return _json(200, deployment.state(run, coverage=look.parts))
 
 
+def _page(request: HttpRequest) -> HttpResponse:
+    from crawler.faces.page import render_page  # at first use, as are the report and the description
+
+    return _html(render_page(request.query))
+
+
+def _report(deployment: Deployment, run: str, *, download: bool) -> HttpResponse:
+    from crawler.faces.page import render_report
+
+    return _html(render_report(deployment.report(run), download=download))
+
+
 def _openapi(deployment: Deployment) -> HttpResponse:
-    from crawler.faces.openapi import describe  # at first use: most instances are never asked
+    from crawler.faces.openapi import describe
 
     return _json(200, describe(deployment.ceilings))
 
@@ -158,6 +169,10 @@ def _refuse_other_sites(request: HttpRequest) -> None:
 
 def _json(status: int, content: object, headers: Mapping[str, str] = MappingProxyType({})) -> HttpResponse:
     return HttpResponse(status, msgspec.json.encode(content) + b"\n", headers=headers)
+
+
+def _html(document: Document) -> HttpResponse:
+    return HttpResponse(200, document.body, "text/html; charset=utf-8", document.headers)
 
 
 def _problem(error: SongcrawlError) -> HttpResponse:

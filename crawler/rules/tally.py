@@ -125,6 +125,11 @@ def percentile_ms(latencies: Counter[int], share: float) -> float | None:
     return None
 
 
+def bucket_end_ms(bucket: int) -> float:
+    """Give the latency in milliseconds that a bucket of the histogram reaches up to."""
+    return float(2 ** ((bucket + 1) / _BUCKETS_PER_DOUBLING))
+
+
 def _bucket(seconds: float) -> int:
     return math.floor(math.log2(max(seconds * 1000, 0.01)) * _BUCKETS_PER_DOUBLING)
 
