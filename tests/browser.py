@@ -61,9 +61,9 @@ class Console:
 
 
 def faults(page: Page) -> list[str]:
-    """Have axe look at the page; gives the faults that it calls serious or critical."""
+    """Have axe look at the page; gives every fault, be it minor."""
     found = Axe().run(page).response["violations"]
-    return [f"{each['id']}: {each['nodes'][0]['html']}" for each in found if each["impact"] in ("serious", "critical")]
+    return [f"{each['id']} ({each['impact']}): {each['nodes'][0]['html']}" for each in found]
 
 
 def take_picture(page: Page, name: str) -> None:

@@ -34,7 +34,7 @@ class Deployed:
     def send(self, method: str = "POST", path: str = "/", **options: Any) -> requests.Response:
         """Send any request; the options are those of requests."""
         headers = {**_HEADERS, **options.pop("headers", {})}
-        options.setdefault("timeout", 60)
+        options.setdefault("timeout", 110)
         return requests.request(method, self.server.url + path, headers=headers, **options)
 
     def call(self, songs: Any, **parameters: Any) -> requests.Response:

@@ -118,7 +118,7 @@ def test_a_run_is_stopped(browser: Browser, sample: Deployed) -> None:
 
 @pytest.mark.parametrize("look", LOOKS)
 def test_pages_are_accessible_and_their_pictures_are_kept(browser: Browser, sample: Deployed, look: str) -> None:
-    """Find no serious fault with axe: on the empty page, with a plan, with a run, on the report."""
+    """Find no fault with axe: on the empty page, with a plan, with a run, on the report."""
     url = sample.server.url
     sample.crawl("1-700", run="shown")
     page, console = open_page(browser, url, look)
@@ -157,6 +157,27 @@ def test_the_page_goes_on_when_a_calls_time_is_over(browser: Browser, upstream: 
 
         assert len(function.audited("long")) == 100
         assert {"503" in complaint for complaint in console.complaints} == {True}
+        page.context.close()
+
+
+def test_a_page_loaded_anew_goes_on_when_nothing_moves(browser: Browser, upstream: Upstream, tmp_path: Path) -> None:
+    """Send the next call where a reload missed the answer of the last, once nothing has moved for a minute."""
+    with deployed(tmp_path, SONG_URL=upstream.url, PART_SONGS="20", DEADLINE_SECONDS="3") as function:
+        page = open_context(browser).new_page()
+        page.clock.install()
+        page.goto(function.server.url)
+        plan(page, "1-100", "long", rate="40")
+        page.keyboard.press("Enter")
+        expect(page.locator("#strip rect").first).to_be_attached(timeout=SECONDS)
+        page.reload()
+        function.server.wait_for_line("crawl partial")
+        expect(page.locator("#note")).to_contain_text("if nothing moves for a while", timeout=SECONDS)
+
+        while page.locator("#state").inner_text() != "complete":
+            page.clock.run_for(20_000)
+            page.wait_for_timeout(200)  # of real time, which answers take
+
+        assert len(function.audited("long")) == 100
         page.context.close()
 
 
