@@ -44,6 +44,19 @@ campaigns: $(READY) ## list the durability campaigns: make kill, make duplicates
 $(CAMPAIGNS): $(READY)
 	$(CAMPAIGN) campaigns $@ $(if $(TIMES),--times $(TIMES))
 
+# What the benchmark compares the function with has a virtual environment of its own.
+PEERS := .venv-peers/made-with-python-$(VERSION)
+
+.PHONY: bench
+bench: $(READY) $(PEERS) ## measure the function beside its peers, on nginx; ARGS="at-once --rounds 2" for a part of it
+	$(CAMPAIGN) bench $(ARGS)
+
+$(PEERS): requirements/peers.txt
+	@echo "Making .venv-peers, once; this takes about half a minute."
+	@"$(PYTHON)" -m venv --clear .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
+	@touch $@
+
 .PHONY: model
 model: $(READY) ## run the real engine in seeded worlds where everything goes wrong (SEEDS of them)
 	$(CAMPAIGN) simulation --seeds $(SEEDS)
@@ -52,7 +65,7 @@ model: $(READY) ## run the real engine in seeded worlds where everything goes wr
 lint: $(READY) ## check format, style and types
 	$(IN_VENV) ruff format --check .
 	$(IN_VENV) ruff check .
-	$(IN_VENV) mypy main.py crawler examples tests
+	$(IN_VENV) mypy main.py crawler examples bench tests
 
 .PHONY: format
 format: $(READY) ## put the code in the format that lint asks for
@@ -63,10 +76,11 @@ format: $(READY) ## put the code in the format that lint asks for
 lock: $(READY) ## compile requirements/*.in into the pinned files; ARGS=--upgrade for newer versions
 	$(LOCK) $(ARGS) requirements/requirements.in --output-file requirements.txt
 	$(LOCK) $(ARGS) --constraints requirements.txt requirements/dev.in --output-file requirements/dev.txt
+	$(LOCK) $(ARGS) requirements/peers.in --output-file requirements/peers.txt
 
 .PHONY: clean
-clean: ## remove .venv, build and caches; what was crawled into songs/ stays
-	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove .venv, .venv-peers, build and caches; what was crawled into songs/ stays
+	rm -rf .venv .venv-peers build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): $(REQUIREMENTS)

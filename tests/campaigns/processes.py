@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-
-from servers import ServerProcess
+from typing import Protocol
 
 _PROC = Path("/proc")
+
+
+class Group(Protocol):
+    """Be the first process of a process group, such as a server's."""
+
+    @property
+    def pid(self) -> int:
+        """Give its id, which is the group's too."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +30,7 @@ def proc_available() -> str | None:
     return None if Path("/proc/self/status").exists() else "there is no /proc here"
 
 
-def weigh(server: ServerProcess) -> dict[int, Weight]:
+def weigh(server: Group) -> dict[int, Weight]:
     """Weigh every process of a server."""
     weights = {}
     for pid in members(server):
@@ -33,12 +40,12 @@ def weigh(server: ServerProcess) -> dict[int, Weight]:
     return weights
 
 
-def count_threads(server: ServerProcess) -> int:
+def count_threads(server: Group) -> int:
     """Count the threads of all processes of a server."""
     return sum(int(_status(pid).get("Threads", 0)) for pid in members(server))
 
 
-def members(server: ServerProcess) -> list[int]:
+def members(server: Group) -> list[int]:
     """List the ids of a server's processes, its first one among them."""
     return [
         pid for pid in map(int, filter(str.isdigit, (p.name for p in _PROC.iterdir()))) if _group(pid) == server.pid
