@@ -8,7 +8,6 @@ from typing import Any
 
 from bench.report import Row
 
-
 OURS, THEIRS = "#1f8a67", "#b9b4a7"
 
 
