@@ -44,12 +44,16 @@ campaigns: $(READY) ## list the durability campaigns: make kill, make duplicates
 $(CAMPAIGNS): $(READY)
 	$(CAMPAIGN) campaigns $@ $(if $(TIMES),--times $(TIMES))
 
-# What the benchmark compares the function with has a virtual environment of its own.
+# What the function is compared with has a virtual environment of its own.
 PEERS := .venv-peers/made-with-python-$(VERSION)
 
 .PHONY: bench
 bench: $(READY) $(PEERS) ## measure the function beside its peers, on nginx; ARGS="at-once --rounds 2" for a part of it
 	$(CAMPAIGN) bench $(ARGS)
+
+.PHONY: hostile
+hostile: $(READY) $(PEERS) ## try every hostile answer on each lane and three peers, and write the table of docs/hostile.md
+	$(CAMPAIGN) campaigns.hostile docs/hostile.md
 
 $(PEERS): requirements/peers.txt
 	@echo "Making .venv-peers, once; this takes about half a minute."

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from servers.hostile import tricks
+
 from crawler.ground.settings import SETTINGS
 
 ROOT = Path(__file__).parent.parent
@@ -17,10 +19,18 @@ def test_readme_lists_every_setting() -> None:
     assert rows == [(s.name, f"`{s.default}`" if s.default else "none", s.help) for s in SETTINGS]
 
 
+def test_every_hostile_page_is_in_its_table() -> None:
+    """The table of hostile pages has each page, with what it does; `make hostile` measures it anew."""
+    text = (ROOT / "docs/hostile.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(.+?)` \| (.+?) \|", text, re.MULTILINE)
+
+    assert rows == [(name, trick.does) for name, trick in tricks(0, "").items()]
+
+
 def test_documents_name_only_files_that_exist() -> None:
     """Every path that a document puts in backticks is there."""
     named = set()
-    for document in ("README.md", "ARCHITECTURE.md"):
+    for document in ("README.md", "ARCHITECTURE.md", "docs/hostile.md"):
         text = (ROOT / document).read_text("utf-8")
         named |= set(re.findall(r"`((?:crawler|tests|examples|docs)/[\w./]*)`", text))
         named |= {

@@ -19,6 +19,7 @@ from servers.pages import Ending, Page, Pages, cut, drip, error, hang, html, raw
 
 SONG = b'{"id": 1, "title": "Song 1"}'
 _OK = b"HTTP/1.1 200 OK\r\n"
+_JSON = b"Content-Type: application/json\r\n"
 _HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 _BOMB_BYTES = 200 << 20
 # The same text by brotli 1.2, itself compressed: nothing here can write brotli.
@@ -43,8 +44,8 @@ class Trick:
 
 
 def answer(body: bytes, *lines: str) -> Page:
-    """Answer 200 with these header lines and no other, then hang up."""
-    return raw(_OK + "".join(f"{line}\r\n" for line in lines).encode("latin-1") + b"\r\n" + body)
+    """Answer 200 with these header lines and a Content-Type, then hang up."""
+    return raw(_OK + _JSON + "".join(f"{line}\r\n" for line in lines).encode("latin-1") + b"\r\n" + body)
 
 
 def encoded(body: bytes, encoding: str) -> Page:
@@ -83,11 +84,11 @@ def zstd_bomb() -> bytes:
     return bytes.fromhex("28b52ffd0058") + block(0, 1, b'"') + blocks + block(0, 1, b'"', last=True)
 
 
-def tricks(port: int, canary: str) -> Mapping[str, Trick]:
-    """Give the tricks of a server on this loopback port, by name; `canary` is a URL that nobody may follow."""
+def tricks(port: int, canary: str, inside: str = "http://169.254.169.254/latest/") -> Mapping[str, Trick]:
+    """Give the tricks of a server on this loopback port, by name; nobody may ask `canary` or `inside`."""
     return {
         name: Trick(does, becomes, page)
-        for table in (_SLOW, _CUT, _sizes(), _heads(), _BODIES, _statuses(), _redirects(port, canary))
+        for table in (_SLOW, _CUT, _sizes(), _heads(), _BODIES, _statuses(), _redirects(port, canary, inside))
         for name, (does, becomes, page) in table.items()
     }
 
@@ -247,7 +248,7 @@ def _heads() -> dict[str, tuple[str, str, Page]]:
             "found",
             answer(SONG, *(f"Set-Cookie: c{n}={'x' * 900}" for n in range(60)), length),
         ),
-        "hints": ("an interim answer first", "found", raw(_HINTS + _OK + length.encode() + b"\r\n\r\n" + SONG)),
+        "hints": ("an interim answer first", "found", raw(_HINTS + _OK + _JSON + length.encode() + b"\r\n\r\n" + SONG)),
         "endless hints": (
             "interim answers without end",
             "retry connection",
@@ -275,12 +276,12 @@ def _statuses() -> dict[str, tuple[str, str, Page]]:
         "403": ("forbids", "failed http_403", error(403)),
         **{
             f"Retry-After: {text}": ("429 with a Retry-After that says nothing", "throttled http_429", throttled(text))
-            for text in ("soon", "1m0s", "-5", "nan", "９".encode().decode("latin-1"), "")
+            for text in ("soon", "1m0s", "-5", "nan", "1e3", "")
         },
     }
 
 
-def _redirects(port: int, canary: str) -> dict[str, tuple[str, str, Page]]:
+def _redirects(port: int, canary: str, inside: str) -> dict[str, tuple[str, str, Page]]:
     return {
         "redirect without place": ("redirects nowhere", "failed redirect", redirect("")),
         "redirect loop": ("redirects to itself", "failed redirect", redirect("?again")),
@@ -293,7 +294,7 @@ def _redirects(port: int, canary: str) -> dict[str, tuple[str, str, Page]]:
         "redirect inside": (
             "redirects to the metadata server",
             "failed redirect",
-            redirect("http://169.254.169.254/latest/meta-data/"),
+            redirect(inside),
         ),
         "redirect to file": ("redirects to a file", "failed redirect", redirect("file:///etc/passwd")),
         "redirect to https": (
