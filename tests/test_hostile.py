@@ -21,6 +21,7 @@ from servers.hostile import SONG, Trick, pages_of, tricks
 from servers.pages import Ending
 
 from crawler.ground.records import Verdict, found
+from crawler.rules.response import MOST_COOKIE_BYTES
 from crawler.seams.ports import Lane
 
 OpenLane = Callable[[Opening], AbstractContextManager[Lane]]
@@ -231,7 +232,7 @@ def test_cookies_do_not_pile_up(hostile: Hostile, open_lane: OpenLane) -> None:
             lane.attempt(2000, TIMEOUT)
         sent = [len(request.headers.get("cookie", "")) for request in server.requests]
 
-    assert max(sent) <= 8_000
+    assert max(sent) <= MOST_COOKIE_BYTES
 
 
 @every_lane

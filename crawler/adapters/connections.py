@@ -34,8 +34,8 @@ class LimitedAdapter(HTTPAdapter):
     def __init__(self, max_at_once: int, most_bytes: int, allow_private: bool) -> None:
         self._most_bytes = most_bytes
         self._allow_private = allow_private
-        # It logs whole URLs, a key in the query included, to whatever log the process keeps.
-        logging.getLogger("urllib3").propagate = False
+        # Below that it tells whole URLs, a key in the query included, to whatever log the process keeps.
+        logging.getLogger("urllib3").setLevel(logging.ERROR)
         super().__init__(pool_connections=16, pool_maxsize=max_at_once, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
