@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 import requests
 
+from crawler.adapters.curl import CurlLane
 from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
+from crawler.ground.records import Verdict
 from crawler.rules.info import DeclaredSong
-from crawler.seams.ports import Lane
+from crawler.seams.ports import Lane, ManyLane, Transfers
 
 MOST_BYTES = 1 << 20
 
@@ -60,9 +63,47 @@ def _function(opening: Opening) -> Iterator[Lane]:
         yield FunctionLane(session, request_title(opening.url))
 
 
+class _Kept:
+    """Try one song after the other in each thread, on transfers that are kept: a lane's own attempts open new ones."""
+
+    def __init__(self, lane: ManyLane) -> None:
+        self._lane = lane
+        self._of_thread = threading.local()
+        self._opened: list[Transfers] = []
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Try one item in the calling thread."""
+        transfers: Transfers | None = getattr(self._of_thread, "transfers", None)
+        if transfers is None:
+            transfers = self._of_thread.transfers = self._lane.open_transfers(1)
+            self._opened.append(transfers)
+        transfers.start(None, item, timeout)
+        while not (ended := transfers.perform(timeout)):
+            pass
+        return ended[0][1]
+
+    def close(self) -> None:
+        """Close all that were kept."""
+        for transfers in self._opened:
+            transfers.close()
+
+
+@contextmanager
+def _curl(opening: Opening) -> Iterator[Lane]:
+    authorities = str(opening.authority) if opening.authority else None
+    options: dict[str, Any] = {"allow_private": opening.allow_private, "authorities": authorities}
+    lane = CurlLane(opening.url, DeclaredSong("title"), MOST_BYTES, "songcrawl/test", opening.headers, **options)
+    kept = _Kept(lane)
+    try:
+        yield kept
+    finally:
+        kept.close()
+
+
 LANES: dict[str, Callable[[Opening], AbstractContextManager[Lane]]] = {
     "declared": _declared,
     "function": _function,
+    "curl": _curl,
 }
 
 every_lane = pytest.mark.parametrize("open_lane", LANES.values(), ids=LANES)

@@ -37,9 +37,8 @@ _OPTIONS = {
     pycurl.PROXY: "",
     pycurl.NETRC: pycurl.NETRC_IGNORED,
     pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-    # HTTP/2 where TLS offers it. Songs then wait for the first connection, which can carry them all.
+    # HTTP/2 where TLS offers it.
     pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS,
-    pycurl.PIPEWAIT: 1,
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
 }
 
@@ -76,6 +75,9 @@ class CurlLane:
         self._options = _options({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
         self._options[pycurl.CAINFO] = authorities or certifi.where()
         self._options[pycurl.SHARE] = _share()
+        # Over TLS songs wait for the first connection, which may carry them all; else an answer that never came to the
+        # first of them would keep all others from being asked for.
+        self._options[pycurl.PIPEWAIT] = int(url.startswith("https:"))
 
     def open_transfers(self, most: int) -> CurlTransfers:
         """Open what tries `most` songs at once, for the calling thread alone."""
