@@ -7,15 +7,21 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import FakeLane, wait_until
+from fakes import FakeClock, FakeLane, wait_until
+from runs import run_spec
 
 from crawler import crawl
+from crawler.adapters.folder import FolderStore
+from crawler.engine.catalog import Catalog
 from crawler.engine.count import RunCount
 from crawler.engine.part import RunPart
+from crawler.engine.run import RunCall
+from crawler.engine.work import Limits
 from crawler.faces import progress as progress_module
 from crawler.faces.log import JsonLines
 from crawler.faces.progress import bar, progress_log
@@ -101,6 +107,27 @@ def test_parts_are_counted_while_they_are_open_and_after() -> None:
         (9, 2, 2, 1),
     ]
     assert {(p.before, p.songs) for p in seen} == {(10, 20)}
+
+
+@pytest.mark.parametrize(
+    ("places", "songs"), [(None, 25), (range(3), 25), (range(1, 2), 10), (range(2, 3), 5)], ids=str
+)
+def test_a_share_of_a_run_is_a_whole_to_its_call(places: range | None, songs: int, tmp_path: Path) -> None:
+    """Count to the songs that a call may fetch, where others fetch the rest of the run."""
+    spec = run_spec("1-25", part_songs=10)
+    with ThreadPoolExecutor(1) as commits:
+        call = RunCall(
+            Catalog(FolderStore(tmp_path)),
+            spec,
+            lane=FakeLane(),
+            limits=Limits(),
+            clock=FakeClock(),
+            strands=commits,
+            commits=commits,
+            places=places,
+        )
+
+    assert call.progress() == Progress(at=1000.0, songs=songs)
 
 
 def steps(*found: int) -> Callable[[], Progress]:

@@ -78,8 +78,14 @@ class RunCall:
         return answer
 
     def progress(self) -> Progress:
-        """Say how far the run is, as far as this call knows; any thread may ask, at any time."""
-        return self._count.progress(self.clock.now(), None if self._end else len(self.spec.grid.songs))
+        """Say how far the call's share of the run is, as far as it knows; any thread may ask, at any time."""
+        grid, places = self.spec.grid, self._places
+        songs = min(places.stop * grid.part_songs, len(grid.songs)) - places.start * grid.part_songs
+        return self._count.progress(self.clock.now(), None if self._end else songs)
+
+    @property
+    def _places(self) -> range:
+        return self.places or range(len(self.spec.grid))
 
     async def fetch(self) -> str:
         """Fetch the parts that are not there; gives a sentence on what came between, in case anything did."""
@@ -120,8 +126,7 @@ class RunCall:
         From a place drawn at random, so that two calls on one run seldom meet, a part that was cut off if there is one;
         an open range in order, since its end shows only in the committed prefix.
         """
-        grid = self.spec.grid
-        places = self.places or range(len(grid))
+        grid, places = self.spec.grid, self._places
         committed = set()
         for part in self._ledger.parts(self.spec, places):
             committed.add(part.key.index)
