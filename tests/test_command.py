@@ -257,6 +257,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert codes == [command_module.COMPLETE, command_module.FAILED, 2, command_module.PARTIAL, 130]
     assert command_module.INTERRUPTED == 130
+    assert {name for names in command_module._GROUPS.values() for name in names} <= {s.name for s in SETTINGS}
 
 
 def test_status_tells_a_script_whether_to_go_on(command: CommandLine) -> None:

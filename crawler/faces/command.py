@@ -64,7 +64,7 @@ _GROUPS = {
     "the output": ("OUTPUT", "FORMAT", "PART_SONGS"),
     "pace and patience": (
         *("MAX_PER_SECOND", "MAX_AT_ONCE", "REQUEST_TIMEOUT_SECONDS", "MAX_ATTEMPTS", "DEADLINE_SECONDS"),
-        "USER_AGENT",
+        *("USER_AGENT", "ROBOTS"),
     ),
 }
 
