@@ -5,7 +5,7 @@ The long campaign is `python -m simulation --seeds 10000`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -14,10 +14,11 @@ from hypothesis import assume, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from simulation import Caller, SeedFailed, Violation, Visit, Weather, Wish, World, make_order, run_seed
-from simulation.campaign import main, trace_of
+from simulation.campaign import main, run_fleet_seed, trace_of
 from simulation.weather import CALM
 from simulation.world import OpenCatalog
 
+from crawler.engine import fleet as fleet_module
 from crawler.engine import run as run_module
 from crawler.engine.catalog import Catalog
 from crawler.engine.ledger import Ledger
@@ -37,6 +38,28 @@ def test_whatever_goes_wrong_nothing_is_lost_and_nothing_twice(first: int) -> No
     run_seeds(range(first, first + BLOCK))
 
 
+@pytest.mark.parametrize("first", range(0, 2 * BLOCK, BLOCK))
+def test_whatever_a_queue_does_the_run_comes_to_its_end(first: int) -> None:
+    """Have a fleet do a run whose tasks are lost, doubled, late and killed: all that is stored is true, and it ends."""
+    run_seeds(range(first, first + BLOCK), run=run_fleet_seed)
+
+
+def test_tasks_that_nobody_misses_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep that takes no task for lost is noticed within a thousand seeds."""
+    monkeypatch.setattr(fleet_module, "is_lost", lambda *_: False)
+
+    with pytest.raises(SeedFailed, match="does not come to its end"):
+        run_seeds(range(1000), run=run_fleet_seed)
+
+
+def test_progress_that_is_not_continued_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task that answers well before its songs are stored is noticed within a thousand seeds."""
+    monkeypatch.setattr(RunCall, "_keep", lambda *_: None)
+
+    with pytest.raises(SeedFailed, match=r"loses \["):
+        run_seeds(range(1000), run=run_fleet_seed)
+
+
 def test_a_seed_replays() -> None:
     """A seed gives the same world again, to the last operation."""
     worlds = [run_seed(seed) for seed in (7, 7)]
@@ -47,10 +70,12 @@ def test_a_seed_replays() -> None:
     assert worlds[0].scheduler.steps == worlds[1].scheduler.steps
 
 
-def run_seeds(seeds: range, open_catalog: OpenCatalog = Catalog) -> None:
+def run_seeds(
+    seeds: range, open_catalog: OpenCatalog = Catalog, run: Callable[[int, OpenCatalog], World] = run_seed
+) -> None:
     """Run some worlds."""
     for seed in seeds:
-        run_seed(seed, open_catalog)
+        run(seed, open_catalog)
 
 
 class HastyLedger(Ledger):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from crawler.engine.ledger import Ledger
+from crawler.engine.sweeps import Sweeps
 from crawler.ground.records import StoredObject
 from crawler.rules.answer import Answer, State, make_answer, make_coverage
 from crawler.rules.manifest import CommittedPart
@@ -60,7 +61,8 @@ def run_answer(
 ) -> Answer:
     """Say how a run stands; with `finish`, write its manifest first if its parts tile it.
 
-    Without, the caller only looks: a run with a part committed in the last two minutes is `running`.
+    Without, the caller only looks: a run is `running` that had a part committed, or tasks enqueued, in the last two
+    minutes.
     """
     standing = run_standing(ledger, spec, epoch, finish=finish)
     return standing.answer(spec, ledger.url, detail=None if standing.state == "complete" else detail, coverage=coverage)
@@ -78,9 +80,16 @@ def run_standing(ledger: Ledger, spec: RunSpec, epoch: float, *, finish: bool = 
     committed = {part.key.index for part in parts}
     reach = len(spec.grid if grid is None else grid)  # rows past an open range's end are not the run's
     rests = {place: kept for place, kept in ledger.rests(spec).items() if place < reach and place not in committed}
-    latest = max([part.stored.created_at for part in parts], default=0.0)
-    state = _state(ledger, running=not finish and epoch - latest < RUNNING_SECONDS)
+    state = _state(ledger, running=not finish and _is_running(ledger, parts, epoch))
     return Standing(state, grid, parts, {place: _kept(ledger, stored) for place, stored in rests.items()})
+
+
+def _is_running(ledger: Ledger, parts: list[CommittedPart], epoch: float) -> bool:
+    """Tell whether a part was committed lately, or tasks were enqueued."""
+    latest = max([part.stored.created_at for part in parts], default=0.0)
+    if epoch - latest < RUNNING_SECONDS:
+        return True
+    return any(epoch - at < RUNNING_SECONDS for at in Sweeps(ledger.store, ledger.run).times())
 
 
 def _state(ledger: Ledger, *, running: bool) -> State:

@@ -39,6 +39,7 @@ class TaskCall:
         self._ledger = self.fleet.catalog.ledger(self._spec.run)
         self._failures = self.task.failures + self.retries
         self._got_further = False
+        self._tell = self.call.on_outcome
         self.call.on_outcome = self._note
 
     async def carry_out(self) -> TaskReport:
@@ -90,8 +91,9 @@ class TaskCall:
             return detail
         return ""
 
-    def _note(self, _: Verdict) -> None:
+    def _note(self, outcome: Verdict) -> None:
         self._got_further = True
+        self._tell(outcome)
 
     def _report(self, state: str) -> TaskReport:
         task = self.task

@@ -24,7 +24,7 @@ from campaigns.function import Answered, call, start
 from campaigns.places import Place, rows, verify
 
 INSTANCES = 3
-_SWEEP_SECONDS = 2.0
+_SWEEP_SECONDS = 5.0
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 Several instances of the function work on a bucket that loses acknowledgements and an upstream that fails and
 throttles; each may be killed or frozen before and after every operation. Whatever happens, what is stored and
-answered must be true (truth.py). `python -m simulation --seeds 10000` runs a campaign.
+answered must be true (truth.py), also where a queue hands the work to all of them (fleet.py).
+`python -m simulation --seeds 10000` runs a campaign.
 """
 
 from simulation.caller import Caller, Wish, make_order

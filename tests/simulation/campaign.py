@@ -7,6 +7,7 @@ import time
 
 from crawler.engine.catalog import Catalog
 from simulation.caller import Caller, Wish, draw_wishes, make_order
+from simulation.fleet import run_fleet
 from simulation.world import OpenCatalog, World
 
 
@@ -32,6 +33,17 @@ def run_seed(seed: int, open_catalog: OpenCatalog = Catalog) -> World:
     with world.alive():
         try:
             _run(world)
+        except BaseException as error:
+            raise SeedFailed(world, error) from error
+    return world
+
+
+def run_fleet_seed(seed: int, open_catalog: OpenCatalog = Catalog) -> World:
+    """Run one world through in which a queue has the work done; raises SeedFailed."""
+    world = World(seed, open_catalog=open_catalog)
+    with world.alive():
+        try:
+            run_fleet(world)
         except BaseException as error:
             raise SeedFailed(world, error) from error
     return world
@@ -64,6 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     for seed in seeds:
         try:
             run_seed(seed)
+            run_fleet_seed(seed)
         except SeedFailed as failure:
             print(failure, flush=True)
             failed += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,7 @@ class StoredRun:
     finished: int | None = None
     finished_at: float = 0.0
     stopped: int | None = None
+    tries: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def __post_init__(self) -> None:
         self.numbers = expand(self.spec["songs"])
@@ -54,6 +56,10 @@ class StoredRun:
     def waiting(self) -> bool:
         """Tell whether it is neither finished nor stopped."""
         return self.finished is None and self.stopped is None
+
+    def deaths(self, part: str) -> int:
+        """Count the careful tries at a part of which no end is known."""
+        return self.tries[part]["begun"] - self.tries[part]["ended"]
 
     def end(self) -> list[str] | None:
         """Name the parts that the run comes to; None: an open range whose end is not known."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import msgspec
 
 from crawler.engine.run import DEADLINE_DETAIL
+from crawler.engine.task import MOST_DEATHS, POISON
 from crawler.engine.verify import verify_run
 from crawler.ground.errors import BadRequest
 from crawler.ground.records import Kind, Verdict
@@ -58,7 +59,7 @@ class Truth:
         self.hold(name is not None, f"{call.name} asks for {number}, which {call.spec.run} has not")
         self.hold(name in call.opened, f"{call.name} asks for {number} of a part that it did not look for")
         self.hold(number not in call.settled, f"{call.name} asks for {number} though it has its outcome")
-        seen = call.listing.get(f"runs/{call.spec.run}/rest/", 0)
+        seen = call.listing.get(f"runs/{call.spec.run}/rest/songs-", 0)
         again = [kept.by for rest, kept in run.rests if rest == name and kept.serial < seen and number in kept.rows]
         self.hold(not again, f"{call.name} asks for {number}, whose row was kept aside")
         call.asks(number)
@@ -113,6 +114,11 @@ class Truth:
             run.rests.append((part, Kept(rows, entry.serial, entry.by)))
         elif stored == "manifest.json":
             self._finished(run, entry)
+        elif stored.startswith("tries/"):
+            stem, _, ending = stored.removeprefix("tries/").partition(".")
+            run.tries[f"{stem}.jsonl.gz"][ending.rpartition(".")[2]] += 1
+        elif stored.startswith("sweeps/"):
+            pass
         else:
             rows = self._rows(run, stored, entry)
             self.hold(list(rows) == run.grid[stored], f"{entry.stored.name} has not exactly its rows: {list(rows)}")
@@ -131,7 +137,8 @@ class Truth:
         for row in rows:
             said = self._said[row["song_num"]]
             true = (row["status"], str(row["info"] or row.get("error"))) in said
-            self.hold(true or (row["status"], "") in said, f"{name} says what the upstream never said: {row}")
+            given_up = row.get("error") == POISON and run.deaths(part) >= MOST_DEATHS
+            self.hold(true or given_up or (row["status"], "") in said, f"{name} says what nobody said: {row}")
         return {row["song_num"]: (row["status"], row["info"], row.get("error")) for row in rows}
 
     def _finished(self, run: StoredRun, entry: Entry) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -126,21 +128,30 @@ class CrawlCall(Visit):
         self.spec = choose_run(catalog, self.order, self.epoch)
         self.scheduler.note(self.name, f"works on {self.spec.run}")
         world.truth.chose(self, self.spec)
+        self.crawl(catalog, self.spec, ends)
+
+    def crawl(self, catalog: Catalog, spec: RunSpec, ends: float) -> None:
+        """Crawl the run that the call means."""
+        with self.opened_call(catalog, spec, ends) as call:
+            answer = run_coroutine(self.scheduler, call.crawl())
+        self._answer(answer)
+
+    @contextmanager
+    def opened_call(self, catalog: Catalog, spec: RunSpec, ends: float) -> Iterator[RunCall]:
+        """Open the engine's call on a run."""
         with SimExecutor(self.scheduler, 2) as commits:
-            call = RunCall(
+            yield RunCall(
                 catalog,
-                self.spec,
-                lane=(SimManyLane if world.many else SimLane)(world, self),
+                spec,
+                lane=(SimManyLane if self.world.many else SimLane)(self.world, self),
                 limits=self.pace.limits,
-                clock=clock,
+                clock=self.world.clock,
                 strands=SimExecutor(self.scheduler),
                 commits=commits,
                 deadline=Deadline(ends - reserve_seconds(self.pace.deadline_seconds)),
                 on_outcome=self._settle,
-                random=random.Random(world.chance.random()),
+                random=random.Random(self.world.chance.random()),
             )
-            answer = run_coroutine(self.scheduler, call.crawl())
-        self._answer(answer)
 
     def asks(self, number: int) -> None:
         """Be told of an attempt that begins."""
