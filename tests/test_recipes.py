@@ -40,12 +40,16 @@ class Api(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         self.asked[url.path] += 1
         place, _, number = url.path.removeprefix("/").partition("/")
-        status, body = getattr(self, f"_{place}")(int(number or 0), parse_qs(url.query))
+        answer = getattr(self, f"_{place}", self._nothing)
+        status, body = answer(int(number or 0), parse_qs(url.query))
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def _nothing(self, _: int, __: Any) -> tuple[int, Any]:
+        return 404, {}  # robots.txt too: everything may be asked for
 
     def _songs(self, number: int, _: Any) -> tuple[int, Any]:
         return (200, {"title": f"Song {number}"}) if number <= 20 else (404, {})

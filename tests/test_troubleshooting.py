@@ -35,11 +35,19 @@ def error_words() -> Iterator[str]:
     """Yield every word that a verdict is given in the code; `http_…` stands for all statuses."""
     for tree in TREES:
         for node in ast.walk(tree):
-            name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
-            if name in VERDICTS and isinstance(node, ast.Call):
-                first = node.args[0]
+            if isinstance(node, ast.Call) and (word := _word(node)):
                 # `error.word or "failed"` names a word too.
-                yield from filter(None, [text_of(each) for each in ast.walk(first) if each not in _parts(first)])
+                yield from filter(None, [text_of(each) for each in ast.walk(word) if each not in _parts(word)])
+
+
+def _word(call: ast.Call) -> ast.AST | None:
+    """Give the argument of a call that is a failed song's word, if there is one."""
+    name = call.func.id if isinstance(call.func, ast.Name) else ""
+    if name in VERDICTS:
+        return call.args[0]
+    kinds = {ast.unparse(argument) for argument in call.args} & {"Kind.FAILED", "Kind.RETRY"}
+    words = [keyword.value for keyword in call.keywords if keyword.arg == "error"]
+    return words[0] if name == "Verdict" and kinds and words else None
 
 
 def _parts(node: ast.AST) -> list[ast.AST]:
@@ -52,7 +60,7 @@ def test_every_error_word_is_explained() -> None:
     words = {"http_NNN" if word == "http_…" else word for word in error_words()}
     explained = first_cells("The error of a failed song")
 
-    assert {"http_NNN", "timeout", "connection", "invalid_json", "no_info", "too_large", "not_json"} <= words
+    assert {"http_NNN", "timeout", "connection", "invalid_json", "no_info", "too_large", "not_json", "robots"} <= words
     assert words <= set(explained)
     assert set(explained) - words <= {"ValueError", "KeyError"}
 

@@ -17,6 +17,8 @@ from crawler.rules.tally import Tally, bucket_end_ms, percentile_ms
 # What a chart can show on the width of a page, and still be read on a phone.
 MOST_BARS = 60
 MOST_LATENCY_BARS = 24
+# What a part's metadata can tell of time.
+LEAST_SECONDS = 0.001
 PERCENTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 
@@ -78,7 +80,7 @@ def throughput(tallies: Sequence[Tally]) -> list[tuple[float, float]]:
     """
     spans = merged((tally.started_at, tally.finished_at) for tally in tallies)
     total = covered(spans)
-    if total <= 0:
+    if total < LEAST_SECONDS:
         return []
     per_bar = [0.0] * min(MOST_BARS, 2 * len(tallies))
     width = total / len(per_bar)
