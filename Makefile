@@ -70,11 +70,14 @@ lint: $(READY) ## check format, style and types
 	$(IN_VENV) ruff format --check .
 	$(IN_VENV) ruff check .
 	$(IN_VENV) mypy main.py crawler examples bench tests
+	.venv/bin/shellcheck deploy.sh .ci/run
+	.venv/bin/shfmt --indent 4 --diff deploy.sh .ci/run
 
 .PHONY: format
 format: $(READY) ## put the code in the format that lint asks for
 	$(IN_VENV) ruff check --fix .
 	$(IN_VENV) ruff format .
+	.venv/bin/shfmt --indent 4 --write deploy.sh .ci/run
 
 .PHONY: lock
 lock: $(READY) ## compile requirements/*.in into the pinned files; ARGS=--upgrade for newer versions
