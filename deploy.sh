@@ -594,7 +594,11 @@ delete_roles() { # or deleted accounts would stand in the policies of what stays
 
 delete_secret() { # one that was here before, or serves others too, stays
     [[ $HEADERS_SECRET ]] || return 0
-    if [[ $DRY_RUN || $(gcloud secrets describe "$HEADERS_SECRET" --format='value(labels.made-by)' 2>/dev/null) == "$FUNCTION" ]]; then
+    local maker=$FUNCTION
+    if [[ -z $DRY_RUN ]]; then
+        maker=$(gcloud secrets describe "$HEADERS_SECRET" --format='value(labels.made-by)' 2>/dev/null) || return 0
+    fi
+    if [[ $maker == "$FUNCTION" ]]; then
         run secrets delete "$HEADERS_SECRET" --quiet
     else
         revoke secrets remove-iam-policy-binding "$HEADERS_SECRET" "--member=serviceAccount:$RUNTIME" \

@@ -255,7 +255,9 @@ def test_private_address_is_refused(host: str) -> None:
 
 def test_link_local_address_is_always_refused() -> None:
     """Send nothing to a metadata server, also where private addresses are allowed."""
-    with pytest.raises(BadSetting, match=r"169\.254\.169\.254: link-local addresses and metadata servers are never allowed"):
+    with pytest.raises(
+        BadSetting, match=r"169\.254\.169\.254: link-local addresses and metadata servers are never allowed"
+    ):
         curl("http://169.254.169.254/{song_num}").attempt(1, TIMEOUT)
 
 

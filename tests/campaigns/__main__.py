@@ -23,6 +23,7 @@ from servers import fake_gcs
 from servers.task_queue import QueueFaults
 
 from campaigns.deadline import chain_calls
+from campaigns.deployment import install_and_crawl, mend_deployments
 from campaigns.duplicates import deliver_duplicates
 from campaigns.fan_out import FannedOut, fan_out
 from campaigns.function import call, start
@@ -142,6 +143,11 @@ def _fuzz(times: int, draw: random.Random) -> Iterator[Part]:
     yield "from openapi.json", lambda: _in_folder(lambda place: {"answers": fuzz(Path(place.output), times, draw)})
 
 
+def _deployment(times: int, draw: random.Random) -> Iterator[Part]:
+    yield "lost and mended", partial(_in_scratch, partial(mend_deployments, times=times, draw=draw))
+    yield "uploaded and installed", partial(_in_scratch, install_and_crawl)
+
+
 CAMPAIGNS = {
     "kill": Campaign(_kill, 200, "kill -9 at so many random moments of 20,000-song runs"),
     "duplicates": Campaign(_duplicates, 100, "the same call, delivered at once to two processes, so many times over"),
@@ -151,6 +157,9 @@ CAMPAIGNS = {
     "growth": Campaign(_growth, 5, "next: and 1- over catalogues that grow and have holes, so many of each"),
     "fuzz": Campaign(_fuzz, 10_000, "right and wrong calls made from openapi.json, so many"),
     "fanout": Campaign(_fan_out, 1, "a run over three processes that are killed, from a queue that loses tasks"),
+    "deployment": Campaign(
+        _deployment, 3, "deploy.sh with gcloud, after losses, so many; then what it uploads, installed"
+    ),
     "memory": Campaign(_memory, 1, "a million songs, and 100,000 large ones, weighed on the way"),
 }
 
@@ -158,6 +167,11 @@ CAMPAIGNS = {
 def _in_folder(run: Callable[[Place], Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="songcrawl-campaign-") as folder:
         return _figures(run(FolderPlace(Path(folder, "songs"))))
+
+
+def _in_scratch(run: Callable[[Path], Any]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="songcrawl-campaign-") as folder:
+        return _figures(run(Path(folder)))
 
 
 def _in_bucket(run: Callable[[Place], Any]) -> dict[str, Any]:
