@@ -19,7 +19,6 @@ from fakes import FakeClock, FakeLane, join_new_threads
 from crawler.adapters.clock import SystemClock
 from crawler.adapters.folder import FolderStore
 from crawler.adapters.threads import DaemonThreads
-from crawler.engine import run as run_module
 from crawler.engine.catalog import Catalog
 from crawler.engine.run import RunCall
 from crawler.engine.work import Limits
@@ -27,7 +26,7 @@ from crawler.ground.deadline import Deadline
 from crawler.ground.errors import BadSetting, StoreUnavailable
 from crawler.ground.records import MISSING, StoredObject, Verdict, failed, found, refused, retry, throttled
 from crawler.ground.song_set import SongSet
-from crawler.rules.answer import Answer
+from crawler.rules.answer import DEADLINE_DETAIL, Answer
 from crawler.rules.rows import decode_rows
 from crawler.rules.spec import RunSpec
 from crawler.seams.ports import Clock, Lane, Store
@@ -310,7 +309,7 @@ def test_run_is_partial_at_the_deadline(store: FolderStore) -> None:
 
     assert answer.state == "partial"
     assert counts(answer) == (15, 0, 0, 10)
-    assert answer.detail == run_module.DEADLINE_DETAIL
+    assert answer.detail == DEADLINE_DETAIL
     assert answer.finished_at is None
     assert "runs/trial/manifest.json" not in names(store)
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from crawler.adapters.memory import without_collection
 from crawler.ground.errors import ObjectExists, StoreUnavailable
 from crawler.ground.records import StoredObject
 
@@ -103,8 +104,9 @@ class GcsStore:
             return self._opened[0]
 
     def _client(self) -> Client:
-        from google.auth.credentials import AnonymousCredentials
-        from google.cloud.storage import Client
+        with without_collection():
+            from google.auth.credentials import AnonymousCredentials
+            from google.cloud.storage import Client
 
         # Or the library looks the bucket up, for traces that nobody takes, in a thread of its own at the first use and
         # after every 404: more requests, and something that runs on after a call's answer.

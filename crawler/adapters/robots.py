@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import requests
-
-from crawler.adapters.session import verdict_of
 from crawler.adapters.sockets import time_limit
 from crawler.ground.errors import BadSetting, UpstreamUnavailable
 from crawler.ground.records import FORBIDDEN, Kind, Verdict
 from crawler.ground.settings import PLACEHOLDER
 from crawler.rules.robots import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
 from crawler.seams.ports import Lane, ManyLane, Transfers
+
+if TYPE_CHECKING:
+    import requests
 
 # RFC 9309, 2.4: not longer than a day. An instance seldom lives as long; a changed mind is heard within the hour.
 FRESH_SECONDS = 3600.0
@@ -73,6 +73,8 @@ class RobotsFile:
                 body = response.raw.read(MOST_ROBOTS_BYTES, decode_content=True)
                 return judge_robots(response.status_code, body, self._user_agent), f"http_{response.status_code}"
         except Exception as error:
+            from crawler.adapters.session import verdict_of
+
             verdict = verdict_of(error)
         if verdict.kind is Kind.REFUSED:
             raise UpstreamUnavailable(verdict.error)

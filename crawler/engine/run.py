@@ -22,15 +22,13 @@ from crawler.engine.work import Limits, Work, ignore_outcome
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import UpstreamUnavailable
 from crawler.ground.records import StoredObject, Verdict, failed
-from crawler.rules.answer import Answer
+from crawler.rules.answer import DEADLINE_DETAIL, Answer
 from crawler.rules.ending import OpenEnd
 from crawler.rules.parts import PartKey
 from crawler.rules.progress import Progress
 from crawler.rules.spec import RunSpec, scopes
 from crawler.rules.tally import Tally
 from crawler.seams.ports import Clock, Lane, ManyLane
-
-DEADLINE_DETAIL = "The time of this call is over: send the same call again, it continues from here."
 
 
 @dataclass

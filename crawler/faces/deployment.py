@@ -6,32 +6,25 @@ import importlib
 import math
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import requests
 
 from crawler.adapters.clock import SystemClock
 from crawler.adapters.folder import FolderStore
 from crawler.adapters.gcs import GcsStore
-from crawler.adapters.loop import run_coroutine
 from crawler.adapters.memory import return_large_blocks
 from crawler.adapters.robots import RobotsFile
-from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
-from crawler.adapters.threads import DaemonThreads
 from crawler.engine.catalog import Catalog, run_of
 from crawler.engine.choice import Order, choose_run, plan_run
 from crawler.engine.ledger import Ledger
 from crawler.engine.limiter import Limiter
-from crawler.engine.report import run_report
-from crawler.engine.run import RunCall
 from crawler.engine.state import run_answer
-from crawler.engine.task import TaskCall
 from crawler.engine.work import Limits
 from crawler.faces.dispatch import Dispatch, request_of
 from crawler.faces.log import LOGGER
@@ -44,10 +37,18 @@ from crawler.rules.control import Control
 from crawler.rules.fan_out import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskReport
 from crawler.rules.firing import Firing
 from crawler.rules.info import DeclaredSong
-from crawler.rules.report import Report
 from crawler.rules.request import Ceilings, CrawlRequest
 from crawler.rules.spec import RunSpec, Source
 from crawler.seams.ports import Lane, Store
+
+# What only some calls need is imported where they need it: a cold start that is asked how a run stands waits for none.
+if TYPE_CHECKING:
+    import requests
+
+    from crawler.adapters.curl import CurlLane
+    from crawler.adapters.session import DeclaredLane, FunctionLane
+    from crawler.engine.run import RunCall
+    from crawler.rules.report import Report
 
 QUEUED_DETAIL = "Tasks in the queue go on with the run: GET /runs/RUN follows it."
 
@@ -105,6 +106,8 @@ class Deployment:
         shown: bool = False,
     ) -> Answer:
         """Carry out one call, blocking until it is complete, refused or `seconds` are over; `shown`: with a bar."""
+        from crawler.adapters.loop import run_coroutine
+
         clock = SystemClock()
         ends = clock.now() + seconds
         catalog = self._catalog(ends, seconds)
@@ -126,6 +129,9 @@ class Deployment:
 
     def carry_out(self, run: str, task: Task, retries: int = 0) -> TaskReport:
         """Carry out a task that has failed `retries` times before; raises UpstreamUnavailable if nothing came of it."""
+        from crawler.adapters.loop import run_coroutine
+        from crawler.engine.task import TaskCall
+
         clock = SystemClock()
         seconds = min(self.ceilings.deadline_seconds, MOST_DEADLINE_SECONDS)
         catalog = self._catalog(clock.now() + seconds, seconds)
@@ -161,6 +167,8 @@ class Deployment:
 
     def report(self, run: str) -> Report:
         """Report on a run, from the store alone; raises UnknownRun."""
+        from crawler.engine.report import run_report
+
         return run_report(*self._known(run), SystemClock().epoch())
 
     def runs(self, limit: int, after: str) -> tuple[list[Answer], str | None]:
@@ -203,6 +211,11 @@ class Deployment:
         seconds: float,
         limiter: Limiter,
     ) -> Iterator[RunCall]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from crawler.adapters.threads import DaemonThreads
+        from crawler.engine.run import RunCall
+
         LOGGER.info("crawl started", extra={"fields": _fields(spec)})
         clock, deadline = SystemClock(), Deadline(ends - reserve_seconds(seconds))
         with self._session() as session, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
@@ -309,6 +322,8 @@ def open_store(output: str, emulator: str | None) -> Store:
 
 def session_of(settings: Settings) -> requests.Session:
     """Open a session as the settings want it."""
+    from crawler.adapters.session import open_session
+
     return open_session(
         settings.max_at_once,
         settings.user_agent,
@@ -320,6 +335,8 @@ def session_of(settings: Settings) -> requests.Session:
 
 def declared_lane(settings: Settings, session: requests.Session) -> DeclaredLane:
     """Open the lane of the song that SONG_URL declares; raises BadSetting if it declares none."""
+    from crawler.adapters.session import DeclaredLane
+
     return DeclaredLane(session, *_declared_song(settings), settings.max_song_bytes)
 
 
@@ -333,20 +350,30 @@ def _declared_song(settings: Settings) -> tuple[str, DeclaredSong]:
 
 
 def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callable[[requests.Session], Lane]:
-    """Choose the lane of declared songs: libcurl's, which carries many in a thread, where it can be had."""
-    try:
-        from crawler.adapters.curl import CurlLane
-    except ImportError as error:
-        LOGGER.warning(f"declared songs are requested by the slower function lane: {error}")
-        return lambda session: DeclaredLane(session, url, song, settings.max_song_bytes)
-    return lambda _session: CurlLane(
-        url,
-        song,
-        settings.max_song_bytes,
-        settings.user_agent,
-        settings.song_headers,
-        allow_private=settings.allow_private_upstream,
-    )
+    """Choose the lane of declared songs at the first crawl: libcurl's, with many in a thread, where it can be had."""
+
+    @cache
+    def lane_class() -> type[CurlLane] | None:
+        try:
+            from crawler.adapters.curl import CurlLane
+        except ImportError as error:
+            LOGGER.warning(f"declared songs are requested by the slower function lane: {error}")
+            return None
+        return CurlLane
+
+    def make_lane(session: requests.Session) -> Lane:
+        if (curl_lane := lane_class()) is None:
+            return declared_lane(settings, session)
+        return curl_lane(
+            url,
+            song,
+            settings.max_song_bytes,
+            settings.user_agent,
+            settings.song_headers,
+            allow_private=settings.allow_private_upstream,
+        )
+
+    return make_lane
 
 
 def _song(settings: Settings) -> tuple[Source, Callable[[requests.Session], Lane]]:
@@ -356,7 +383,13 @@ def _song(settings: Settings) -> tuple[Source, Callable[[requests.Session], Lane
     if settings.song_url is not None:
         raise BadSetting("SONG_URL and SONG_FUNCTION are both set; allowed: one of them.")
     function = _load_function(settings.song_function)
-    return Source.of_function(settings.song_function), lambda session: FunctionLane(session, function)
+    return Source.of_function(settings.song_function), partial(_function_lane, function=function)
+
+
+def _function_lane(session: requests.Session, function: Callable[..., Any]) -> FunctionLane:
+    from crawler.adapters.session import FunctionLane
+
+    return FunctionLane(session, function)
 
 
 def _load_function(name: str) -> Callable[..., Any]:

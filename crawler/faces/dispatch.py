@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from crawler.adapters.clock import SystemClock
-from crawler.adapters.cloud_tasks import CONNECTIONS, CloudTasksQueue
 from crawler.engine.catalog import Catalog
-from crawler.engine.fleet import Fleet
 from crawler.engine.work import Limits
 from crawler.ground.errors import BadSetting, UnknownRun
 from crawler.ground.settings import Settings
@@ -20,6 +18,9 @@ from crawler.rules.fan_out import MOST_DEADLINE_SECONDS, Plan, share, task_parts
 from crawler.rules.request import CrawlRequest
 from crawler.rules.spec import RunSpec
 from crawler.seams.ports import Queue
+
+if TYPE_CHECKING:
+    from crawler.engine.fleet import Fleet
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Dispatch:
         """Open the queue of the settings, if there is one; raises BadSetting if it could not call back."""
         if settings.queue is None:
             return cls()
+        from crawler.adapters.cloud_tasks import CloudTasksQueue
+
         for name in ("service_url", "invoker"):
             if getattr(settings, name) is None:
                 allowed = "QUEUE, SERVICE_URL and INVOKER together"
@@ -45,6 +48,11 @@ class Dispatch:
         """Open the fleet for a call that must end by an instant; raises UnknownRun where there is no queue."""
         if self.queue is None:
             raise UnknownRun("There is no queue here; allowed: a deployment with QUEUE.")
+        from concurrent.futures import ThreadPoolExecutor
+
+        from crawler.adapters.cloud_tasks import CONNECTIONS
+        from crawler.engine.fleet import Fleet
+
         with ThreadPoolExecutor(CONNECTIONS, "tasks") as executor:
             yield Fleet(catalog, self.queue.until(ends), executor, SystemClock().epoch())
 

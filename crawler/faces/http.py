@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from crawler.engine.run import DEADLINE_DETAIL
 from crawler.faces.deployment import QUEUED_DETAIL, Deployment
 from crawler.faces.log import LOGGER
 from crawler.ground.errors import Forbidden, MethodNotAllowed, SongcrawlError, UnknownRun
-from crawler.rules.answer import Problem, RunsPage
+from crawler.rules.answer import DEADLINE_DETAIL, Problem, RunsPage
 from crawler.rules.fan_out import TaskReport
 from crawler.rules.firing import parse_firing
 from crawler.rules.request import parse_crawl, parse_look, parse_page, parse_run_name, parse_task

@@ -18,6 +18,8 @@ from crawler.rules.tally import Tally, percentile_ms
 # What a plan reckons with where the deployment sets no ceiling: the function lane's measured 1,000 songs a second.
 ASSUMED_PER_SECOND = 1000.0
 
+DEADLINE_DETAIL = "The time of this call is over: send the same call again, it continues from here."
+
 State = Literal["complete", "partial", "running", "stopped", "planned"]
 
 

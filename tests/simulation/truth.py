@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from crawler.engine.run import DEADLINE_DETAIL
 from crawler.engine.task import MOST_DEATHS, POISON
 from crawler.engine.verify import verify_run
 from crawler.ground.errors import BadRequest
 from crawler.ground.records import Kind, Verdict
-from crawler.rules.answer import Answer
+from crawler.rules.answer import DEADLINE_DETAIL, Answer
 from crawler.rules.spec import RunSpec
 from simulation.choices import Choices
 from simulation.store import Entry
