@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.chart import draw
-from bench.contestants import DECLARED, FUNCTION_LANE, RECIPE_HERE, Job
+from bench.contestants import DECLARED, FUNCTION_LANE, RECIPE_HERE, Function, Job
 from bench.instance import Instance, control_groups_available
 from bench.meter import Measured
 from bench.nginx import Upstream, nginx_available, nginx_upstream
@@ -62,6 +62,12 @@ def test_upstream_takes_its_time(nginx: Upstream, tmp_path: Path) -> None:
     measured = RECIPE_HERE.crawl(job(nginx, tmp_path, delay_ms=50))
 
     assert measured.seconds > SONGS / 10 * 0.05
+
+
+@pytest.mark.parametrize("lane", [DECLARED, FUNCTION_LANE], ids=["declared", "function"])
+def test_upstream_is_trusted_over_tls(nginx: Upstream, tmp_path: Path, lane: Function) -> None:
+    """Crawl over TLS with the one authority that SSL_CERT_FILE names."""
+    lane.crawl(replace(job(nginx, tmp_path), url=nginx.url(tls=True), ca=nginx.ca))
 
 
 def test_small_instance_is_held(nginx: Upstream, tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from crawler.ground.errors import BadSetting
         ),
         ({"SONG_INFO": "tracks[0"}, ["SONG_INFO is 'tracks[0'", "JMESPath"]),
         ({"K_SERVICE": "songcrawl"}, ["OUTPUT is", "gs://bucket/prefix"]),
+        ({"SSL_CERT_FILE": "/nowhere.pem"}, ["SSL_CERT_FILE is '/nowhere.pem'", "PEM"]),
     ],
-    ids=["no-url", "url-without-number", "jmespath", "folder-in-the-cloud"],
+    ids=["no-url", "url-without-number", "jmespath", "folder-in-the-cloud", "no-certificates"],
 )
 def test_every_call_says_what_to_change(
     upstream: Upstream, tmp_path: Path, settings: dict[str, str | None], words: list[str]

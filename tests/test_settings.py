@@ -36,6 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "INVOKER": None,
     "ROBOTS": "obey",
     "USER_AGENT": "songcrawl/0.1.0 (+https://songcrawl.example)",
+    "SSL_CERT_FILE": None,
     "STORAGE_EMULATOR_HOST": None,
     "CLOUD_TASKS_EMULATOR_HOST": None,
     "ALLOW_PRIVATE_UPSTREAM": False,
@@ -85,6 +86,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "INVOKER": {"songs-invoker@p.iam.gserviceaccount.com": "songs-invoker@p.iam.gserviceaccount.com", "": None},
     "ROBOTS": {"obey": "obey", "ignore": "ignore"},
     "USER_AGENT": {"me (me@example.com)": "me (me@example.com)"},
+    "SSL_CERT_FILE": {"/etc/ssl/own.pem": "/etc/ssl/own.pem", "": None},
     "STORAGE_EMULATOR_HOST": {"http://127.0.0.1:4443/": "http://127.0.0.1:4443", "": None},
     "CLOUD_TASKS_EMULATOR_HOST": {"http://127.0.0.1:8123": "http://127.0.0.1:8123", "": None},
     "ALLOW_PRIVATE_UPSTREAM": {"0": False, "1": True},
@@ -180,7 +182,7 @@ def sentence_for(name: str, text: str) -> str:
 def test_the_tables_here_name_every_setting() -> None:
     """Have a default and a good value for each, and bad ones for each that does not take any text."""
     assert list(DEFAULTS) == list(GOOD) == list(TABLE)
-    assert set(TABLE) - set(BAD) == {"SONG_INFO", "SONG_MISSING", "SONG_RETRY", "SONG_HEADERS"}
+    assert set(TABLE) - set(BAD) == {"SONG_INFO", "SONG_MISSING", "SONG_RETRY", "SONG_HEADERS", "SSL_CERT_FILE"}
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

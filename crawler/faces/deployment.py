@@ -83,6 +83,8 @@ class Deployment:
                 f"OUTPUT is {settings.output!r}; allowed in the cloud: gs://bucket/prefix, "
                 "since a folder there is memory that ends with the instance."
             )
+        if settings.ssl_cert_file and not Path(settings.ssl_cert_file).is_file():
+            raise BadSetting(f"SSL_CERT_FILE is {settings.ssl_cert_file!r}; allowed: a file of certificates in PEM.")
         return_large_blocks()
         source, make_lane = _song(settings)
         store = open_store(settings.output, settings.storage_emulator_host)
@@ -324,13 +326,15 @@ def session_of(settings: Settings) -> requests.Session:
     """Open a session as the settings want it."""
     from crawler.adapters.session import open_session
 
-    return open_session(
+    session = open_session(
         settings.max_at_once,
         settings.user_agent,
         settings.song_headers,
         max_song_bytes=settings.max_song_bytes,
         allow_private=settings.allow_private_upstream,
     )
+    session.verify = settings.ssl_cert_file or True
+    return session
 
 
 def declared_lane(settings: Settings, session: requests.Session) -> DeclaredLane:
@@ -371,6 +375,7 @@ def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callabl
             settings.user_agent,
             settings.song_headers,
             allow_private=settings.allow_private_upstream,
+            authorities=settings.ssl_cert_file,
         )
 
     return make_lane

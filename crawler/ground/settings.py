@@ -298,6 +298,13 @@ SETTINGS = (
         "sent with every request; name yourself and a contact",
     ),
     Setting(
+        "SSL_CERT_FILE",
+        "",
+        _text,
+        "a file of certificates in PEM",
+        "file of the certificates that SONG_URL's host may show or be signed by, instead of the public authorities'",
+    ),
+    Setting(
         "STORAGE_EMULATOR_HOST",
         "",
         _emulator,
@@ -350,6 +357,7 @@ class Settings:
     invoker: str | None
     robots: str
     user_agent: str
+    ssl_cert_file: str | None
     storage_emulator_host: str | None
     cloud_tasks_emulator_host: str | None
     allow_private_upstream: bool
