@@ -4,7 +4,7 @@
 # Read it from the end: `deploy` lists what is made, each by one function of its own. Everything is created if it is not
 # there and else brought to what the settings say, so that another run changes nothing that need not change.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
+CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 # What this script reads itself.
 DEPLOY_SETTINGS="PROJECT REGION FUNCTION BUCKET SCHEDULE SCHEDULE_SONGS TIME_ZONE ATTEMPT_DEADLINE MEMORY CPU TIMEOUT
@@ -224,6 +224,8 @@ check_settings() {
 }
 
 check_places() {
+    [[ -f main.py && -f requirements.txt && -f .gcloudignore && -d crawler ]] ||
+        die "There is no main.py beside this script, or not all that belongs to it; run the one in the project's folder."
     [[ $PROJECT ]] || die "PROJECT is not set, and gcloud has none; allowed: the id of a project you may deploy to."
     matches PROJECT '([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]' "the id of a project, such as my-project-123"
     matches REGION '[a-z]+-[a-z]+[0-9]+' "a region, such as us-central1 or europe-west1"

@@ -295,6 +295,16 @@ def test_what_cannot_work_is_refused(copy: Copy, settings: dict[str, str], sente
     assert "k-123" not in outcome.errors
 
 
+def test_only_a_whole_project_is_deployed(own_copy: Copy) -> None:
+    """Refuse where the function is not beside the script, as through a link: gcloud would upload what is there."""
+    (own_copy.folder / "main.py").unlink()
+
+    outcome = own_copy.run(**SETTINGS)
+
+    assert (outcome.code, outcome.commands) == (1, [])
+    assert outcome.errors.startswith("deploy.sh: There is no main.py beside this script")
+
+
 def test_an_option_it_does_not_know_is_refused(copy: Copy) -> None:
     """Name the options there are."""
     outcome = copy.run("--force", **SETTINGS)
