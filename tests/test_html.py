@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -127,3 +129,21 @@ def test_a_chart_is_an_image_and_no_program(chart: str) -> None:
     assert "<script" not in svg
     assert not re.search(r"(href|src)=|@import|url\(", svg)
     assert "prefers-color-scheme:dark" in svg
+
+
+FIRST_CHART = """
+import importlib.metadata, sys
+before = list(sys.meta_path)
+from crawler.faces.charts import bar_chart
+bar_chart(["a", "b"], [1.0, 2.0])
+print(importlib.metadata.version("requests") != "", sys.meta_path == before)
+"""
+
+
+def test_a_chart_leaves_imports_as_they_were() -> None:
+    """Let a process that has drawn a chart find installed packages as before: libraries ask for their own version."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FIRST_CHART], capture_output=True, text=True, check=False
+    )
+
+    assert (done.stderr, done.stdout) == ("", "True True\n")

@@ -6,6 +6,7 @@ import base64
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.machinery import PathFinder
 from typing import Any
 
 # The page's colours (html/style.css): found, missing, failed, still open; ink and lines; each light and dark.
@@ -73,14 +74,16 @@ def _chart(kind: str, colours: Sequence[tuple[str, str]], labels: Sequence[str])
 
 @cache
 def _pygal() -> Any:
-    """Import pygal, at first use, without the finder that it hooks into Python's import for plug-ins of its own.
+    """Import pygal, at first use, without what its backport of importlib.metadata does to Python's own.
 
-    The finder lacks what Python 3.4 and later ask of one, so that every later import would warn.
+    That hooks a finder into every later import, and takes from Python's what finds installed packages: a library that
+    asks for its own version would learn that it is not there.
     """
-    before = list(sys.meta_path)
+    finders, find_distributions = list(sys.meta_path), vars(PathFinder)["find_distributions"]
     import pygal
 
-    sys.meta_path[:] = before
+    sys.meta_path[:] = finders
+    PathFinder.find_distributions = find_distributions  # type: ignore[method-assign]
     return pygal
 
 
