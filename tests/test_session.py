@@ -610,3 +610,53 @@ def test_plain_server_at_a_tls_address_is_no_songs_fault(session: requests.Sessi
         verdict = declared(session, wire.url.replace("http:", "https:")).attempt(1, TIMEOUT)
 
     assert verdict.kind in (Kind.REFUSED, Kind.RETRY)
+
+
+EXTRAS: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "headers": {"headers": {"accept": "text/html", "X-Mine": "1"}},
+    "a header less": {"headers": {"Accept": None}},
+    "parameters": {"params": {"fields": "all"}},
+    "password": {"auth": ("user", "secret")},
+    "body": {"data": b"songs"},
+    "JSON": {"json": {"songs": 1}},
+    "cookies": {"cookies": {"mine": "1"}},
+    "hook": {"hooks": {"response": [print]}},
+}
+
+
+@pytest.mark.parametrize("extras", EXTRAS.values(), ids=EXTRAS)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_request_is_prepared_as_requests_does(session: requests.Session, method: str, extras: dict[str, Any]) -> None:
+    """Send what requests itself would send, whatever is asked for beside the URL."""
+    session.headers["X-Key"] = "1"
+    session.cookies.set("visitor", "7")
+    request = requests.Request(method, "http://songs.example:80/a b/../c?q=\u00e9#part", **extras)
+
+    sent, expected = session.prepare_request(request), requests.Session.prepare_request(session, request)
+
+    for name in ("method", "url", "headers", "body", "hooks"):
+        assert getattr(sent, name) == getattr(expected, name)
+
+
+@pytest.mark.parametrize("proxies", [None, {}, {"http": "http://proxy.example"}])
+@pytest.mark.parametrize(("stream", "verify", "cert"), [(None, None, None), (True, "authorities.pem", "mine.pem")])
+def test_settings_are_merged_as_requests_does(
+    session: requests.Session, proxies: dict[str, str] | None, stream: bool | None, verify: str | None, cert: str | None
+) -> None:
+    """Let a request's own settings go before the session's."""
+    session.verify = "session.pem"
+    asked = ("http://songs.example/", proxies, stream, verify, cert)
+    expected = requests.Session.merge_environment_settings(session, *asked)
+
+    assert session.merge_environment_settings(*asked) == {**expected, "proxies": expected["proxies"] or {}}
+
+
+def test_closed_session_opens_again(session: requests.Session) -> None:
+    """Go on with new connections after a session was closed, as requests does."""
+    with Upstream() as upstream:
+        first = declared(session, upstream.url).attempt(1, TIMEOUT)
+        session.close()
+        second = declared(session, upstream.url).attempt(1, TIMEOUT)
+
+    assert first == second == found(SONG)

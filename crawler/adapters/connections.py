@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import http
 import http.client
-import logging
 import socket
 import ssl
 from typing import Any, BinaryIO
 
+import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -36,6 +36,7 @@ class LimitedAdapter(HTTPAdapter):
         self._allow_private = allow_private
         # Below that it tells whole URLs, a key in the query included, to whatever log the process keeps.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
+        self._latest: tuple[Any, Any] = (None, None)
         super().__init__(pool_connections=16, pool_maxsize=max_at_once, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -49,6 +50,29 @@ class LimitedAdapter(HTTPAdapter):
             "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": connection}),
             "https": type("TLSPool", (HTTPSConnectionPool,), {"ConnectionCls": tls_connection}),
         }
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
+    ) -> Any:
+        """Give the pool of a request's origin; nearly always it is that of the request before."""
+        url = request.url or ""
+        origin = (url[: url.find("/", len("https://"))], verify, cert)
+        latest, pool = self._latest
+        if origin == latest and not proxies and pool.pool is not None:  # it is None once the pool is closed
+            return pool
+        pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        if not proxies:
+            self._latest = origin, pool
+        return pool
+
+    def close(self) -> None:
+        """Let go of the pools: their connections are closed with them."""
+        self._latest = (None, None)
+        super().close()
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
+        """Give what stands in the request line."""
+        return super().request_url(request, proxies) if proxies else request.path_url
 
     def build_response(self, *args: Any, **kwargs: Any) -> LimitedResponse:
         """Make the responses ours: requests itself names their class."""

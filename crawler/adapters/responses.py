@@ -13,6 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.cookies import RequestsCookieJar
+from requests.structures import CaseInsensitiveDict
 
 from crawler.ground.records import Verdict, failed, retry
 from crawler.rules.info import judge_status
@@ -83,6 +84,29 @@ class LimitedSession(requests.Session):
         self.trust_env = False
         self.max_redirects = MOST_REDIRECTS
         self.cookies = _FewCookies()
+
+    def merge_environment_settings(self, _url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """Merge the settings of a request with the session's, without what requests looks up in vain for each."""
+        return {
+            "proxies": {**self.proxies, **(proxies or {})},
+            "stream": self.stream if stream is None else stream,
+            "verify": self.verify if verify is None else verify,
+            "cert": self.cert if cert is None else cert,
+        }
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Prepare a request; one of nothing but a URL, as most are, without merging what there is not."""
+        hooks = request.hooks.get("response") or self.hooks.get("response")
+        extras = (request.headers, request.files, request.data, request.json, request.params, request.auth)
+        if any(extras) or request.cookies or hooks or self.auth or self.params or None in self.headers.values():
+            return super().prepare_request(request)
+        prepared = requests.PreparedRequest()
+        prepared.prepare_method(request.method)
+        prepared.prepare_url(request.url, None)
+        prepared.headers = CaseInsensitiveDict(self.headers.items())  # type: ignore[arg-type]
+        prepared.prepare_cookies(self.cookies)
+        prepared.prepare_content_length(None)
+        return prepared
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Give where a response redirects to, within its origin; None: it does not."""
