@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pytest
 import trustme
 from servers import Page, Upstream, drip, error, hang, missing, nginx, nginx_available, raw, song, throttled
 from test_session import ANSWERS, BODY, MOST_BYTES, SHORT, TIMEOUT, always, declared, gzipped
-from wire import HOST
+from wire import HOST, Wire
 
 from crawler.adapters.curl import CurlLane, CurlTransfers
 from crawler.adapters.session import open_session
@@ -134,6 +136,18 @@ def test_answer_that_comes_late_is_not_the_next_songs() -> None:
         verdicts |= fetch(transfers, range(2, 12), most=1)
 
     assert [verdicts[number].info["id"] for number in range(1, 12)] == list(range(1, 12))
+
+
+def test_no_request_goes_out_uncounted() -> None:
+    """Send one request for each attempt, also where a connection that was used before ends without an answer."""
+    with (
+        Upstream(lambda n, _nth: raw(b"") if n % 4 == 3 else song(n)) as upstream,
+        transfers_of(curl(upstream.url)) as transfers,
+    ):
+        verdicts = fetch(transfers, range(80), most=2)
+
+        assert upstream.count() == 80
+    assert [verdicts[number].error for number in range(80)] == [None, None, None, "connection"] * 20
 
 
 @pytest.mark.parametrize("page", [hang(), drip(BODY, 0.1), song(1).after(60)], ids=["hang", "drip", "late"])
@@ -312,15 +326,44 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "server.pem", folder / "authority.pem"
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_first_song_holds_up_no_other(certificate: tuple[Path, Path], scheme: str) -> None:
+    """Find the other songs soon while the first one hangs, though over TLS it goes alone for a moment."""
+    server_file, authorities = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server_file)
+    first = threading.Lock()
+
+    def talk(sock: socket.socket) -> None:
+        if first.acquire(blocking=False):
+            sock.recv(1)  # until the client leaves
+        else:
+            sock.sendall(song(1).head() + song(1).body)
+
+    with ExitStack() as opened:
+        wire = opened.enter_context(Wire(talk, context if scheme == "https" else None))
+        transfers = opened.enter_context(transfers_of(curl(wire.url, authorities=str(authorities))))
+        started = time.monotonic()
+        for number in range(8):
+            transfers.start(number, number, TIMEOUT)
+        ended: list[tuple[Any, Verdict]] = []
+        while len(ended) < 7:
+            ended += transfers.perform(TIMEOUT)
+        seconds = time.monotonic() - started
+
+    assert [verdict.error for _, verdict in ended] == [None] * 7
+    assert seconds < 3.0
+
+
 needs_nginx = pytest.mark.skipif(nginx_available() is not None, reason=str(nginx_available()))
 
 
 @needs_nginx
-@pytest.mark.parametrize(("http2", "most_connections"), [(True, 1), (False, 16)], ids=["HTTP/2", "HTTP/1.1"])
+@pytest.mark.parametrize(("http2", "most_connections"), [(True, 2), (False, 16)], ids=["HTTP/2", "HTTP/1.1"])
 def test_tls_takes_http2_where_it_is_offered(
     certificate: tuple[Path, Path], tmp_path: Path, http2: bool, most_connections: int
 ) -> None:
-    """Carry all songs on one connection where the upstream speaks HTTP/2, each on its own where it does not."""
+    """Carry all songs on a connection or two where the upstream speaks HTTP/2, each on its own where it does not."""
     server_file, authorities = certificate
     with nginx(tmp_path, server_file, http2=http2) as server:
         lane = curl(f"{server.url}/songs/{{song_num}}", authorities=str(authorities))

@@ -191,9 +191,9 @@ def test_store_that_is_gone_is_said(service: ServerProcess) -> None:
 
 @needs_proc
 def test_memory_does_not_depend_on_the_range(folder: FolderPlace) -> None:
-    """Weigh no more after six thousand songs than after two thousand."""
-    weighed = weigh_run(songs=6000, early=2000, output=folder.output)
+    """Weigh no more after forty thousand songs than after ten thousand."""
+    weighed = weigh_run(songs=40_000, early=10_000, output=folder.output)
 
-    assert weighed.requests == 6000
+    assert weighed.requests == 40_000
     assert weighed.growth < 10
     assert weighed.end.peak < 120

@@ -52,7 +52,7 @@ OWNERS = {
     "jinja2": {"crawler.faces.page"},
     "jmespath": {"crawler.rules.info"},
     "nest_asyncio": {"crawler.adapters.loop"},
-    "pycurl": {"crawler.adapters.curl", "crawler.adapters.transfer"},
+    "pycurl": {"crawler.adapters.curl", "crawler.adapters.curl_sockets", "crawler.adapters.transfer"},
     "protego": {"crawler.rules.robots"},
     # For whoever has it: nothing here needs it.
     "pandas": {"crawler.faces.songs", "crawler.faces.table"},

@@ -8,18 +8,17 @@ pycurl.
 
 from __future__ import annotations
 
-import socket
+import math
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from select import EPOLLIN, EPOLLOUT, epoll
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import certifi
 import pycurl
 
+from crawler.adapters.curl_sockets import CurlSockets
 from crawler.adapters.transfer import Transfer
 from crawler.ground.records import Verdict
 from crawler.ground.settings import PLACEHOLDER
@@ -27,6 +26,11 @@ from crawler.rules.info import DeclaredSong
 
 # What closing takes at most; without a name look-up on its way it is a millisecond.
 _CLOSE_SECONDS = 0.5
+
+# How long the first song over TLS goes alone, to find out whether one connection can carry them all.
+_SCOUT_SECONDS = 0.5
+# Songs to a connection that carries many: most servers allow a hundred (RFC 9113, 6.5.2), and some fewer.
+_SONGS_A_CONNECTION = 16
 
 _OPTIONS = {
     # With threads about, libcurl must not use signals for its timeouts.
@@ -37,16 +41,13 @@ _OPTIONS = {
     pycurl.PROXY: "",
     pycurl.NETRC: pycurl.NETRC_IGNORED,
     pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
-    # HTTP/2 where TLS offers it.
+    # HTTP/2 where TLS offers it; CURLOPT_PIPEWAIT would have all songs wait for the first answer, come it or not.
     pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS,
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
 }
 
 # What requests leaves as it is in a URL (RFC 3986, 2.2 and 2.3).
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
-
-# What comes is always watched for: a connection may become idle while libcurl last waited to send on it.
-_EVENTS = {pycurl.POLL_IN: EPOLLIN, pycurl.POLL_OUT: EPOLLIN | EPOLLOUT, pycurl.POLL_INOUT: EPOLLIN | EPOLLOUT}
 
 
 class CurlLane:
@@ -69,6 +70,7 @@ class CurlLane:
         """`authorities` names a file of the certificates to trust, instead of those that requests does."""
         self.url = [quote(piece, safe=_URL_SAFE) for piece in url.split(PLACEHOLDER)]
         self.host = urlsplit(url).hostname or ""
+        self.over_tls = urlsplit(url).scheme == "https"
         self.song = song
         self.max_song_bytes = max_song_bytes
         self.allow_private = allow_private
@@ -94,9 +96,9 @@ class CurlLane:
         finally:
             transfers.close()
 
-    def open_transfer(self) -> Transfer:
+    def open_transfer(self, sockets: CurlSockets) -> Transfer:
         """Open what carries one song after the other."""
-        transfer = Transfer(self.host, self.song, self.max_song_bytes, allow_private=self.allow_private)
+        transfer = Transfer(sockets, self.host, self.song, self.max_song_bytes, allow_private=self.allow_private)
         for option, value in self._options.items():
             transfer.curl.setopt(option, value)
         return transfer
@@ -107,35 +109,48 @@ class CurlTransfers:
 
     def __init__(self, lane: CurlLane, most: int) -> None:
         self._lane = lane
+        self._most = most
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._idle: list[Transfer] = []
         self._multi = pycurl.CurlMulti(close_handles=True)
         self._multi.setopt(pycurl.M_MAXCONNECTS, most)
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, most)
-        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
         self._add, self._remove = self._multi.add_handle, self._multi.remove_handle
-        self._sockets = epoll()
-        self._idle_sockets: set[int] = set()
-        self._multiplexes = False
+        self._sockets = CurlSockets(self._multi)
+        self._knows_protocol = not lane.over_tls
+        self._scout_until = math.inf
+        self._held: list[Transfer] = []
 
     def start(self, token: Any, item: Any, timeout: float) -> None:
         """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
         transfer = self._idle.pop() if self._idle else self._open_transfer()
         transfer.begin(token, str(item).join(self._lane.url), timeout)
-        self._add(transfer.curl)
+        if self._knows_protocol:
+            self._add(transfer.curl)
+        elif self._scout_until == math.inf:
+            self._scout_until = time.monotonic() + _SCOUT_SECONDS
+            self._add(transfer.curl)
+        else:
+            self._held.append(transfer)
 
     def perform(self, seconds: float) -> list[tuple[Any, Verdict]]:
         """Move all transfers on, wait `seconds` at most until one ends, and give those that did.
 
         Raises BadSetting for an address that is not allowed.
         """
-        until = time.monotonic() + seconds
-        # What has come already is heard before anything new is asked for: see _hang_up.
-        self._hear(0.0)
+        now = time.monotonic()
+        until = now + seconds
+        if self._held:
+            if now >= self._scout_until:
+                self._release()
+            else:
+                until = min(until, self._scout_until)
+        # What has come already is heard before anything new is asked for: a connection may have ended.
+        self._sockets.hear(0.0)
         self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         while not (ended := self._ended()) and (left := until - time.monotonic()) > 0:
             timer = self._multi.timeout()
-            if not self._hear(left if timer < 0 else min(left, timer / 1000)):
+            if not self._sockets.hear(left if timer < 0 else min(left, timer / 1000)):
                 self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         return ended
 
@@ -150,51 +165,14 @@ class CurlTransfers:
 
     def _close(self) -> None:
         self._multi.close()
-        for transfer in self._idle:
+        for transfer in [*self._idle, *self._held]:
             transfer.curl.close()
         self._sockets.close()
 
     def _open_transfer(self) -> Transfer:
-        transfer = self._lane.open_transfer()
+        transfer = self._lane.open_transfer(self._sockets)
         self._transfers[transfer.curl] = transfer
         return transfer
-
-    def _hear(self, seconds: float) -> bool:
-        """Wait for the sockets, and have libcurl attend to those that are ready; False: there are none."""
-        ready = self._sockets.poll(seconds)
-        # All that are idle, before libcurl attends to any: of the others some will be by then.
-        idle = [(descriptor, events) for descriptor, events in ready if descriptor in self._idle_sockets]
-        for descriptor, events in idle:
-            self._tend_idle(descriptor, events)
-        for descriptor, events in [pair for pair in ready if pair not in idle] if idle else ready:
-            reads = pycurl.CSELECT_IN if events & ~EPOLLOUT else 0
-            self._multi.socket_action(descriptor, reads | (pycurl.CSELECT_OUT if events & EPOLLOUT else 0))
-        return bool(ready)
-
-    def _tend_idle(self, descriptor: int, events: int) -> None:
-        """End a connection on which something came though nothing was asked for: its end, or worse."""
-        if events == EPOLLOUT:
-            self._sockets.modify(descriptor, EPOLLIN)
-            return
-        self._idle_sockets.discard(descriptor)
-        self._sockets.unregister(descriptor)
-        if not self._multiplexes:
-            _hang_up(descriptor)
-
-    def _watch(self, wanted: int, descriptor: int, _multi: Any, _data: Any) -> None:
-        """Watch a socket as libcurl wants it.
-
-        One that is not wanted any more goes on being watched: most are wanted again at once, for the next song. If it
-        was closed meanwhile, and its number given to another, that one is not watched yet.
-        """
-        if wanted == pycurl.POLL_REMOVE:
-            self._idle_sockets.add(descriptor)
-            return
-        self._idle_sockets.discard(descriptor)
-        try:
-            self._sockets.modify(descriptor, _EVENTS[wanted])
-        except FileNotFoundError:
-            self._sockets.register(descriptor, _EVENTS[wanted])
 
     def _ended(self) -> list[tuple[Any, Verdict]]:
         _, whole, broken = self._multi.info_read()
@@ -203,21 +181,24 @@ class CurlTransfers:
         for transfer, _, _ in ended:
             self._remove(transfer.curl)
             self._idle.append(transfer)
-        if whole and not self._multiplexes:
-            self._multiplexes = whole[0].getinfo(pycurl.INFO_HTTP_VERSION) >= pycurl.CURL_HTTP_VERSION_2_0
+        if whole and not self._sockets.multiplexed and self._lane.over_tls:
+            self._learn_protocol(whole[0].getinfo(pycurl.INFO_HTTP_VERSION))
+        if ended and not self._knows_protocol:
+            self._release()
         return [transfer.end(error, message) for transfer, error, message in ended]
 
+    def _learn_protocol(self, version: int) -> None:
+        """Note whether a connection carries many songs: then there are to be few."""
+        self._sockets.multiplexed = version >= pycurl.CURL_HTTP_VERSION_2_0
+        if self._sockets.multiplexed:
+            self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, 1 + self._most // _SONGS_A_CONNECTION)
 
-def _hang_up(descriptor: int) -> None:
-    """Shut a connection down: what comes unasked is not the answer to the next song.
-
-    libcurl looks only after a second whether an idle connection is still good; what it can't send on this one it sends
-    on another.
-    """
-    connection = socket.socket(fileno=descriptor)
-    with suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.detach()
+    def _release(self) -> None:
+        """Send out the songs that waited for the first one."""
+        self._knows_protocol = True
+        for transfer in self._held:
+            self._add(transfer.curl)
+        self._held.clear()
 
 
 def _options(headers: Mapping[str, str]) -> dict[int, Any]:

@@ -18,14 +18,11 @@ from crawler.adapters.connections import HandshakeError, LimitedAdapter
 from crawler.adapters.responses import LimitedSession, NotTakenError
 from crawler.adapters.sockets import time_limit
 from crawler.ground.errors import SongcrawlError, SongNotFetched
-from crawler.ground.records import MISSING, Kind, Verdict, failed, found, refused, retry
+from crawler.ground.records import MISSING, Kind, Verdict, failed, found, retry
 from crawler.ground.settings import PLACEHOLDER
-from crawler.rules.info import DeclaredSong, judge_status
+from crawler.rules.info import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
 from crawler.rules.response import readable
 from crawler.rules.retry import parse_retry_after
-
-_UNRESOLVED = "The upstream's host name can't be resolved."
-_UNTRUSTED = "The upstream's TLS certificate can't be trusted, or it speaks no TLS we do."
 
 
 def open_session(
@@ -147,8 +144,8 @@ def verdict_of(error: Exception) -> Verdict:
 
 
 _VERDICTS: tuple[tuple[type[BaseException], Verdict], ...] = (
-    (urllib3.exceptions.NameResolutionError, refused(_UNRESOLVED)),
-    (HandshakeError, refused(_UNTRUSTED)),
+    (urllib3.exceptions.NameResolutionError, UNRESOLVED),
+    (HandshakeError, UNTRUSTED),
     (TimeoutError, retry("timeout")),
     # Before the timeouts, one of which urllib3 counts it as: nothing listens there, or no way leads there.
     (urllib3.exceptions.NewConnectionError, retry("connection")),

@@ -15,6 +15,7 @@ from typing import Any
 
 import pycurl
 
+from crawler.adapters.curl_sockets import CurlSockets
 from crawler.ground.errors import BadSetting
 from crawler.ground.records import Verdict, failed, retry
 from crawler.rules.addresses import refusal
@@ -37,9 +38,12 @@ _BROKEN = retry("connection")
 class Transfer:
     """Carry one song after the other on the handle `curl`; `token` stands for the present one."""
 
-    def __init__(self, host: str, song: DeclaredSong, most_bytes: int, *, allow_private: bool) -> None:
+    def __init__(
+        self, sockets: CurlSockets, host: str, song: DeclaredSong, most_bytes: int, *, allow_private: bool
+    ) -> None:
         self.curl = pycurl.Curl()
         self.token: Any = None
+        self._sockets = sockets
         self._host = host
         self._song = song
         self._most_bytes = most_bytes
@@ -51,11 +55,13 @@ class Transfer:
         self._size = 0
         self._refusal: str | None = None
         self._allowed = False
+        self._asked = False
         self._setopt = self.curl.setopt
         self._status: Callable[[], int] = partial(self.curl.getinfo, pycurl.RESPONSE_CODE)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
         self.curl.setopt(pycurl.WRITEFUNCTION, self._write)
         self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        self.curl.setopt(pycurl.PREREQFUNCTION, self._ask)
 
     def begin(self, token: Any, url: str, timeout: float) -> None:
         """Get ready for a song."""
@@ -75,7 +81,7 @@ class Transfer:
             return token, self._judge(error, message)
         finally:
             self.token = self._refusal = None
-            self._allowed = False
+            self._allowed = self._asked = False
             self._lines.clear()
             self._chunks.clear()
             self._size = 0
@@ -136,6 +142,16 @@ class Transfer:
             return -1
         self._chunks.append(chunk)
         return None
+
+    def _ask(self, _address: str, _own_address: str, _port: int, own_port: int) -> int:
+        """Let one request go out: libcurl would send up to six, uncounted, if a connection ends without an answer."""
+        if own_port in self._sockets.ended_ports:  # nothing can be sent from there
+            self._sockets.ended_ports.discard(own_port)
+        elif self._asked and not self._sockets.multiplexed:  # HTTP/2 says which requests were not looked at
+            return int(pycurl.PREREQFUNC_ABORT)
+        else:
+            self._asked = True
+        return int(pycurl.PREREQFUNC_OK)
 
     def _open_socket(self, _purpose: int, address: Any) -> int:
         """Open a socket for an address that is allowed: no second look-up lies between, which could give another."""

@@ -12,7 +12,8 @@ MOST_HEAD_LINES = 100
 # A single-request function may be redirected within an origin; RFC 9309 asks for as many on the way to a robots.txt.
 MOST_REDIRECTS = 5
 
-# What is sent back of cookies: servers give up past 8 KB of one header, and then fail every song. libcurl's own limit.
+# What is sent back of cookies, as much as libcurl does: servers give up past 8 KB of one header, and then fail every
+# song.
 MOST_COOKIE_BYTES = 8_190
 
 # We ask for gzip only. Servers that don't listen send deflate; brotli or zstd would need libraries that bound them.
