@@ -11,7 +11,7 @@ from bench.scenarios import Scenario
 
 ROUND_SECONDS = 6.0
 _FIRST_SONGS = 1_000
-_TELLING_SECONDS = 0.5
+_TELLING_SECONDS = 1.0
 
 
 def run_rounds(
@@ -22,7 +22,7 @@ def run_rounds(
     `job` says where; `tell` is told of everything that was measured.
     """
     jobs = {
-        contestant: replace(job, songs=scenario.songs if scenario.once else fitting_songs(contestant, job))
+        contestant: replace(job, songs=scenario.songs if scenario.whole else fitting_songs(contestant, job))
         for contestant in scenario.contestants
     }
     measured: dict[str, list[Measured]] = {contestant.name: [] for contestant in scenario.contestants}
