@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -9,6 +10,8 @@ from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 from crawler.ground.records import Verdict, found
+from crawler.rules.ceiling import Ceiling
+from crawler.rules.control import Control
 from crawler.seams.ports import Lane
 
 
@@ -42,6 +45,46 @@ class FakeClock:
             raise StalledError
         self.waited.append(seconds)
         self.time += seconds
+
+
+class PlainControl(Control):
+    """Keep ceilings and the pauses that an upstream names, and learn nothing."""
+
+    def __init__(self, max_per_second: float = 0.0, max_at_once: float = math.inf) -> None:
+        """Take the ceilings."""
+        super().__init__(max_per_second, max_at_once)
+        self._plain = Ceiling(max_per_second, max_at_once)
+
+    @property
+    def in_flight(self) -> int:
+        """Count the requests on their way."""
+        return self._plain.in_flight
+
+    def ready(self, now: float) -> tuple[float, float]:
+        """Ask the ceilings, after any pause."""
+        return self._plain.ready(now) if now >= self.paused_until else (0, self.paused_until)
+
+    def retries(self, now: float) -> tuple[float, float]:
+        """Let all be tried again."""
+        return math.inf, now
+
+    def take(self, now: float, count: int = 1, retries: int = 0) -> None:
+        """Count requests."""
+        self._plain.take(now, count)
+
+    def answer(self, sent_at: float, now: float, verdict: Verdict) -> bool:
+        """Note the end of a pause; every failure counts."""
+        self._plain.give_back()
+        self.paused_until = max(self.paused_until, now + (verdict.retry_after or 0.0))
+        return True
+
+    def give_back(self, count: int = 1) -> None:
+        """Free places."""
+        self._plain.give_back(count)
+
+    def hopeless(self, now: float, deadline: float) -> str | None:
+        """Always hope."""
+        return None
 
 
 class FakeLane:

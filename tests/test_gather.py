@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fakes import FakeBatch, FakeLane, FakeManyLane, join_new_threads
+from fakes import FakeBatch, FakeLane, FakeManyLane, PlainControl, join_new_threads
 from servers import Upstream, song
 
 from crawler.adapters.clock import SystemClock
@@ -23,6 +23,7 @@ from crawler.engine import gather as gather_module
 from crawler.engine.backlog import Batch
 from crawler.engine.collect import BATCH_SONGS, Collected, collect
 from crawler.engine.gather import gather_songs
+from crawler.engine.limiter import Limiter
 from crawler.engine.work import Limits, Work
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import BadSetting, StoreUnavailable, UpstreamUnavailable
@@ -41,7 +42,8 @@ def gather(
     """Run strands over batches until they end, as a call does."""
     clock = SystemClock()
     with ThreadPoolExecutor(2) as ends:
-        work = Work(iter(batches), limits, clock, ends.submit, Deadline.after(clock.now(), deadline))
+        limiter = Limiter(PlainControl(limits.max_per_second, limits.max_at_once))
+        work = Work(iter(batches), limits, clock, ends.submit, Deadline.after(clock.now(), deadline), limiter=limiter)
         asyncio.run(gather_songs(work, limits.max_at_once, DaemonThreads(), lane))
     return work
 
@@ -345,7 +347,7 @@ def test_transfers_are_cut_off_at_the_deadline() -> None:
     assert sorted(item for item, _ in batch.settled) == list(range(1, 20, 2))
     assert work.unfinished() == [batch]
     assert not work._in_flight
-    assert work._limiter._shared.in_flight == 0
+    assert work._limiter.control.in_flight == 0
     assert all(transfers.closed for transfers in lane.opened)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+from fakes import PlainControl
+
 from crawler.engine.limiter import LOOK_SECONDS, Limiter
 from crawler.ground.records import found, throttled
-from crawler.rules.control import Control
+from crawler.rules.ceiling import Ceiling
 
 NOW = 1000.0
 
@@ -21,8 +23,8 @@ def let_out(limiter: Limiter, most: int, now: float = NOW) -> int:
 
 def test_calls_share_what_may_be_in_flight() -> None:
     """Let no call out more than the others leave, and more once theirs have come back."""
-    one = Limiter(Control(max_at_once=5))
-    other = one.narrowed(Control(max_at_once=4))
+    one = Limiter(PlainControl(max_at_once=5))
+    other = one.narrowed(Ceiling(max_at_once=4))
 
     assert [let_out(other, 10), let_out(one, 10), let_out(other, 10)] == [4, 1, 0]
     with one:
@@ -33,8 +35,8 @@ def test_calls_share_what_may_be_in_flight() -> None:
 
 def test_calls_share_the_rate() -> None:
     """Keep the ceiling of requests a second over all calls, and a call's lower one."""
-    one = Limiter(Control(max_per_second=100))
-    slow = one.narrowed(Control(max_per_second=10))
+    one = Limiter(PlainControl(max_per_second=100))
+    slow = one.narrowed(Ceiling(max_per_second=10))
     sent = {one: 0, slow: 0}
     for millisecond in range(1000):
         for limiter in (slow, one):
@@ -46,7 +48,7 @@ def test_calls_share_the_rate() -> None:
 
 def test_who_waits_for_another_call_looks_again() -> None:
     """Name an instant where only another call's answers make room; none where the caller's own do."""
-    limiter = Limiter(Control(max_at_once=2))
+    limiter = Limiter(PlainControl(max_at_once=2))
     let_out(limiter, 2)
 
     with limiter:
@@ -56,8 +58,8 @@ def test_who_waits_for_another_call_looks_again() -> None:
 
 def test_a_pause_holds_for_all_calls() -> None:
     """Keep to what the upstream says of when, whichever call it told."""
-    one = Limiter(Control())
-    other = one.narrowed(Control())
+    one = Limiter(PlainControl())
+    other = one.narrowed(Ceiling())
     let_out(other, 1)
     with other:
         other.answer(NOW, NOW, throttled("http_429", 7.0))
@@ -68,7 +70,7 @@ def test_a_pause_holds_for_all_calls() -> None:
 
 def test_what_was_cut_off_is_given_back() -> None:
     """Free the places of requests that never came back."""
-    limiter = Limiter(Control(max_at_once=3))
+    limiter = Limiter(PlainControl(max_at_once=3))
     let_out(limiter, 3)
     with limiter:
         limiter.give_back(2)

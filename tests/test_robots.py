@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import requests
+from fakes import PlainControl
 from servers import Page, Upstream, error, free_port, hang, missing, raw
 from servers.hostile import gzip_bomb
 from stored import read_folder, read_rows
@@ -24,7 +25,7 @@ from crawler.faces.deployment import Deployment
 from crawler.faces.http import HttpRequest, HttpResponse, respond
 from crawler.ground.errors import BadSetting, UpstreamUnavailable
 from crawler.ground.records import FORBIDDEN, Verdict, found
-from crawler.rules.control import Control
+from crawler.rules.ceiling import Ceiling
 from crawler.rules.robots import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
 from crawler.seams.ports import ManyLane
 
@@ -84,7 +85,7 @@ def test_crawl_delay_slows_down(text: str, delay: float) -> None:
     robots = Robots(f"User-agent: *\nCrawl-delay: {text}", AGENT)
 
     assert robots.delay == delay
-    assert (robots.control is not None) == (delay > 0)
+    assert (robots.ceiling is not None) == (delay > 0)
 
 
 @pytest.mark.parametrize("status", [200, 206, 301, 400, 401, 403, 404, 410])
@@ -264,8 +265,8 @@ def test_lane_stays_as_it_is_where_all_is_allowed() -> None:
 
 def test_delay_holds_over_all_calls() -> None:
     """Let calls that each keep a limit of their own keep a common one too."""
-    shared, common = Limiter(Control()), Control(1.0)
-    calls = [shared.narrowed(common).narrowed(Control()) for _ in range(2)]
+    shared, common = Limiter(PlainControl()), Ceiling(1.0)
+    calls = [shared.narrowed(common).narrowed(Ceiling()) for _ in range(2)]
     for call in calls:
         with call:
             if call.ready(0.0, 0)[0] > 0:

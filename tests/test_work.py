@@ -9,15 +9,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from fakes import FakeBatch, FakeClock, FakeLane, StalledError
+from fakes import FakeBatch, FakeClock, FakeLane, PlainControl, StalledError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.engine.backlog import MOST_BUFFERED_BYTES, Attempt
+from crawler.engine.limiter import Limiter
 from crawler.engine.work import Limits, Work
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import StoreUnavailable, UpstreamUnavailable
 from crawler.ground.records import MISSING, Kind, Verdict, failed, found, refused, retry, throttled
+from crawler.rules.control import Control
 
 SENTENCE = "The upstream answers 401: it wants credentials; set SONG_HEADERS."
 
@@ -31,6 +33,7 @@ class Scene:
         limits: Limits = Limits(),  # noqa: B008 - a value
         deadline: float = float("inf"),
         at_once: bool = True,
+        control: Control | None = None,
     ) -> None:
         """Prepare work on the batches; without `at_once` their advances wait in `advances`."""
         self.clock = FakeClock()
@@ -45,6 +48,7 @@ class Scene:
             Deadline.after(self.clock.now(), deadline),
             random.Random(1).random,
             self.outcomes.append,
+            Limiter(control or PlainControl(limits.max_per_second, limits.max_at_once)),
         )
 
     def _draw(self, batches: Iterable[FakeBatch]) -> Any:

@@ -101,18 +101,20 @@ class Backlog:
         """Tell whether no attempt is left, nor can come from those in flight."""
         return self.exhausted and not in_flight and not self._retries and not any(b.pending for b in self._undrawn)
 
-    def draw(self, now: float, most: float, in_flight: int) -> tuple[list[Attempt], float]:
+    def draw(
+        self, now: float, most: float, in_flight: int, retries: float = math.inf, retries_at: float = 0.0
+    ) -> tuple[list[Attempt], float]:
         """Give attempts that are due, `most` of them, and when one more will be (math.inf: a change tells).
 
-        Those to be tried again go before new songs.
+        Those to be tried again go before new songs, as many as `retries`, the next of them from `retries_at` on.
         """
         attempts: list[Attempt] = []
-        while self._retries and self._retries[0][0] <= now and len(attempts) < most:
+        while self._retries and self._retries[0][0] <= now and len(attempts) < min(most, retries):
             attempts.append(heappop(self._retries)[2])
         while len(attempts) < most and (batch := self._drawable(in_flight + len(attempts))):
             for _ in range(int(min(most - len(attempts), len(batch.pending)))):
                 attempts.append(Attempt(batch, batch.pending.popleft()))
-        return attempts, self._retries[0][0] if self._retries else math.inf
+        return attempts, max(self._retries[0][0], retries_at) if self._retries else math.inf
 
     def wants_batch(self, in_flight: int, *, ahead: bool) -> bool:
         """Tell whether another batch should be opened: no song is left to be drawn, or `ahead` of that, few are.

@@ -6,6 +6,7 @@ import math
 import threading
 
 from crawler.ground.records import Verdict
+from crawler.rules.ceiling import Ceiling
 from crawler.rules.control import Control
 
 # A call is not told when another call's requests come back: if it waits for that, it looks again after this time.
@@ -13,19 +14,19 @@ LOOK_SECONDS = 0.05
 
 
 class Limiter:
-    """Hold the control of an upstream, and stricter ones for some calls, under one lock: `with limiter: ...`.
+    """Hold the control of an upstream, and lower ceilings for some calls, under one lock: `with limiter: ...`.
 
     Every method is for whoever holds it.
     """
 
-    def __init__(self, control: Control, *stricter: Control) -> None:
-        self._shared = control
-        self._controls = [control, *stricter]
+    def __init__(self, control: Control, *ceilings: Ceiling) -> None:
+        self.control = control
+        self._ceilings = ceilings
         self._lock = threading.Lock()
 
-    def narrowed(self, stricter: Control) -> Limiter:
-        """Give the same door for calls that keep one more control."""
-        limiter = Limiter(*self._controls, stricter)
+    def narrowed(self, ceiling: Ceiling) -> Limiter:
+        """Give the same door for calls that keep one more ceiling."""
+        limiter = Limiter(self.control, *self._ceilings, ceiling)
         limiter._lock = self._lock
         return limiter
 
@@ -41,29 +42,30 @@ class Limiter:
 
         `mine` is how many of the caller's own are in flight: their coming back the caller will see by itself.
         """
-        count, until = math.inf, now
-        for control in self._controls:
-            allowed, ready_at = control.ready(now)
+        count, until = self.control.ready(now)
+        for ceiling in self._ceilings:
+            allowed, ready_at = ceiling.ready(now)
             count = min(count, allowed)
             if allowed <= 0:
                 until = max(until, ready_at)
-        if until == math.inf and self._shared.in_flight > mine:
+        if until == math.inf and self.control.in_flight > mine:
             until = now + LOOK_SECONDS
         return count, until
 
-    def take(self, now: float, count: int) -> None:
-        """Count requests that go out now."""
-        for control in self._controls:
-            control.take(now, count)
+    def take(self, now: float, count: int, retries: int = 0) -> None:
+        """Count requests that go out now, so many of them for songs that failed before."""
+        self.control.take(now, count, retries)
+        for ceiling in self._ceilings:
+            ceiling.take(now, count)
 
     def answer(self, sent_at: float, now: float, verdict: Verdict) -> bool:
         """Take what came of a request; True if a failure counts as one of its song's attempts."""
-        counts = True
-        for control in self._controls:
-            counts &= control.answer(sent_at, now, verdict)
-        return counts
+        for ceiling in self._ceilings:
+            ceiling.give_back()
+        return self.control.answer(sent_at, now, verdict)
 
     def give_back(self, count: int) -> None:
         """Free the places of requests that were cut off."""
-        for control in self._controls:
-            control.give_back(count)
+        self.control.give_back(count)
+        for ceiling in self._ceilings:
+            ceiling.give_back(count)

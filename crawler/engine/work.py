@@ -64,7 +64,8 @@ class Work:
     limiter: Limiter | None = None
 
     def __post_init__(self) -> None:
-        self._limiter = self.limiter or Limiter(Control(self.limits.max_per_second, self.limits.max_at_once))
+        limits = self.limits
+        self._limiter = self.limiter or Limiter(Control(limits.max_per_second, limits.max_at_once, self.random))
         self._turn = threading.Lock()
         self._changed = threading.Condition()
         self._backlog = Backlog()
@@ -79,7 +80,7 @@ class Work:
         with self._turn, self._changed:
             while not self._over(now := self.clock.now()):
                 attempts, until = self._draw(now, most)
-                if attempts:
+                if attempts or self._stopped:
                     return attempts
                 if until <= now:
                     self._open_next()
@@ -161,6 +162,13 @@ class Work:
             attempts = list(self._in_flight)
         self.cut_off(attempts)
 
+    def _give_up(self, sentence: str | None) -> None:
+        """Stop where the upstream as a whole won't answer: no song's fault."""
+        if sentence and not self._stopped:
+            self._stopped = True
+            self.error = self.error or UpstreamUnavailable(sentence)
+            self._changed.notify_all()
+
     def _over(self, now: float) -> bool:
         return self._stopped or self.deadline.passed(now)
 
@@ -170,9 +178,13 @@ class Work:
         with self._limiter:
             allowed, until = self._limiter.ready(now, in_flight)
             if allowed <= 0:
+                self._give_up(self._limiter.control.hopeless(now, self.deadline.at))
                 return [], until
-            attempts, until = self._backlog.draw(now, min(most, allowed), in_flight)
-            self._limiter.take(now, len(attempts))
+            attempts, until = self._backlog.draw(
+                now, min(most, allowed), in_flight, *self._limiter.control.retries(now)
+            )
+            if attempts:
+                self._limiter.take(now, len(attempts), sum(attempt.number > 1 for attempt in attempts))
         timeout = min(self.limits.request_timeout, self.deadline.remaining(now))
         for attempt in attempts:
             attempt.started, attempt.timeout = now, timeout
@@ -208,8 +220,7 @@ class Work:
         if verdict.final:
             return verdict
         if verdict.kind is Kind.REFUSED:
-            self._stopped = True
-            self.error = self.error or UpstreamUnavailable(verdict.error)
+            self._give_up(verdict.error)
         if self._over(now):
             return None
         if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -33,6 +34,7 @@ from crawler.ground.deadline import Deadline
 from crawler.ground.errors import BadSetting, Damaged, UnknownRun
 from crawler.ground.settings import DEFAULT_DEADLINE_SECONDS, Settings
 from crawler.rules.answer import Answer, make_plan
+from crawler.rules.ceiling import Ceiling
 from crawler.rules.control import Control
 from crawler.rules.fan_out import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskReport
 from crawler.rules.firing import Firing
@@ -258,7 +260,7 @@ class Deployment:
         if request.max_per_second is None and request.max_at_once is None:
             return self.limiter
         own = limits_of(self.settings, request)
-        return self.limiter.narrowed(Control(own.max_per_second, own.max_at_once, since))
+        return self.limiter.narrowed(Ceiling(own.max_per_second, own.max_at_once, since))
 
     def _session(self) -> requests.Session:
         return session_of(self.settings)
@@ -293,7 +295,7 @@ def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits
 
 def limiter_of(settings: Settings) -> Limiter:
     """Open the door through which all requests of an instance go out."""
-    return Limiter(Control(settings.max_per_second, settings.max_at_once))
+    return Limiter(Control(settings.max_per_second, settings.max_at_once, random.random))
 
 
 def robots_file_of(settings: Settings) -> RobotsFile | None:
@@ -308,9 +310,9 @@ def obey_robots(
 ) -> tuple[Lane, Limiter]:
     """Give the lane and the limiter as robots.txt asks for, which its host has so many seconds to say."""
     robots = file.obey(session, seconds)
-    if robots.control:
+    if robots.ceiling:
         LOGGER.info(f"robots.txt asks for {robots.delay:g} s between two requests")
-        limiter = limiter.narrowed(robots.control)
+        limiter = limiter.narrowed(robots.ceiling)
     return file.lane(robots, lane), limiter
 
 

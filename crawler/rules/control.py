@@ -1,48 +1,118 @@
-"""The control of an upstream: how many requests may go out now, given what came of the earlier ones."""
+"""The control of an upstream: how many requests may go out now, given what came of the earlier ones.
+
+Two limits stand inside each other, since an upstream says two different things: by throttling, how many requests a
+second it takes (`rate.py`); by its latency, how many at once (`in_flight.py`). A breaker says whether it is there at
+all, a budget how much of it may be spent on trying again. Everything here is arithmetic on instants of one monotonic
+clock, in seconds, for whoever holds the lock around it; chance is passed in.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from crawler.ground.records import Verdict
-from crawler.rules.pacing import Pacer
+from crawler.ground.records import Kind, Verdict
+from crawler.rules.breaker import FALSE_ALARM_SECONDS, UNREACHABLE, Breaker, is_outage
+from crawler.rules.budget import RetryBudget
+from crawler.rules.ceiling import Ceiling
+from crawler.rules.in_flight import START_IN_FLIGHT, InFlight
+from crawler.rules.learned import Learned
+from crawler.rules.rate import START_PER_SECOND, Rate
 
 
 class Control:
-    """Bound the requests a second and those in flight; pure arithmetic, for whoever holds the lock around it.
+    """Bound the requests to an upstream by ceilings, and below them by what its answers tell."""
 
-    Times are instants of one monotonic clock, in seconds. `max_per_second` 0: no ceiling; `since` as for a Pacer.
-    `in_flight` counts requests that went out and have not come back.
-    """
-
-    def __init__(self, max_per_second: float = 0.0, max_at_once: float = math.inf, since: float | None = None) -> None:
-        self._pacer = Pacer(max_per_second, since)
+    def __init__(
+        self,
+        max_per_second: float = 0.0,
+        max_at_once: float = math.inf,
+        random: Callable[[], float] = lambda: 0.5,
+        learned: Learned | None = None,
+    ) -> None:
+        self._ceiling = Ceiling(max_per_second, max_at_once)
+        self._max_per_second = max_per_second or math.inf
         self._max_at_once = max_at_once
-        self.in_flight = 0
+        self._random = random
+        known = learned or Learned(per_second=START_PER_SECOND, in_flight=START_IN_FLIGHT)
+        self._rate = Rate(known.per_second, known.per_second if known.throttles else None)
+        self._in_flight = InFlight(max_at_once, known.in_flight)
+        self._breaker = Breaker()
+        self._budget = RetryBudget()
+        self.paused_until = -math.inf
+
+    @property
+    def in_flight(self) -> int:
+        """Count the requests that went out and have not come back."""
+        return self._ceiling.in_flight
 
     def ready(self, now: float) -> tuple[float, float]:
         """Give how many requests may go out now; where none may, the instant to look again.
 
         math.inf: only an answer changes it.
         """
-        free = self._max_at_once - self.in_flight
-        if free <= 0:
+        if now < self.paused_until:
+            return 0, self.paused_until
+        if self._breaker.open:
+            return self._breaker.ready(now)
+        free = self._in_flight.limit - self._ceiling.in_flight
+        if free < 1:
             return 0, math.inf
-        return min(free, self._pacer.allowance(now)), self._pacer.ready_at()
+        count, at = self._rate.ready(now)
+        allowed, ceiling_at = self._ceiling.ready(now)
+        return min(free, count, allowed), max(at, ceiling_at)
 
-    def take(self, now: float, count: int = 1) -> None:
-        """Count requests that go out now."""
-        self.in_flight += count
-        self._pacer.take(now, count)
+    def retries(self, now: float) -> tuple[float, float]:
+        """Give how many of those that go out may be songs tried again; where none may, the instant to look again."""
+        return self._budget.ready(now)
 
-    def answer(self, sent_at: float, now: float, verdict: Verdict) -> bool:  # noqa: ARG002 - what is to be learnt from
+    def take(self, now: float, count: int = 1, retries: int = 0) -> None:
+        """Count requests that go out now, so many of them for songs that failed before."""
+        self._ceiling.take(now, count)
+        self._rate.take(now, count)
+        if retries:
+            self._budget.spend(retries)
+        if self._breaker.open:
+            self._breaker.take()
+
+    def answer(self, sent_at: float, now: float, verdict: Verdict) -> bool:
         """Take what came of a request; True if a failure counts as one of its song's attempts."""
-        self.in_flight -= 1
-        if not verdict.final:
-            # What the upstream itself says of when holds for every song.
-            self._pacer.pause(now + (verdict.retry_after or 0.0))
+        in_flight = self._ceiling.in_flight
+        self._ceiling.give_back()
+        if verdict.kind is Kind.THROTTLED or verdict.retry_after:
+            self._throttle(sent_at, now, verdict.retry_after or 0.0)
+        elif verdict.final:
+            closed = self._in_flight.answer(sent_at, now, in_flight)
+            if closed and self._rate.limit is None:
+                self._rate.reach(min(self._max_per_second, self._max_at_once / max(1e-4, self._in_flight.latency)))
+        if is_outage(verdict):
+            counts = not self._breaker.open and verdict.error != UNREACHABLE
+            self._breaker.fail(sent_at, now, verdict.error or "", self._random())
+            return counts
+        if self._breaker.succeed(sent_at, now) > FALSE_ALARM_SECONDS:
+            self._rate.ease(now)
+        if verdict.kind is not Kind.THROTTLED:
+            self._rate.accept(sent_at)
+            self._budget.earn()
         return True
 
     def give_back(self, count: int = 1) -> None:
         """Free the places of requests that were cut off: they teach nothing."""
-        self.in_flight -= count
+        self._ceiling.give_back(count)
+        self._breaker.give_back()
+
+    def hopeless(self, now: float, deadline: float) -> str | None:
+        """Say in a sentence why nothing can be sent any more before the deadline, if nothing can."""
+        if self.paused_until > max(now, deadline):
+            return f"The upstream asks for {self.paused_until - now:.0f} s of peace, longer than this call may take."
+        return self._breaker.hopeless(now)
+
+    def learned(self, epoch: float) -> Learned:
+        """Give what the next run may start with, learned by `epoch` (seconds since 1970)."""
+        limit = self._rate.limit
+        per_second = limit or max(1.0, self._rate.used)
+        return Learned(per_second=per_second, in_flight=self._in_flight.limit, throttles=limit is not None, at=epoch)
+
+    def _throttle(self, sent_at: float, now: float, retry_after: float) -> None:
+        self._rate.throttle(sent_at, now, retry_after, self._random())
+        self.paused_until = max(self.paused_until, now + retry_after)

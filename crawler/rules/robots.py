@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from crawler.rules.control import Control
+from crawler.rules.ceiling import Ceiling
 
 # RFC 9309, 2.5: a crawler must read as much; what comes after it is passed over.
 MOST_ROBOTS_BYTES = 500 << 10
@@ -18,13 +18,13 @@ _UNKNOWN = frozenset({429})
 class Robots:
     """Hold what a robots.txt asks of the crawler that calls itself `user_agent`.
 
-    `delay` is the Crawl-delay in seconds, 0 if there is none, and `control` what keeps it; `allows` tells of a URL
+    `delay` is the Crawl-delay in seconds, 0 if there is none, and `ceiling` what keeps it; `allows` tells of a URL
     whether it may be asked for, and is None where every URL may.
     """
 
     def __init__(self, text: str, user_agent: str) -> None:
         self.delay = 0.0
-        self.control: Control | None = None
+        self.ceiling: Ceiling | None = None
         self.allows: Callable[[str], bool] | None = None
         # Most are about nothing, or are a page that says so.
         if re.search(r"^[ \t]*(disallow|crawl-delay)[ \t]*:[ \t]*[^\s#]", text, re.IGNORECASE | re.MULTILINE):
@@ -35,7 +35,7 @@ class Robots:
 
         rules = Protego.parse(text.removeprefix("\ufeff"))
         if delay := rules.crawl_delay(product):
-            self.delay, self.control = delay, Control(1 / delay)
+            self.delay, self.ceiling = delay, Ceiling(1 / delay)
         self.allows = lambda url: rules.can_fetch(url, product)
 
 

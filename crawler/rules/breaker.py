@@ -1,0 +1,108 @@
+"""The breaker: when failure upon failure says that the upstream as a whole is down, ask it rarely until it answers."""
+
+from __future__ import annotations
+
+import math
+
+from crawler.ground.records import Kind, Verdict
+
+# Failures in a row, none of the upstream's answers among them. Where three in ten requests fail by themselves, this
+# many in a row come once in 2,000.
+OPEN_AFTER = 6
+# Nothing listens: the song was not even asked for.
+OPEN_AFTER_UNREACHABLE = 3
+
+# Seconds until the first probe; later ones after three times as many, up to the most.
+FIRST_PROBE, MOST_PROBE = 0.25, 5.0
+# A probe that is answered so soon says that the failures were the songs' own.
+FALSE_ALARM_SECONDS = 1.0
+TRUST_SECONDS = 5.0
+
+# How long to wait for one that was up, and for one that never was.
+PATIENCE_SECONDS, NEVER_UP_SECONDS = 150.0, 15.0
+
+UNREACHABLE = "unreachable"
+
+
+class Breaker:
+    """Count failures in a row; open, let out one request at a time. Times are instants, in seconds."""
+
+    def __init__(self) -> None:
+        self.opened_at = math.inf  # while it is closed
+        self._failures = 0
+        self._reason = ""
+        self._wait = FIRST_PROBE
+        self._probe_at = math.inf
+        self._probing = False
+        self._trusted_until = -math.inf
+        self._was_up = False
+
+    @property
+    def open(self) -> bool:
+        """Tell whether the upstream counts as down."""
+        return self.opened_at != math.inf
+
+    def ready(self, now: float) -> tuple[int, float]:
+        """Give whether a probe may go out now, while it is open; if not, when (math.inf: one is on its way)."""
+        if self._probing:
+            return 0, math.inf
+        return (1, now) if now >= self._probe_at else (0, self._probe_at)
+
+    def take(self) -> None:
+        """Count a request that goes out."""
+        self._probing = self.open
+
+    def give_back(self) -> None:
+        """Let another probe go where one was cut off."""
+        self._probing = False
+
+    def succeed(self, sent_at: float, now: float) -> float:
+        """Take an answer that shows the upstream alive; gives the seconds that it was down, 0: it was not.
+
+        One that was sent before the breaker opened shows nothing.
+        """
+        self._failures = 0
+        self._was_up = True
+        if not self.open or sent_at < self.opened_at:
+            return 0.0
+        down = now - self.opened_at
+        self.opened_at = self._probe_at = math.inf
+        self._probing = False
+        if down <= FALSE_ALARM_SECONDS:
+            self._trusted_until = now + TRUST_SECONDS
+        return down
+
+    def fail(self, sent_at: float, now: float, error: str, chance: float) -> None:
+        """Take a failure that may be the upstream's; `chance` from 0 to 1."""
+        if self.open:
+            if sent_at >= self.opened_at:
+                self._probing = False
+                self._wait = min(MOST_PROBE, 3 * self._wait)
+                self._probe_at = now + self._wait * (0.9 + 0.2 * chance)
+            return
+        self._failures += 1
+        if now >= self._trusted_until and self._failures >= _most_failures(error):
+            self.opened_at = now
+            self._reason = error
+            self._wait = FIRST_PROBE
+            self._probe_at = now + FIRST_PROBE * (0.9 + 0.2 * chance)
+
+    def hopeless(self, now: float) -> str | None:
+        """Say in a sentence why there is no use in waiting longer, if there is none."""
+        patience = PATIENCE_SECONDS if self._was_up else NEVER_UP_SECONDS
+        if now - self.opened_at < patience or self._probing:
+            return None
+        return f"The upstream is down: {now - self.opened_at:.0f} s long every request came to {self._reason}."
+
+
+def is_outage(verdict: Verdict) -> bool:
+    """Tell whether a verdict may be the upstream's fault as a whole: no answer, or one that says so."""
+    error = verdict.error or ""
+    return verdict.kind is Kind.RETRY and (error in _OUTAGE or error.startswith("http_5"))
+
+
+_OUTAGE = frozenset({"connection", "timeout", UNREACHABLE})
+
+
+def _most_failures(error: str) -> int:
+    return OPEN_AFTER_UNREACHABLE if error == UNREACHABLE else OPEN_AFTER

@@ -1,0 +1,192 @@
+"""The rate at which an upstream takes requests: found from what it throttles, at the price of few throttled requests.
+
+Until the first throttled answer the rate grows exponentially, as fast as it takes to reach what MAX_AT_ONCE allows
+in RAMP_SECONDS and no faster: what is throttled at the end of it is the excess rate times one round trip. From then on
+it follows a cubic curve relative to the accepted rate, after CUBIC (RFC 9438, 4.2) and the adaptive mode of the AWS
+clients, whose constants are absolute: too slow for a thousand requests a second, too eager for five.
+"""
+
+from __future__ import annotations
+
+import math
+
+# Requests a second before anything is known.
+START_PER_SECOND = 50.0
+# In which the ramp reaches what can be reached: useful speed within three seconds.
+RAMP_SECONDS = 2.1
+MOST_RAMP, LEAST_RAMP = 3.5, 0.7
+
+# After a throttled answer: to this share of the rate that was accepted, back at it after the seconds.
+CUT = 0.9
+REGROW_SECONDS = 2.0
+# How long to stay at a rate that was found again, before more is tried; doubled from the one to the other.
+LEAST_HOLD, MOST_HOLD = 1.0, 3.0
+# As many requests at least as are sent at a rate before more is tried.
+HOLD_REQUESTS = 20.0
+# Where each throttled answer costs a pause, more is tried this many pauses later.
+HOLD_PAUSES = 10.0
+SAME = 0.15
+# Requests a second by which the curve rises at least, so that of instances that share a quota the slow ones catch up.
+LEAST_STEP = 1.0
+# So many times the limit, and not refused: there is no such limit any more.
+BEYOND = 1.5
+MOST_HELD = 10.0
+# What an earlier run learned is believed so long.
+LEARNED_HOLD = 16.0
+
+# What a quota grants at once beside its rate, in seconds of it, until we know better.
+GRANT_SECONDS = 1.0
+# Accepted requests, or else seconds, from which on they tell a rate.
+ENOUGH_ACCEPTED, ENOUGH_SECONDS = 10, 1.0
+# So few tell next to nothing: the rate is halved at most.
+FEW_ACCEPTED = 3
+OLD_SECONDS = 30.0
+
+# After an outage the rate begins at half and is whole after the seconds.
+EASE_SECONDS = 2.0
+
+BURST_SECONDS = 0.05
+_TICK_SECONDS = 0.1
+_USED = 0.6
+_LEAST_PER_SECOND = 0.01
+
+
+class Rate:
+    """Let requests out at a rate that grows while it is used and not refused. Times are instants, in seconds.
+
+    `limit` is the accepted rate at which the upstream throttled last; None: it never did. `start` and `limit` may be
+    what an earlier run learned.
+    """
+
+    def __init__(self, start: float = START_PER_SECOND, limit: float | None = None) -> None:
+        self.per_second = limit or start
+        self.limit = limit
+        self.growth = 2.0  # of the ramp: e-folds a second
+        self._hold = LEAST_HOLD
+        self._held = LEARNED_HOLD
+        self._age = REGROW_SECONDS  # seconds of use since the last cut
+        # When, and after how many accepted, the rate was so far above the limit that there seems to be none any more.
+        self._beyond: tuple[float, int] | None = None
+        self._eased_until = -math.inf
+        self._tokens = 1.0
+        self._refilled_at = -math.inf
+        self._ticked_at = math.inf
+        self._taken = 0
+        self._cut_at = -math.inf
+        self._accepted = 0
+        self._since, self._grant = math.inf, GRANT_SECONDS  # from when accepted requests are measured
+        self._span = 0.0  # the seconds that were measured last, and what was accepted of what was sent in them
+        self._spanned = 0
+        self.used = 0.0  # requests a second that went out of late
+
+    def ready(self, now: float) -> tuple[int, float]:
+        """Give how many requests may go out now; where none may, the instant from which one may."""
+        tokens = self._refill(now)
+        if tokens >= 1.0:
+            return int(tokens), now
+        return 0, now + (1.0 - tokens) / self._current(now)
+
+    def take(self, now: float, count: int) -> None:
+        """Count requests that go out now."""
+        self._tokens = self._refill(now) - count
+        self._taken += count
+        if self._ticked_at == math.inf:
+            self._ticked_at = self._since = now
+
+    def accept(self, sent_at: float) -> None:
+        """Count a request that came back with anything but a throttled answer."""
+        if sent_at >= self._since:
+            self._accepted += 1
+        elif self._span:  # sent before the cut, and slower to come back than what was throttled
+            self._spanned += 1
+            self.limit = max(self.limit or 0.0, self._spanned / self._span)
+
+    def throttle(self, sent_at: float, now: float, retry_after: float, chance: float) -> None:
+        """Take a throttled answer: cut the rate, once for all that were on their way; `chance` from 0 to 1."""
+        if sent_at < self._cut_at:
+            return
+        accepted = self._accepted_per_second(sent_at)
+        self._cut_at = now
+        before, self.limit = self.limit, accepted
+        repeated = before is not None and abs(accepted - before) <= SAME * before
+        hold = min(MOST_HOLD, self._hold * 2) if repeated else LEAST_HOLD
+        # By chance, so that instances that share a quota do not try for more together.
+        self._hold = hold
+        pauses = HOLD_PAUSES * min(retry_after, 6.0)
+        few = min(MOST_HELD, HOLD_REQUESTS / accepted) if repeated else 0.0
+        self._held = max(hold, pauses, few) * (0.75 + 0.5 * chance)
+        # A rest at the cut rate, until one request is saved up: where few are sent, the curve alone would save none.
+        self._beyond = None
+        self._age = -min(MOST_HELD, 1.0 / ((1.0 - CUT) * accepted))
+        self.per_second = max(_LEAST_PER_SECOND, CUT * accepted)
+        self._tokens = min(self._tokens, 0.0)
+
+    def ease(self, now: float) -> None:
+        """Begin again after an outage: at half, and whole after EASE_SECONDS."""
+        self._eased_until = now + EASE_SECONDS
+        self._age = min(self._age, REGROW_SECONDS)
+
+    def reach(self, per_second: float) -> None:
+        """Have the ramp reach a rate in RAMP_SECONDS."""
+        ratio = max(1.0, per_second / START_PER_SECOND)
+        self.growth = min(MOST_RAMP, max(LEAST_RAMP, math.log(ratio) / RAMP_SECONDS))
+
+    def _accepted_per_second(self, sent_at: float) -> float:
+        """Measure from one throttled answer to the next: a bucket is empty at both, so that its rate came between."""
+        seconds, accepted = sent_at - self._since, self._accepted
+        if not self._grant and accepted < ENOUGH_ACCEPTED and seconds < ENOUGH_SECONDS:
+            return self.per_second
+        self._span, self._spanned = seconds + self._grant, accepted
+        self._measure_from(sent_at)
+        least = self.per_second / 2 if accepted < FEW_ACCEPTED else 0.0
+        if self._beyond:  # a quota that rose tells its rate only from then on
+            since, count = self._beyond
+            least = max(least, (accepted - count) / (sent_at - since + GRANT_SECONDS))
+        return min(self.per_second, max(least, accepted / self._span))
+
+    def _measure_from(self, instant: float) -> None:
+        self._since, self._accepted, self._grant = instant, 0, 0.0
+
+    def _refill(self, now: float) -> float:
+        per_second = self._current(now)
+        seconds = now - self._refilled_at
+        if seconds > 0:
+            self._tokens = min(max(1.0, BURST_SECONDS * per_second), self._tokens + seconds * per_second)
+            self._refilled_at = now
+            if now - self._ticked_at > _TICK_SECONDS:
+                self._tick(now)
+        return self._tokens
+
+    def _current(self, now: float) -> float:
+        if now >= self._eased_until:
+            return self.per_second
+        return self.per_second * (1.0 - 0.5 * (self._eased_until - now) / EASE_SECONDS)
+
+    def _tick(self, now: float) -> None:
+        """Let the rate grow by the time since the last tick, if it was used."""
+        seconds = now - self._ticked_at
+        if self._taken < 2 and seconds * self.per_second < 4:
+            return
+        self.used = self._taken / seconds
+        if self._taken >= _USED * seconds * self._current(now):
+            self._grow(min(seconds, 4 * _TICK_SECONDS + 4 / self.per_second), now)
+        self._ticked_at, self._taken = now, 0
+        if now - self._since > OLD_SECONDS and not self._beyond:
+            self._span = 0.0
+            self._measure_from(now)
+
+    def _grow(self, seconds: float, now: float) -> None:
+        if self.limit is None or self._beyond:
+            self.per_second *= math.exp(self.growth * seconds)
+            return
+        self._age += seconds
+        past = self._age - REGROW_SECONDS
+        if past > 0:
+            past = max(0.0, past - self._held)
+        past = max(past, -REGROW_SECONDS)
+        step = (1.0 - CUT) * self.limit
+        if past > 0:
+            step = max(step, min(self.limit, LEAST_STEP))
+        self.per_second = max(_LEAST_PER_SECOND, self.limit + step * (past / REGROW_SECONDS) ** 3)
+        if self.per_second > BEYOND * (self.limit + LEAST_STEP):
+            self._beyond = now, self._accepted
