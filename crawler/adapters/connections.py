@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http
 import http.client
+import logging
 import socket
 import ssl
 from typing import Any, BinaryIO

@@ -77,9 +77,6 @@ class CurlLane:
         self._options = _options({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
         self._options[pycurl.CAINFO] = authorities or certifi.where()
         self._options[pycurl.SHARE] = _share()
-        # Over TLS songs wait for the first connection, which may carry them all; else an answer that never came to the
-        # first of them would keep all others from being asked for.
-        self._options[pycurl.PIPEWAIT] = int(url.startswith("https:"))
 
     def open_transfers(self, most: int) -> CurlTransfers:
         """Open what tries `most` songs at once, for the calling thread alone."""
