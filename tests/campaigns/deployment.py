@@ -69,7 +69,9 @@ def install_and_crawl(folder: Path) -> dict[str, Any]:
     python = environment / "bin" / "python"
     install = ["pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", "requirements.txt"]
     subprocess.run([python, "-m", *install], cwd=source, check=True)
-    settings = function["serviceConfig"]["environmentVariables"] | {"ALLOW_PRIVATE_UPSTREAM": "1"}
+    # A sample API on a busy machine answers a hundred requests at once too late.
+    local = {"ALLOW_PRIVATE_UPSTREAM": "1", "MAX_AT_ONCE": "8"}
+    settings = function["serviceConfig"]["environmentVariables"] | local
     with fake_gcs(f"{PROJECT}-songs") as bucket, song_api() as song_url:
         settings |= {"SONG_URL": song_url, "STORAGE_EMULATOR_HOST": bucket.url}
         with function_server(source / "main.py", settings, str(python)) as server:
@@ -77,8 +79,8 @@ def install_and_crawl(folder: Path) -> dict[str, Any]:
         assert answered.status == 200, answered
         rows = audit(read_bucket(bucket.url, f"{PROJECT}-songs", ""), answered["run"])
     songs = len(SONGS_CSV.read_text(encoding="utf-8").splitlines()) - 1
-    assert len(rows) == 400
-    return {"uploaded_bytes": len(archive), "found": answered["found"], "songs": songs}
+    assert (len(rows), answered["found"], answered["failed"]) == (400, songs, 0), answered
+    return {"uploaded_bytes": len(archive), "found": answered["found"]}
 
 
 def _succeed(outcome: Outcome) -> None:
