@@ -25,6 +25,7 @@ from crawler.engine.catalog import Catalog, run_of
 from crawler.engine.choice import Order, choose_run, plan_run
 from crawler.engine.ledger import Ledger
 from crawler.engine.limiter import Limiter
+from crawler.engine.rates import Rates
 from crawler.engine.state import run_answer
 from crawler.engine.work import Limits
 from crawler.faces.dispatch import Dispatch, request_of
@@ -238,11 +239,24 @@ class Deployment:
                 deadline=deadline,
                 limiter=limiter,
             )
-            with progress_log(call.progress, _fields(spec)):
+            with self._learning(catalog, spec, clock), progress_log(call.progress, _fields(spec)):
                 yield call
         if call.abandoned:
             message = f"{call.abandoned} requests were abandoned: they did not end within their timeout"
             LOGGER.warning(message, extra={"fields": _fields(spec)})
+
+    @contextmanager
+    def _learning(self, catalog: Catalog, spec: RunSpec, clock: SystemClock) -> Iterator[None]:
+        """Start at the rate that an earlier run learned, and keep what this call learns."""
+        rates, limiter = Rates(catalog.store, self.source.text, catalog.attempt), self.limiter
+        if limiter.control.fresh and (learned := rates.latest(clock.epoch())):
+            with limiter:
+                limiter.control.start_from(learned)
+        yield
+        with limiter:
+            learned = limiter.control.learned()
+        if learned:
+            rates.keep(spec.run, learned)
 
     def _order(self, request: CrawlRequest, firing: Firing | None) -> Order:
         return Order(

@@ -9,8 +9,8 @@ from crawler.ground.records import Kind, Verdict
 # Failures in a row, none of the upstream's answers among them. Where three in ten requests fail by themselves, this
 # many in a row come once in 2,000.
 OPEN_AFTER = 6
-# Nothing listens: the song was not even asked for.
-OPEN_AFTER_UNREACHABLE = 3
+# As long as nothing at all was answered: fewer than a song has attempts, so that none fails for it.
+OPEN_AFTER_SILENCE = 3
 
 # Seconds until the first probe; later ones after three times as many, up to the most.
 FIRST_PROBE, MOST_PROBE = 0.25, 5.0
@@ -21,7 +21,9 @@ TRUST_SECONDS = 5.0
 # How long to wait for one that was up, and for one that never was.
 PATIENCE_SECONDS, NEVER_UP_SECONDS = 150.0, 15.0
 
-UNREACHABLE = "unreachable"
+# No answer, or one of a gateway. A 500 is the application's own, and as likely the song's fault.
+SILENCE = frozenset({"connection", "timeout"})
+OUTAGE = SILENCE | {"http_502", "http_503", "http_504"}
 
 
 class Breaker:
@@ -81,7 +83,8 @@ class Breaker:
                 self._probe_at = now + self._wait * (0.9 + 0.2 * chance)
             return
         self._failures += 1
-        if now >= self._trusted_until and self._failures >= _most_failures(error):
+        most = OPEN_AFTER if self._was_up or error not in SILENCE else OPEN_AFTER_SILENCE
+        if now >= self._trusted_until and self._failures >= most:
             self.opened_at = now
             self._reason = error
             self._wait = FIRST_PROBE
@@ -96,13 +99,5 @@ class Breaker:
 
 
 def is_outage(verdict: Verdict) -> bool:
-    """Tell whether a verdict may be the upstream's fault as a whole: no answer, or one that says so."""
-    error = verdict.error or ""
-    return verdict.kind is Kind.RETRY and (error in _OUTAGE or error.startswith("http_5"))
-
-
-_OUTAGE = frozenset({"connection", "timeout", UNREACHABLE})
-
-
-def _most_failures(error: str) -> int:
-    return OPEN_AFTER_UNREACHABLE if error == UNREACHABLE else OPEN_AFTER
+    """Tell whether a verdict may be the upstream's fault as a whole."""
+    return verdict.kind is Kind.RETRY and verdict.error in OUTAGE

@@ -12,12 +12,12 @@ import math
 from collections.abc import Callable
 
 from crawler.ground.records import Kind, Verdict
-from crawler.rules.breaker import FALSE_ALARM_SECONDS, UNREACHABLE, Breaker, is_outage
+from crawler.rules.breaker import FALSE_ALARM_SECONDS, Breaker, is_outage
 from crawler.rules.budget import RetryBudget
 from crawler.rules.ceiling import Ceiling
 from crawler.rules.in_flight import START_IN_FLIGHT, InFlight
 from crawler.rules.learned import Learned
-from crawler.rules.rate import START_PER_SECOND, Rate
+from crawler.rules.rate import Rate
 
 
 class Control:
@@ -28,15 +28,12 @@ class Control:
         max_per_second: float = 0.0,
         max_at_once: float = math.inf,
         random: Callable[[], float] = lambda: 0.5,
-        learned: Learned | None = None,
     ) -> None:
         self._ceiling = Ceiling(max_per_second, max_at_once)
         self._max_per_second = max_per_second or math.inf
         self._max_at_once = max_at_once
         self._random = random
-        known = learned or Learned(per_second=START_PER_SECOND, in_flight=START_IN_FLIGHT)
-        self._rate = Rate(known.per_second, known.per_second if known.throttles else None)
-        self._in_flight = InFlight(max_at_once, known.in_flight)
+        self._rate, self._in_flight = Rate(), InFlight(max_at_once)
         self._breaker = Breaker()
         self._budget = RetryBudget()
         self.paused_until = -math.inf
@@ -86,9 +83,8 @@ class Control:
             if closed and self._rate.limit is None:
                 self._rate.reach(min(self._max_per_second, self._max_at_once / max(1e-4, self._in_flight.latency)))
         if is_outage(verdict):
-            counts = not self._breaker.open and verdict.error != UNREACHABLE
             self._breaker.fail(sent_at, now, verdict.error or "", self._random())
-            return counts
+            return not self._breaker.open
         if self._breaker.succeed(sent_at, now) > FALSE_ALARM_SECONDS:
             self._rate.ease(now)
         if verdict.kind is not Kind.THROTTLED:
@@ -107,11 +103,28 @@ class Control:
             return f"The upstream asks for {self.paused_until - now:.0f} s of peace, longer than this call may take."
         return self._breaker.hopeless(now)
 
-    def learned(self, epoch: float) -> Learned:
-        """Give what the next run may start with, learned by `epoch` (seconds since 1970)."""
+    def start_from(self, learned: Learned) -> None:
+        """Begin where an earlier run ended, unless something is known already; half as fast if it met no limit."""
+        if self.fresh:
+            limit = learned.per_second if learned.throttles else None
+            self._rate = Rate(learned.per_second / 2, limit)
+            self._in_flight = InFlight(self._max_at_once, max(START_IN_FLIGHT, learned.in_flight))
+
+    @property
+    def fresh(self) -> bool:
+        """Tell whether nothing went out yet."""
+        return not self._rate.begun
+
+    def learned(self) -> Learned | None:
+        """Give what the next run may start with; None: next to nothing was learned."""
         limit = self._rate.limit
-        per_second = limit or max(1.0, self._rate.used)
-        return Learned(per_second=per_second, in_flight=self._in_flight.limit, throttles=limit is not None, at=epoch)
+        if limit is None and self._rate.best < 1.0:
+            return None
+        return Learned(
+            per_second=limit or self._rate.best,
+            in_flight=self._in_flight.limit,
+            throttles=limit is not None,
+        )
 
     def _throttle(self, sent_at: float, now: float, retry_after: float) -> None:
         self._rate.throttle(sent_at, now, retry_after, self._random())

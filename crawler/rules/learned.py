@@ -13,7 +13,7 @@ MOST_AGE_SECONDS = 7 * 86400.0
 
 
 class Learned(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the requests a second and those in flight that an upstream took, at `at` (epoch seconds).
+    """Hold the requests a second and those in flight that an upstream took.
 
     `throttles`: it takes no more a second. Where it never throttled it may take more.
     """
@@ -21,7 +21,6 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
     per_second: Annotated[float, msgspec.Meta(gt=0)]
     in_flight: Annotated[float, msgspec.Meta(ge=1)]
     throttles: bool = False
-    at: float = 0.0
 
     def encode(self) -> bytes:
         """Write the object."""

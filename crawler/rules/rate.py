@@ -30,7 +30,9 @@ SAME = 0.15
 LEAST_STEP = 1.0
 # So many times the limit, and not refused: there is no such limit any more.
 BEYOND = 1.5
-MOST_HELD = 10.0
+# A throttled answer at so many times the limit says nothing against the limit.
+REFUTED = 1.05
+MOST_HELD, MOST_REST = 6.0, 4.0
 # What an earlier run learned is believed so long.
 LEARNED_HOLD = 16.0
 
@@ -59,14 +61,14 @@ class Rate:
     """
 
     def __init__(self, start: float = START_PER_SECOND, limit: float | None = None) -> None:
-        self.per_second = limit or start
+        self.per_second = limit or max(start, START_PER_SECOND)
         self.limit = limit
         self.growth = 2.0  # of the ramp: e-folds a second
         self._hold = LEAST_HOLD
         self._held = LEARNED_HOLD
         self._age = REGROW_SECONDS  # seconds of use since the last cut
-        # When, and after how many accepted, the rate was so far above the limit that there seems to be none any more.
-        self._beyond: tuple[float, int] | None = None
+        self._tried: tuple[float, int] | None = None  # since when, and after how many accepted, more is tried
+        self._beyond = False  # so much more that there seems to be no limit any more
         self._eased_until = -math.inf
         self._tokens = 1.0
         self._refilled_at = -math.inf
@@ -77,7 +79,13 @@ class Rate:
         self._since, self._grant = math.inf, GRANT_SECONDS  # from when accepted requests are measured
         self._span = 0.0  # the seconds that were measured last, and what was accepted of what was sent in them
         self._spanned = 0
-        self.used = 0.0  # requests a second that went out of late
+        self._used = 0.0
+        self.best = 0.0  # the most requests a second that went out, of the last half second or so
+
+    @property
+    def begun(self) -> bool:
+        """Tell whether a request went out."""
+        return self._ticked_at != math.inf
 
     def ready(self, now: float) -> tuple[int, float]:
         """Give how many requests may go out now; where none may, the instant from which one may."""
@@ -116,8 +124,8 @@ class Rate:
         few = min(MOST_HELD, HOLD_REQUESTS / accepted) if repeated else 0.0
         self._held = max(hold, pauses, few) * (0.75 + 0.5 * chance)
         # A rest at the cut rate, until one request is saved up: where few are sent, the curve alone would save none.
-        self._beyond = None
-        self._age = -min(MOST_HELD, 1.0 / ((1.0 - CUT) * accepted))
+        self._tried, self._beyond = None, False
+        self._age = -min(MOST_REST, 1.0 / ((1.0 - CUT) * accepted))
         self.per_second = max(_LEAST_PER_SECOND, CUT * accepted)
         self._tokens = min(self._tokens, 0.0)
 
@@ -134,14 +142,19 @@ class Rate:
     def _accepted_per_second(self, sent_at: float) -> float:
         """Measure from one throttled answer to the next: a bucket is empty at both, so that its rate came between."""
         seconds, accepted = sent_at - self._since, self._accepted
+        if self._grant and not accepted:
+            return self.per_second / 2
         if not self._grant and accepted < ENOUGH_ACCEPTED and seconds < ENOUGH_SECONDS:
             return self.per_second
-        self._span, self._spanned = seconds + self._grant, accepted
+        grant = self._grant
+        self._span, self._spanned = seconds + grant, accepted
         self._measure_from(sent_at)
-        least = self.per_second / 2 if accepted < FEW_ACCEPTED else 0.0
-        if self._beyond:  # a quota that rose tells its rate only from then on
-            since, count = self._beyond
+        least = self.per_second / 2 if accepted < FEW_ACCEPTED and not grant else 0.0
+        if self._tried:  # what is more than the old limit shows only from then on, and does not refute that
+            since, count = self._tried
             least = max(least, (accepted - count) / (sent_at - since + GRANT_SECONDS))
+            if self.per_second > REFUTED * (self.limit or 0.0):
+                least = max(least, self.limit or 0.0)
         return min(self.per_second, max(least, accepted / self._span))
 
     def _measure_from(self, instant: float) -> None:
@@ -167,7 +180,8 @@ class Rate:
         seconds = now - self._ticked_at
         if self._taken < 2 and seconds * self.per_second < 4:
             return
-        self.used = self._taken / seconds
+        self._used += min(1.0, 2.0 * seconds) * (self._taken / seconds - self._used)
+        self.best = max(self.best, self._used)
         if self._taken >= _USED * seconds * self._current(now):
             self._grow(min(seconds, 4 * _TICK_SECONDS + 4 / self.per_second), now)
         self._ticked_at, self._taken = now, 0
@@ -187,6 +201,7 @@ class Rate:
         step = (1.0 - CUT) * self.limit
         if past > 0:
             step = max(step, min(self.limit, LEAST_STEP))
+            self._tried = self._tried or (now, self._accepted)
         self.per_second = max(_LEAST_PER_SECOND, self.limit + step * (past / REGROW_SECONDS) ** 3)
         if self.per_second > BEYOND * (self.limit + LEAST_STEP):
-            self._beyond = now, self._accepted
+            self._tried, self._beyond = (now, self._accepted), True
