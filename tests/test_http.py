@@ -195,11 +195,22 @@ def test_a_name_taken_by_another_request_is_409(function: Function) -> None:
 
 def test_the_deadline_is_503_and_continues_at_once(function: Function) -> None:
     """Answer a call whose time is over with its state and Retry-After: 1."""
-    function.lane = FakeLane(lambda _item, _nth: throttled("http_429", 3600.0))
+    function.lane = FakeLane(lambda _item, _nth: throttled("http_429", 0.1))
 
     response = function.send("POST", "/", {"songs": "1-3", "deadline_seconds": 1})
 
     assert (response.status, dict(response.headers)) == (503, {"Retry-After": "1"})
+    assert (read(response)["state"], read(response)["remaining"]) == ("partial", 3)
+
+
+def test_a_pause_past_the_deadline_is_503_and_waits(function: Function) -> None:
+    """Answer at once where the upstream asks for more peace than the call has time for."""
+    function.lane = FakeLane(lambda _item, _nth: throttled("http_429", 3600.0))
+
+    response = function.send("POST", "/", {"songs": "1-3", "deadline_seconds": 60})
+
+    assert (response.status, dict(response.headers)) == (503, {"Retry-After": "30"})
+    assert "asks for 3600 s of peace" in read(response)["detail"]
     assert (read(response)["state"], read(response)["remaining"]) == ("partial", 3)
 
 

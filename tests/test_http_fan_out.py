@@ -11,12 +11,15 @@ import pytest
 from fakes import FakeLane, FakeQueue
 
 from crawler.adapters.folder import FolderStore
+from crawler.engine.limiter import Limiter
 from crawler.faces.deployment import QUEUED_DETAIL, Deployment
 from crawler.faces.dispatch import Dispatch
 from crawler.faces.http import HttpRequest, HttpResponse, respond
 from crawler.ground.errors import BadSetting
 from crawler.ground.records import refused
 from crawler.ground.settings import Settings
+from crawler.rules.control import Control
+from crawler.rules.learned import Learned
 from crawler.rules.spec import Source
 
 TASK = {"sweep": 0, "first": 0, "last": 0, "continuation": 0, "failures": 0}
@@ -37,7 +40,11 @@ class Function:
         self.queue = queue
         source = Source("sim://{song_num}", "0123456789abcdef")
         read = Settings.from_environ({**own, **settings})
-        self.deployment = Deployment(read, FolderStore(folder), source, lambda _: self.lane, dispatch=Dispatch(queue))
+        known = Control()
+        known.start_from(Learned(per_second=100_000, in_flight=100))
+        self.deployment = Deployment(
+            read, FolderStore(folder), source, lambda _: self.lane, limiter=Limiter(known), dispatch=Dispatch(queue)
+        )
 
     def send(self, method: str, path: str, body: Any = None, /, **headers: str) -> HttpResponse:
         """Send a request; a header's underscores stand for dashes."""

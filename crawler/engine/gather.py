@@ -17,9 +17,6 @@ from crawler.seams.ports import ManyLane, Transfers
 # A strand that has not come back this long after its attempt's timeout sits in a user's function that ignores it.
 GRACE_SECONDS = 0.5
 
-# One thread's transfers are on their way while another's answers are read: Python runs one of them at a time, libcurl
-# both.
-MANY_STRANDS = 2
 # A strand whose transfers are on their way is not told of new work: it looks for it.
 LOOK_SECONDS = 0.05
 
@@ -109,10 +106,11 @@ class ManyStrand:
 async def gather_songs(work: Work, at_once: int, executor: Executor, lane: ManyLane | None = None) -> None:
     """Try `at_once` songs at once in the executor's threads; raises what stopped the work, if anything did.
 
-    Each in a thread of its own; with a `lane` that can try many, all in a few.
+    Each in a thread of its own; with a `lane` that can try many, all in one: a second would wait for the interpreter
+    most of the time (with two, a quarter fewer songs a second, and 34 us of CPU a song instead of 25).
     """
     if lane:
-        strands = [_run_strand(ManyStrand(work, lane, most), executor) for most in _shares(at_once)]
+        strands = [_run_strand(ManyStrand(work, lane, at_once), executor)]
     else:
         strands = [_tend_strand(work, executor) for _ in range(at_once)]
     try:
@@ -122,12 +120,6 @@ async def gather_songs(work: Work, at_once: int, executor: Executor, lane: ManyL
         work.close()
     if work.error:
         raise work.error
-
-
-def _shares(at_once: int) -> list[int]:
-    """Divide what may be on its way among the strands, evenly."""
-    strands = min(MANY_STRANDS, at_once)
-    return [(at_once + place) // strands for place in range(strands)]
 
 
 async def _run_strand(strand: ManyStrand, executor: Executor) -> None:

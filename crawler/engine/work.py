@@ -30,6 +30,8 @@ from crawler.seams.ports import Clock
 
 # Each leaves a thread behind that nobody can end: a function that never returns must not make them without end.
 MOST_ABANDONED = 100
+# What is not due yet is waited for so long at least: an instant nearer than floats can add would never come.
+LEAST_WAIT_SECONDS = 1e-4
 
 
 @dataclass(frozen=True)
@@ -177,9 +179,9 @@ class Work:
         in_flight = len(self._in_flight)
         with self._limiter:
             allowed, until = self._limiter.ready(now, in_flight)
-            if allowed <= 0:
+            if allowed < 1:
                 self._give_up(self._limiter.control.hopeless(now, self.deadline.at))
-                return [], until
+                return [], max(until, now + LEAST_WAIT_SECONDS)
             attempts, until = self._backlog.draw(
                 now, min(most, allowed), in_flight, *self._limiter.control.retries(now)
             )
@@ -190,7 +192,7 @@ class Work:
             attempt.started, attempt.timeout = now, timeout
         self._in_flight.update(attempts)
         opens = not attempts and not self._opening and self._backlog.wants_batch(in_flight, ahead=False)
-        return attempts, now if opens else until
+        return attempts, now if opens else max(until, now + LEAST_WAIT_SECONDS)
 
     def _open_next(self) -> None:
         """Open the next batch: the store is asked meanwhile, so the lock is let go."""

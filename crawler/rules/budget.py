@@ -27,7 +27,8 @@ class RetryBudget:
         """Give how many may be tried again now; where none may, the instant from which one may."""
         self._tokens = min(MOST, self._tokens + FREE_PER_SECOND * max(0.0, now - self._refilled_at))
         self._refilled_at = now
-        return int(self._tokens), now + max(0.0, 1.0 - self._tokens) / FREE_PER_SECOND
+        # A billionth more: sums of floats lack as much of a whole one.
+        return int(self._tokens + 1e-9), now + max(0.0, 1.0 - self._tokens) / FREE_PER_SECOND
 
     def spend(self, count: int) -> None:
         """Count those that are tried again."""

@@ -48,6 +48,8 @@ OLD_SECONDS = 30.0
 EASE_SECONDS = 2.0
 
 BURST_SECONDS = 0.05
+# What sums of floats lack of a whole request.
+ROUNDING = 1e-9
 _TICK_SECONDS = 0.1
 _USED = 0.6
 _LEAST_PER_SECOND = 0.01
@@ -89,7 +91,7 @@ class Rate:
 
     def ready(self, now: float) -> tuple[int, float]:
         """Give how many requests may go out now; where none may, the instant from which one may."""
-        tokens = self._refill(now)
+        tokens = self._refill(now) + ROUNDING
         if tokens >= 1.0:
             return int(tokens), now
         return 0, now + (1.0 - tokens) / self._current(now)
