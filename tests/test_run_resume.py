@@ -9,10 +9,13 @@ import pytest
 
 from crawler.adapters.clock import SystemClock
 from crawler.engine import backlog
+from crawler.engine.limiter import Limiter
 from crawler.engine.part import RunPart
 from crawler.engine.work import Limits, Work
 from crawler.ground.records import Verdict, found
 from crawler.ground.song_set import SongSet
+from crawler.rules.control import Control
+from crawler.rules.learned import Learned
 from crawler.rules.parts import PartKey
 from crawler.rules.rows import Line, encode_row
 from crawler.rules.tally import Tally
@@ -46,7 +49,9 @@ def test_a_part_whose_kept_rows_fill_the_buffer_goes_on(monkeypatch: pytest.Monk
     kept = [Line(number, "found", encode_row(number, found("x" * 50))) for number in range(3, 10)]
     committed: list[bytes] = []
     part = RunPart(PartKey(0, SongSet.parse("1-9")), Instant(), Tally(), lambda _, data: committed.append(data), kept)
-    todo = Work(iter([part]), Limits(), Patient(), submit=at_once)
+    known = Control()
+    known.start_from(Learned(per_second=1e6, in_flight=100))  # or it would wait for a turn
+    todo = Work(iter([part]), Limits(), Patient(), submit=at_once, limiter=Limiter(known))
 
     while taken := todo.take():
         todo.settle([(attempt, part.lane.attempt(attempt.item, attempt.timeout)) for attempt in taken])
