@@ -6,11 +6,11 @@ import math
 
 from crawler.ground.records import Kind, Verdict
 
-# Failures in a row, none of the upstream's answers among them. Where three in ten requests fail by themselves, this
-# many in a row come once in 2,000.
-OPEN_AFTER = 6
+# Failures in a row, none of the upstream's answers among them. A gateway speaks for the upstream, a broken answer may
+# be the song's own: where three in ten requests fail by themselves, ten in a row come once in 200,000.
+OPEN_AFTER, OPEN_AFTER_SILENCE = 6, 10
 # As long as nothing at all was answered: fewer than a song has attempts, so that none fails for it.
-OPEN_AFTER_SILENCE = 3
+OPEN_AFTER_NOTHING = 3
 
 # Seconds until the first probe; later ones after three times as many, up to the most.
 FIRST_PROBE, MOST_PROBE = 0.25, 5.0
@@ -83,12 +83,16 @@ class Breaker:
                 self._probe_at = now + self._wait * (0.9 + 0.2 * chance)
             return
         self._failures += 1
-        most = OPEN_AFTER if self._was_up or error not in SILENCE else OPEN_AFTER_SILENCE
-        if now >= self._trusted_until and self._failures >= most:
+        if now >= self._trusted_until and self._failures >= self._most_failures(error):
             self.opened_at = now
             self._reason = error
             self._wait = FIRST_PROBE
             self._probe_at = now + FIRST_PROBE * (0.9 + 0.2 * chance)
+
+    def _most_failures(self, error: str) -> int:
+        if error not in SILENCE:
+            return OPEN_AFTER
+        return OPEN_AFTER_SILENCE if self._was_up else OPEN_AFTER_NOTHING
 
     def hopeless(self, now: float) -> str | None:
         """Say in a sentence why there is no use in waiting longer, if there is none."""

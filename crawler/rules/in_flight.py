@@ -57,6 +57,8 @@ class InFlight:
             self._busy = True
             if self.starting and self.limit < self._most:
                 self.limit += 1
+        if self._since == -math.inf:
+            self._since = self._probed_at = sent_at
         if sent_at < self._since:
             return False  # of before the limit was changed
         samples = self._samples
