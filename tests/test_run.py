@@ -14,12 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from fakes import FakeClock, FakeLane, join_new_threads
+from fakes import FakeClock, FakeLane, PlainControl, join_new_threads
 
 from crawler.adapters.clock import SystemClock
 from crawler.adapters.folder import FolderStore
 from crawler.adapters.threads import DaemonThreads
 from crawler.engine.catalog import Catalog
+from crawler.engine.limiter import Limiter
 from crawler.engine.run import RunCall
 from crawler.engine.work import Limits
 from crawler.ground.deadline import Deadline
@@ -88,6 +89,7 @@ def call(
             commits=commits,
             deadline=Deadline.after(clock.now(), seconds),
             random=random.Random(1),
+            limiter=Limiter(PlainControl(limits.max_per_second, limits.max_at_once)),
         )
         return asyncio.run(run_call.crawl())
 

@@ -58,7 +58,8 @@ class InFlight:
             if self.starting and self.limit < self._most:
                 self.limit += 1
         if self._since == -math.inf:
-            self._since = self._probed_at = sent_at
+            self._since = sent_at
+            self._probed_at = -math.inf if self.starting else sent_at
         if sent_at < self._since:
             return False  # of before the limit was changed
         samples = self._samples

@@ -24,7 +24,7 @@ LEAST_HOLD, MOST_HOLD = 1.0, 3.0
 # As many requests at least as are sent at a rate before more is tried.
 HOLD_REQUESTS = 20.0
 # Where each throttled answer costs a pause, more is tried this many pauses later.
-HOLD_PAUSES = 10.0
+HOLD_PAUSES = 20.0
 SAME = 0.15
 # Requests a second by which the curve rises at least, so that of instances that share a quota the slow ones catch up.
 LEAST_STEP = 1.0
@@ -122,7 +122,7 @@ class Rate:
         hold = min(MOST_HOLD, self._hold * 2) if repeated else LEAST_HOLD
         # By chance, so that instances that share a quota do not try for more together.
         self._hold = hold
-        pauses = HOLD_PAUSES * min(retry_after, 6.0)
+        pauses = HOLD_PAUSES * min(retry_after, 3.0)
         few = min(MOST_HELD, HOLD_REQUESTS / accepted) if repeated else 0.0
         self._held = max(hold, pauses, few) * (0.75 + 0.5 * chance)
         # A rest at the cut rate, until one request is saved up: where few are sent, the curve alone would save none.
