@@ -1,19 +1,18 @@
 """The benchmark's command line: `python -m bench at-once --rounds 3`, from the project's folder and its `tests`.
 
-Prints a table for each scenario, and what each target came to; writes all of it to build/bench/results.json, and from
-a whole run the chart of the README.
+Prints a table for each scenario, and what each target came to; writes all of it to build/bench. What a whole run prints
+and draws goes into the documents too: docs/speed.txt, docs/speed.svg.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 from bench.chart import draw
 from bench.cold import measure_cold
@@ -21,12 +20,13 @@ from bench.contestants import PEERS_PYTHON, ROOT, Job
 from bench.instance import control_groups_available
 from bench.meter import Measured
 from bench.nginx import Upstream, nginx_available, nginx_upstream
-from bench.report import Row, Verdict, plain, rows_of, table, verdict_line, verdict_of
+from bench.report import Row, Verdict, rows_of, table, verdict_line, verdict_of
 from bench.rounds import run_rounds
 from bench.scenarios import SCENARIOS, Scenario
 
 _FOLDER = ROOT / "build/bench"
-_CHART = ROOT / "docs/speed.svg"
+_DOCS = ROOT / "docs"
+_TABLES, _CHART = "speed.txt", "speed.svg"
 _COLD = "cold"
 _ROUNDS = 5
 
@@ -39,27 +39,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"bench: {lacking}", file=sys.stderr)
         return 2
     names = options.scenarios or [*(scenario.name for scenario in SCENARIOS), _COLD]
-    results: dict[str, Any] = {"machine": _machine(), "rounds": options.rounds}
-    verdicts: list[Verdict] = []
+    paper = _Paper()
+    paper.say(_machine(), f"{options.rounds} rounds; medians, CPU and memory of all processes of whoever crawls")
     with nginx_upstream(_FOLDER / "nginx") as upstream:
         for scenario in [scenario for scenario in SCENARIOS if scenario.name in names]:
-            rows, reached = _run(scenario, upstream, options.rounds)
-            verdicts += reached
-            results[scenario.name] = plain(rows, reached)
-            _draw(scenario, rows, whole=not options.scenarios and options.rounds >= _ROUNDS)
+            _run(scenario, upstream, options.rounds, paper)
         if _COLD in names:
-            results[_COLD], reached = measure_cold(upstream.url(), 2 * options.rounds)
-            verdicts += reached
-    (_FOLDER / "results.json").write_text(json.dumps(results, indent=2), encoding="utf-8")
-    print("\nTargets", *map(verdict_line, verdicts), sep="\n")
-    return 1 if any("SHORT" in verdict.says for verdict in verdicts) else 0
+            paper.take(*measure_cold(upstream.url(), 2 * options.rounds))
+    paper.say("", "Targets", *map(verdict_line, paper.verdicts))
+    paper.write(_FOLDER)
+    if not options.scenarios and options.rounds >= _ROUNDS:
+        paper.write(_DOCS)
+    return 1 if any("SHORT" in verdict.says for verdict in paper.verdicts) else 0
 
 
-def _run(scenario: Scenario, upstream: Upstream, rounds: int) -> tuple[list[Row], list[Verdict]]:
-    """Run a scenario, telling each measurement on standard error, and print its table."""
+class _Paper:
+    """Print what there is to say, and keep it for the documents."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+        self._lines: list[str] = []
+        self._charts: list[bytes] = []
+
+    def say(self, *lines: str) -> None:
+        """Print lines."""
+        print(*lines, sep="\n", flush=True)
+        self._lines += lines
+
+    def take(self, lines: Sequence[str], verdicts: Sequence[Verdict]) -> None:
+        """Print a table and what its targets came to."""
+        self.say("", *lines, *map(verdict_line, verdicts))
+        self.verdicts += verdicts
+
+    def draw(self, rows: Sequence[Row], title: str) -> None:
+        """Draw the chart."""
+        self._charts.append(draw(rows, title))
+
+    def write(self, folder: Path) -> None:
+        """Write what was said and drawn."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _TABLES).write_text("\n".join([*self._lines, ""]), encoding="utf-8")
+        for chart in self._charts:
+            (folder / _CHART).write_bytes(chart)
+
+
+def _run(scenario: Scenario, upstream: Upstream, rounds: int, paper: _Paper) -> None:
+    """Run a scenario, telling each measurement on standard error; the first one is drawn too."""
     if scenario.confined and (reason := control_groups_available()):
-        print(f"\n{scenario.name}: left out, {reason}")
-        return [], []
+        paper.say("", f"{scenario.name}: left out, {reason}")
+        return
     job = Job(
         url=upstream.url(scenario.delay_ms, tls=scenario.tls),
         songs=scenario.songs,
@@ -70,10 +98,10 @@ def _run(scenario: Scenario, upstream: Upstream, rounds: int) -> tuple[list[Row]
     )
     measured = run_rounds(scenario, job, rounds, _tell)
     rows = rows_of(measured)
-    print("", *table(scenario, rows), sep="\n", flush=True)
     reached = [verdict_of(target, target.figure(measured)) for target in scenario.targets(scenario)]
-    print(*map(verdict_line, reached), sep="\n", flush=True)
-    return rows, reached
+    paper.take(list(table(scenario, rows)), reached)
+    if scenario is SCENARIOS[0]:
+        paper.draw(rows, f"Songs a second: {scenario.title}")
 
 
 def _tell(name: str, measured: Measured) -> None:
@@ -81,22 +109,9 @@ def _tell(name: str, measured: Measured) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _draw(scenario: Scenario, rows: list[Row], *, whole: bool) -> None:
-    """Draw the first scenario's chart: the README's own from a whole run only, a quick look's beside its results."""
-    if scenario is SCENARIOS[0]:
-        chart = draw(rows, f"Songs a second: {scenario.title}")
-        for file in [_FOLDER / _CHART.name, *([_CHART] if whole else [])]:
-            file.parent.mkdir(exist_ok=True)
-            file.write_bytes(chart)
-
-
-def _machine() -> dict[str, str | int | None]:
-    return {
-        "cores": os.cpu_count(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+def _machine() -> str:
+    at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    return f"{at}: {os.cpu_count()} cores, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
 
 
 def _parser() -> argparse.ArgumentParser:

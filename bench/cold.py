@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from servers import fake_gcs, fake_gcs_available
 from servers.process import HOST, clean_environment, free_port
@@ -49,8 +48,8 @@ class FirstCall:
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
-def measure_cold(song_url: str, rounds: int) -> tuple[dict[str, Any], list[Verdict]]:
-    """Start each function `rounds` times, one after the other, and print the medians; the first round only warms up."""
+def measure_cold(song_url: str, rounds: int) -> tuple[list[str], list[Verdict]]:
+    """Start each function `rounds` times in turn, after one time that only warms up; gives a table of the medians."""
     seconds: dict[str, list[float]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="songcrawl-cold-")))
@@ -62,11 +61,12 @@ def measure_cold(song_url: str, rounds: int) -> tuple[dict[str, Any], list[Verdi
                     seconds.setdefault(call.name, []).append(first_answer)
     medians = {name: median(took) for name, took in seconds.items()}
     ratios = {name: medians[name] / medians[_HELLO] for name in medians}
-    print(f"\ncold: from the start of a server to its first answer ({rounds} rounds)")
+    lines = [f"cold: from the start of a server to its first answer ({rounds} rounds)"]
     for name, took in seconds.items():
-        print(f"  {name:<24}{medians[name] * 1000:>7.0f} ms  ({min(took) * 1000:.0f} at best){ratios[name]:>8.2f}")
+        best = f"({min(took) * 1000:.0f} at best)"
+        lines.append(f"  {name:<34}{medians[name] * 1000:>7.0f} ms{best:>18}{ratios[name]:>8.2f}")
     reached = [verdict_of(_target(name), ratios[name]) for name in ratios if name != _HELLO]
-    return {"milliseconds": {name: took * 1000 for name, took in medians.items()}, "ratios": ratios}, reached
+    return lines, reached
 
 
 def seconds_to_first_answer(call: FirstCall) -> float:

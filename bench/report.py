@@ -1,11 +1,10 @@
-"""What a run of the benchmark says: tables to read, and the same as JSON and a chart."""
+"""What a run of the benchmark says: tables to read, and what each target came to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from bench.meter import Measured
 from bench.scenarios import Rounds, Scenario, Target
@@ -85,8 +84,3 @@ def verdict_line(verdict: Verdict) -> str:
     side = "at most" if verdict.most else "at least"
     beyond = "" if verdict.beyond is None else f", beyond it {verdict.beyond:g}"
     return f"  {verdict.figure:>9,.2f}  {verdict.text} ({side} {verdict.goal:g}{beyond}): {verdict.says}"
-
-
-def plain(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Give a scenario's results as JSON holds them."""
-    return {"rows": [asdict(row) for row in rows], "targets": [asdict(verdict) for verdict in verdicts]}

@@ -145,6 +145,14 @@ SCENARIOS = (
         targets=lambda scenario: (_of_ideal(scenario, DECLARED, 0.9),),
     ),
     Scenario(
+        "defaults",
+        "the upstream takes 100 ms, 100 in flight, as a deployment has it",
+        songs=6_000,
+        at_once=100,
+        delay_ms=100,
+        contestants=(DECLARED,),
+    ),
+    Scenario(
         "after-50ms",
         "the upstream takes 50 ms, 100 in flight",
         songs=16_000,

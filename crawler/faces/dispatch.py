@@ -12,8 +12,8 @@ from crawler.engine.catalog import Catalog
 from crawler.engine.work import Limits
 from crawler.ground.errors import BadSetting, UnknownRun
 from crawler.ground.settings import Settings
-from crawler.rules.answer import ASSUMED_PER_SECOND
 from crawler.rules.asked import parse_asked
+from crawler.rules.cost import ASSUMED_PER_SECOND
 from crawler.rules.fan_out import MOST_DEADLINE_SECONDS, Plan, share, task_parts
 from crawler.rules.request import CrawlRequest
 from crawler.rules.spec import RunSpec

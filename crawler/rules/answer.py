@@ -9,14 +9,11 @@ from typing import Literal
 import msgspec
 
 from crawler.ground.song_set import SongSet
-from crawler.rules.cost import cost_usd
+from crawler.rules.cost import ASSUMED_PER_SECOND, cost_usd
 from crawler.rules.parts import Grid
 from crawler.rules.spans import covered
 from crawler.rules.spec import RunSpec, utc_text
 from crawler.rules.tally import Tally, percentile_ms
-
-# What a plan reckons with where the deployment sets no ceiling: the function lane's measured 1,000 songs a second.
-ASSUMED_PER_SECOND = 1000.0
 
 DEADLINE_DETAIL = "The time of this call is over: send the same call again, it continues from here."
 

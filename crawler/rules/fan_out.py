@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from crawler.rules.answer import ASSUMED_PER_SECOND
+from crawler.rules.cost import ASSUMED_PER_SECOND
 
 # A task is some five minutes of work: long against what a delivery costs, short against a call's deadline.
 TASK_SECONDS = 300.0
