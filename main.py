@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from threading import Lock
 
 import flask
 import functions_framework
@@ -16,11 +17,21 @@ from crawler.faces.http import HttpRequest, respond
 from crawler.faces.log import log_json
 from crawler.rules.request import MOST_BODY_BYTES
 
+_building = Lock()
+
 
 @cache
-def _deployment() -> Deployment:
-    """Build the deployment at the first call; a bad setting is said at every call, until it is mended."""
+def _built() -> Deployment:
     return Deployment.from_environ(os.environ)
+
+
+def _deployment() -> Deployment:
+    """Build the deployment at the first call; a bad setting is said at every call, until it is mended.
+
+    Calls that come at once to a cold instance wait for one and the same: its ceilings hold for all of them together.
+    """
+    with _building:
+        return _built()
 
 
 @functions_framework.http
