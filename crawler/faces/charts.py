@@ -31,7 +31,7 @@ def stacked_chart(labels: Sequence[str], series: Mapping[str, Sequence[float]]) 
 
 
 def _chart(kind: str, colours: Sequence[tuple[str, str]], labels: Sequence[str]) -> Any:
-    pygal = _pygal()
+    pygal = load_pygal()
     chart = getattr(pygal, kind)(
         style=pygal.style.Style(
             background="transparent",
@@ -73,7 +73,7 @@ def _chart(kind: str, colours: Sequence[tuple[str, str]], labels: Sequence[str])
 
 
 @cache
-def _pygal() -> Any:
+def load_pygal() -> Any:
     """Import pygal, at first use, without what its backport of importlib.metadata does to Python's own.
 
     That hooks a finder into every later import, and takes from Python's what finds installed packages: a library that

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from crawler.ground.records import Kind, Verdict
-
 # Failures in a row, none of the upstream's answers among them. A gateway speaks for the upstream, a broken answer may
 # be the song's own: where three in ten requests fail by themselves, ten in a row come once in 200,000.
 OPEN_AFTER, OPEN_AFTER_SILENCE = 6, 10
@@ -30,6 +28,7 @@ class Breaker:
     """Count failures in a row; open, let out one request at a time. Times are instants, in seconds."""
 
     def __init__(self) -> None:
+        self.open = False
         self.opened_at = math.inf  # while it is closed
         self._failures = 0
         self._reason = ""
@@ -38,11 +37,6 @@ class Breaker:
         self._probing = False
         self._trusted_until = -math.inf
         self._was_up = False
-
-    @property
-    def open(self) -> bool:
-        """Tell whether the upstream counts as down."""
-        return self.opened_at != math.inf
 
     def ready(self, now: float) -> tuple[int, float]:
         """Give whether a probe may go out now, while it is open; if not, when (math.inf: one is on its way)."""
@@ -69,7 +63,7 @@ class Breaker:
             return 0.0
         down = now - self.opened_at
         self.opened_at = self._probe_at = math.inf
-        self._probing = False
+        self.open = self._probing = False
         if down <= FALSE_ALARM_SECONDS:
             self._trusted_until = now + TRUST_SECONDS
         return down
@@ -84,7 +78,7 @@ class Breaker:
             return
         self._failures += 1
         if now >= self._trusted_until and self._failures >= self._most_failures(error):
-            self.opened_at = now
+            self.open, self.opened_at = True, now
             self._reason = error
             self._wait = FIRST_PROBE
             self._probe_at = now + FIRST_PROBE * (0.9 + 0.2 * chance)
@@ -100,8 +94,3 @@ class Breaker:
         if now - self.opened_at < patience or self._probing:
             return None
         return f"The upstream is down: {now - self.opened_at:.0f} s long every request came to {self._reason}."
-
-
-def is_outage(verdict: Verdict) -> bool:
-    """Tell whether a verdict may be the upstream's fault as a whole."""
-    return verdict.kind is Kind.RETRY and verdict.error in OUTAGE

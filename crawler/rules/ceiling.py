@@ -15,7 +15,7 @@ class Ceiling:
     """
 
     def __init__(self, max_per_second: float = 0.0, max_at_once: float = math.inf, since: float | None = None) -> None:
-        self._pacer = Pacer(max_per_second, since)
+        self._pacer = Pacer(max_per_second, since) if max_per_second else None
         self._max_at_once = max_at_once
         self.in_flight = 0
 
@@ -27,12 +27,15 @@ class Ceiling:
         free = self._max_at_once - self.in_flight
         if free < 1:
             return 0, math.inf
+        if self._pacer is None:
+            return free, now
         return min(free, self._pacer.allowance(now)), self._pacer.ready_at()
 
     def take(self, now: float, count: int = 1) -> None:
         """Count requests that go out now."""
         self.in_flight += count
-        self._pacer.take(now, count)
+        if self._pacer is not None:
+            self._pacer.take(now, count)
 
     def give_back(self, count: int = 1) -> None:
         """Free the places of requests that came back or were cut off."""

@@ -12,12 +12,15 @@ import math
 from collections.abc import Callable
 
 from crawler.ground.records import Kind, Verdict
-from crawler.rules.breaker import FALSE_ALARM_SECONDS, Breaker, is_outage
+from crawler.rules.breaker import FALSE_ALARM_SECONDS, OUTAGE, Breaker
 from crawler.rules.budget import RetryBudget
 from crawler.rules.ceiling import Ceiling
 from crawler.rules.in_flight import START_IN_FLIGHT, InFlight
 from crawler.rules.learned import Learned
 from crawler.rules.rate import Rate
+
+# A member of an enumeration is looked up anew each time it is named: so is none of these, once for every song.
+_FOUND, _MISSING, _FAILED, _RETRY, _THROTTLED = Kind.FOUND, Kind.MISSING, Kind.FAILED, Kind.RETRY, Kind.THROTTLED
 
 
 class Control:
@@ -76,20 +79,20 @@ class Control:
         """Take what came of a request; True if a failure counts as one of its song's attempts."""
         in_flight = self._ceiling.in_flight
         self._ceiling.give_back()
-        if verdict.kind is Kind.THROTTLED or verdict.retry_after:
-            self._throttle(sent_at, now, verdict.retry_after or 0.0)
-        elif verdict.final:
-            closed = self._in_flight.answer(sent_at, now, in_flight)
-            if closed and self._rate.limit is None:
+        kind = verdict.kind
+        if kind is _FOUND or kind is _MISSING or kind is _FAILED:
+            if self._in_flight.answer(sent_at, now, in_flight) and self._rate.limit is None:
                 self._rate.reach(min(self._max_per_second, self._max_at_once / max(1e-4, self._in_flight.latency)))
-        if is_outage(verdict):
+            self._budget.earn()
+        elif kind is _THROTTLED or verdict.retry_after:
+            self._throttle(sent_at, now, verdict.retry_after or 0.0)
+        if kind is _RETRY and verdict.error in OUTAGE:
             self._breaker.fail(sent_at, now, verdict.error or "", self._random())
             return not self._breaker.open
         if self._breaker.succeed(sent_at, now) > FALSE_ALARM_SECONDS:
             self._rate.ease(now)
-        if verdict.kind is not Kind.THROTTLED:
+        if kind is not _THROTTLED:
             self._rate.accept(sent_at)
-            self._budget.earn()
         return True
 
     def give_back(self, count: int = 1) -> None:

@@ -98,7 +98,7 @@ class Rate:
 
     def take(self, now: float, count: int) -> None:
         """Count requests that go out now."""
-        self._tokens = self._refill(now) - count
+        self._tokens = (self._tokens if now == self._refilled_at else self._refill(now)) - count
         self._taken += count
         if self._ticked_at == math.inf:
             self._ticked_at = self._since = now
@@ -163,19 +163,18 @@ class Rate:
         self._since, self._accepted, self._grant = instant, 0, 0.0
 
     def _refill(self, now: float) -> float:
-        per_second = self._current(now)
+        per_second = self.per_second if now >= self._eased_until else self._current(now)
         seconds = now - self._refilled_at
         if seconds > 0:
-            self._tokens = min(max(1.0, BURST_SECONDS * per_second), self._tokens + seconds * per_second)
+            tokens, most = self._tokens + seconds * per_second, BURST_SECONDS * per_second
+            self._tokens = tokens if tokens <= 1.0 or tokens <= most else max(1.0, most)
             self._refilled_at = now
             if now - self._ticked_at > _TICK_SECONDS:
                 self._tick(now)
         return self._tokens
 
     def _current(self, now: float) -> float:
-        if now >= self._eased_until:
-            return self.per_second
-        return self.per_second * (1.0 - 0.5 * (self._eased_until - now) / EASE_SECONDS)
+        return self.per_second * (1.0 - 0.5 * max(0.0, self._eased_until - now) / EASE_SECONDS)
 
     def _tick(self, now: float) -> None:
         """Let the rate grow by the time since the last tick, if it was used."""
