@@ -61,6 +61,10 @@ $(PEERS): requirements/peers.txt
 	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
 	@touch $@
 
+.PHONY: control
+control: $(READY) ## find the rate of quotas, outages and queues over real sockets, and draw it; ARGS=wait for one
+	$(CAMPAIGN) campaigns.control $(ARGS)
+
 .PHONY: model
 model: $(READY) ## run the real engine in seeded worlds where everything goes wrong (SEEDS of them)
 	$(CAMPAIGN) simulation --seeds $(SEEDS)
