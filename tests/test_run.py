@@ -27,7 +27,7 @@ from crawler.ground.deadline import Deadline
 from crawler.ground.errors import BadSetting, StoreUnavailable
 from crawler.ground.records import MISSING, StoredObject, Verdict, failed, found, refused, retry, throttled
 from crawler.ground.song_set import SongSet
-from crawler.rules.answer import Answer
+from crawler.rules.answer import DEADLINE_DETAIL, Answer
 from crawler.rules.rows import decode_rows
 from crawler.rules.spec import RunSpec
 from crawler.seams.ports import Clock, Lane, Store
@@ -306,12 +306,12 @@ def out_of_time(store: Store) -> Answer:
 
 
 def test_run_is_partial_at_the_deadline(store: FolderStore) -> None:
-    """Keep whole parts and the rows of others, write no manifest, count what remains, and say why."""
+    """Keep whole parts and the rows of others, write no manifest, count what remains, and say what to do."""
     answer = out_of_time(store)
 
     assert answer.state == "partial"
     assert counts(answer) == (15, 0, 0, 10)
-    assert answer.detail == "The upstream asks for 3600 s of peace, longer than this call may take."
+    assert answer.detail == DEADLINE_DETAIL
     assert answer.finished_at is None
     assert "runs/trial/manifest.json" not in names(store)
 
