@@ -120,6 +120,26 @@ def test_a_task_out_of_time_is_continued_until_the_run_is_whole(tmp_path: Path) 
     check_rows(place.objects("slow"), range(1, 321))
 
 
+def test_a_song_that_kills_every_instance_is_poison(tmp_path: Path) -> None:
+    """Come to an end although one song ends the process that asks for it: its part's songs are failed, no others."""
+    place = FolderPlace(tmp_path / "songs")
+    settings: dict[str, Any] = {
+        "song_function": "campaigns.deadly:request_song_info",
+        "pythonpath": TESTS,
+        "part_songs": 5,
+    }
+    limits: dict[str, Any] = {"max_per_second": 40, "max_at_once": 2, "deadline_seconds": 1}
+    with fleet("", place, 1, **settings, **limits) as (queue, instances):
+        answered = call(instances.first(), {"songs": "1-30", "run": "deadly"})
+        wait_until(lambda: "manifest.json" in place.objects("deadly"), timeout=60)
+        queue.wait_until_empty()
+    proof = verify(place, "deadly")
+
+    assert answered.status == 202
+    assert (proof["found"], proof["failed"]) == (25, 5)
+    assert b'"failed_songs": "11-15"' in place.objects("deadly")["manifest.json"].data
+
+
 def test_stop_ends_the_tasks_of_a_run(tmp_path: Path) -> None:
     """Let the queue empty itself without a request once a run is stopped."""
     place = FolderPlace(tmp_path / "songs")
