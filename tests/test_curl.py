@@ -24,7 +24,8 @@ from wire import HOST, Wire
 
 from crawler.adapters.curl import CurlLane, CurlTransfers
 from crawler.adapters.session import open_session
-from crawler.faces.deployment import Deployment, declared_lane
+from crawler.faces.deployment import Deployment
+from crawler.faces.lanes import declared_lane
 from crawler.ground.errors import BadSetting
 from crawler.ground.records import Kind, Verdict, found, refused, retry
 from crawler.rules.info import DeclaredSong

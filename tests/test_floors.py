@@ -68,7 +68,7 @@ OWNERS = {
 }
 
 # A lane's functions take a requests.Session: faces say so in annotations, and do nothing else with the library.
-ANNOTATES_REQUESTS = {"crawler.faces.deployment", "crawler.faces.notebook"}
+ANNOTATES_REQUESTS = {"crawler.faces.deployment", "crawler.faces.lanes", "crawler.faces.notebook"}
 
 # I/O, clocks and chance, all of which a rule is given as values.
 IMPURE = {

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -29,6 +27,7 @@ from crawler.engine.rates import Rates
 from crawler.engine.state import run_answer
 from crawler.engine.work import Limits
 from crawler.faces.dispatch import Dispatch, request_of
+from crawler.faces.lanes import obey_robots, robots_file_of, session_of, song_of
 from crawler.faces.log import LOGGER
 from crawler.faces.progress import bar, progress_log
 from crawler.ground.deadline import Deadline
@@ -39,7 +38,6 @@ from crawler.rules.ceiling import Ceiling
 from crawler.rules.control import Control
 from crawler.rules.fan_out import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskReport
 from crawler.rules.firing import Firing
-from crawler.rules.info import DeclaredSong
 from crawler.rules.request import Ceilings, CrawlRequest
 from crawler.rules.spec import RunSpec, Source
 from crawler.seams.ports import Lane, Store
@@ -48,8 +46,6 @@ from crawler.seams.ports import Lane, Store
 if TYPE_CHECKING:
     import requests
 
-    from crawler.adapters.curl import CurlLane
-    from crawler.adapters.session import DeclaredLane, FunctionLane
     from crawler.engine.run import RunCall
     from crawler.rules.report import Report
 
@@ -89,7 +85,7 @@ class Deployment:
         if settings.ssl_cert_file and not Path(settings.ssl_cert_file).is_file():
             raise BadSetting(f"SSL_CERT_FILE is {settings.ssl_cert_file!r}; allowed: a file of certificates in PEM.")
         return_large_blocks()
-        source, make_lane = _song(settings)
+        source, make_lane = song_of(settings)
         store = open_store(settings.output, settings.storage_emulator_host)
         return cls(
             settings, store, source, make_lane, limiter_of(settings), robots_file_of(settings), Dispatch.of(settings)
@@ -312,116 +308,9 @@ def limiter_of(settings: Settings) -> Limiter:
     return Limiter(Control(settings.max_per_second, settings.max_at_once, random.random))
 
 
-def robots_file_of(settings: Settings) -> RobotsFile | None:
-    """Name the robots.txt to obey; None: there is none to know of, or it is to be ignored."""
-    if settings.song_url is None or settings.robots == "ignore":
-        return None
-    return RobotsFile(settings.song_url, settings.user_agent)
-
-
-def obey_robots(
-    file: RobotsFile, session: requests.Session, seconds: float, lane: Lane, limiter: Limiter
-) -> tuple[Lane, Limiter]:
-    """Give the lane and the limiter as robots.txt asks for, which its host has so many seconds to say."""
-    robots = file.obey(session, seconds)
-    if robots.ceiling:
-        LOGGER.info(f"robots.txt asks for {robots.delay:g} s between two requests")
-        limiter = limiter.narrowed(robots.ceiling)
-    return file.lane(robots, lane), limiter
-
-
 def open_store(output: str, emulator: str | None) -> Store:
     """Open gs://bucket/prefix, or a folder."""
     if output.startswith("gs://"):
         bucket, _, prefix = output.removeprefix("gs://").partition("/")
         return GcsStore(bucket, prefix, emulator)
     return FolderStore(Path(output))
-
-
-def session_of(settings: Settings) -> requests.Session:
-    """Open a session as the settings want it."""
-    from crawler.adapters.session import open_session
-
-    session = open_session(
-        settings.max_at_once,
-        settings.user_agent,
-        settings.song_headers,
-        max_song_bytes=settings.max_song_bytes,
-        allow_private=settings.allow_private_upstream,
-    )
-    session.verify = settings.ssl_cert_file or True
-    return session
-
-
-def declared_lane(settings: Settings, session: requests.Session) -> DeclaredLane:
-    """Open the lane of the song that SONG_URL declares; raises BadSetting if it declares none."""
-    from crawler.adapters.session import DeclaredLane
-
-    return DeclaredLane(session, *_declared_song(settings), settings.max_song_bytes)
-
-
-def _declared_song(settings: Settings) -> tuple[str, DeclaredSong]:
-    if settings.song_url is None:
-        raise BadSetting(
-            "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num} "
-            "(or SONG_FUNCTION, your own single-request function)."
-        )
-    return settings.song_url, DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry)
-
-
-def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callable[[requests.Session], Lane]:
-    """Choose the lane of declared songs at the first crawl: libcurl's, with many in a thread, where it can be had."""
-
-    @cache
-    def lane_class() -> type[CurlLane] | None:
-        try:
-            from crawler.adapters.curl import CurlLane
-        except ImportError as error:
-            LOGGER.warning(f"declared songs are requested by the slower function lane: {error}")
-            return None
-        return CurlLane
-
-    def make_lane(session: requests.Session) -> Lane:
-        if (curl_lane := lane_class()) is None:
-            return declared_lane(settings, session)
-        return curl_lane(
-            url,
-            song,
-            settings.max_song_bytes,
-            settings.user_agent,
-            settings.song_headers,
-            allow_private=settings.allow_private_upstream,
-            authorities=settings.ssl_cert_file,
-        )
-
-    return make_lane
-
-
-def _song(settings: Settings) -> tuple[Source, Callable[[requests.Session], Lane]]:
-    if settings.song_function is None:
-        url, song = _declared_song(settings)
-        return Source.of_url(url, settings.song_info, settings.song_missing), _declared_lanes(settings, url, song)
-    if settings.song_url is not None:
-        raise BadSetting("SONG_URL and SONG_FUNCTION are both set; allowed: one of them.")
-    function = _load_function(settings.song_function)
-    return Source.of_function(settings.song_function), partial(_function_lane, function=function)
-
-
-def _function_lane(session: requests.Session, function: Callable[..., Any]) -> FunctionLane:
-    from crawler.adapters.session import FunctionLane
-
-    return FunctionLane(session, function)
-
-
-def _load_function(name: str) -> Callable[..., Any]:
-    module, _, attribute = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # importing runs the user's own code
-        # Only what the import itself says is told: an exception of the user's own code may hold a secret.
-        told = isinstance(error, (ImportError, AttributeError, SyntaxError))
-        reason = f"{type(error).__name__}: {error}" if told else type(error).__name__
-        raise BadSetting(f"SONG_FUNCTION is {name!r}, which can't be loaded: {reason}.") from error
-    if not callable(function):
-        raise BadSetting(f"SONG_FUNCTION is {name!r}, which is no function.")
-    return function  # type: ignore[no-any-return]

@@ -25,16 +25,8 @@ from crawler.engine.collect import Collected, collect
 from crawler.engine.gather import gather_songs
 from crawler.engine.limiter import Limiter
 from crawler.engine.work import Limits, Work
-from crawler.faces.deployment import (
-    Deployment,
-    declared_lane,
-    limiter_of,
-    limits_of,
-    obey_robots,
-    open_store,
-    robots_file_of,
-    session_of,
-)
+from crawler.faces.deployment import Deployment, limiter_of, limits_of, open_store
+from crawler.faces.lanes import declared_lane, obey_robots, robots_file_of, session_of
 from crawler.faces.progress import bar
 from crawler.faces.songs import Songs, StoredSongs
 from crawler.ground.errors import BadRequest, SongNotFetched
