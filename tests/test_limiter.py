@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 
 from fakes import PlainControl
 
@@ -44,6 +45,23 @@ def test_calls_share_the_rate() -> None:
 
     assert sent[slow] == 10
     assert 98 <= sum(sent.values()) <= 104
+
+
+def test_one_call_at_a_time_is_at_the_door() -> None:
+    """Keep another call out while one counts what it lets out."""
+    one = Limiter(PlainControl(max_at_once=1))
+    other = one.narrowed(Ceiling())
+    passed = threading.Thread(target=lambda: let_out(other, 1))
+    with one:
+        passed.start()
+        passed.join(0.2)
+        kept_out = passed.is_alive()
+        one.take(NOW, 1)
+    passed.join()
+
+    assert kept_out
+    with one:
+        assert one.control.in_flight == 1
 
 
 def test_who_waits_for_another_call_looks_again() -> None:

@@ -75,7 +75,6 @@ class ManyStrand:
                 self._run(transfers)
             finally:
                 transfers.close()
-                self._work.cut_off(self._on_the_way)
         except BaseException as error:
             self._work.stop(error)
             raise

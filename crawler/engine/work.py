@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -137,15 +137,6 @@ class Work:
             self.stop(UpstreamUnavailable(f"{self.abandoned} requests did not end within their timeout."))
         return stuck
 
-    def cut_off(self, attempts: Iterable[Attempt]) -> None:
-        """Let attempts go that were cut off on their way: their songs stay undone."""
-        with self._changed:
-            mine = self._in_flight.intersection(attempts)
-            self._in_flight -= mine
-            with self._limiter:
-                self._limiter.give_back(len(mine))
-            self._changed.notify()
-
     def unfinished(self) -> list[Batch]:
         """Give the batches that were opened and not finished; call it when no strand is left."""
         return list(self._backlog.open)
@@ -158,11 +149,11 @@ class Work:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop, and take no verdict any more: after an interrupt strands are left in the middle of a request."""
+        """Stop, and take no verdict any more: what is on its way was cut off, or is left behind after an interrupt."""
         self.stop()
-        with self._changed:
-            attempts = list(self._in_flight)
-        self.cut_off(attempts)
+        with self._changed, self._limiter:
+            self._limiter.give_back(len(self._in_flight))
+            self._in_flight.clear()
 
     def _give_up(self, sentence: str | None) -> None:
         """Stop where the upstream as a whole won't answer: no song's fault."""
