@@ -115,6 +115,16 @@ def test_useful_speed_comes_at_once(latency: float) -> None:
     assert between(sent.found, 3, 4) >= 0.9 * 100 / latency
 
 
+@pytest.mark.parametrize(
+    ("latency", "at_once", "most"), [(0.001, 32, 0.3), (0.02, 100, 0.6), (0.1, 512, 1.2), (0.6, 100, 2.1)]
+)
+def test_start_costs_little(latency: float, at_once: int, most: float) -> None:
+    """Lose no more seconds of full speed to finding it than the latency makes worth it."""
+    sent = send(upstream(1, latency=latency), 4, control=Control(0.0, at_once, random.Random(1).random))
+
+    assert 4 - len(sent.found) * latency / at_once <= most
+
+
 @pytest.mark.parametrize("word", ["http_503", "connection"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_outage_is_left_in_peace(seed: int, word: str) -> None:

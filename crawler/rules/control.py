@@ -81,8 +81,9 @@ class Control:
         self._ceiling.give_back()
         kind = verdict.kind
         if kind is _FOUND or kind is _MISSING or kind is _FAILED:
-            if self._in_flight.answer(sent_at, now, in_flight) and self._rate.limit is None:
-                self._rate.reach(min(self._max_per_second, self._max_at_once / max(1e-4, self._in_flight.latency)))
+            if self._in_flight.answer(sent_at, now, in_flight):
+                latency = max(1e-4, self._in_flight.latency)
+                self._rate.reach(min(self._max_per_second, self._max_at_once / latency), latency)
             self._budget.earn()
         elif kind is _THROTTLED or verdict.retry_after:
             self._throttle(sent_at, now, verdict.retry_after or 0.0)

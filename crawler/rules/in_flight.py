@@ -84,6 +84,7 @@ class InFlight:
             self.starting = False
         elif self.limit >= self._most:
             self.starting = False
+            self._probed_at = now  # no queue showed: the base was measured just now
         self._quickest = min(self._quickest, quickest)
         if not self.starting:
             self._medians.append((now, self.latency))

@@ -1,8 +1,8 @@
 """The rate at which an upstream takes requests: found from what it throttles, at the price of few throttled requests.
 
-Until the first throttled answer the rate grows exponentially, as fast as it takes to reach what MAX_AT_ONCE allows
-in RAMP_SECONDS and no faster: what is throttled at the end of it is the excess rate times one round trip. From then on
-it follows a cubic curve relative to the accepted rate, after CUBIC (RFC 9438, 4.2) and the adaptive mode of the AWS
+Until the first throttled answer the rate grows exponentially, to reach what MAX_AT_ONCE allows in `ramp_seconds` of the
+latency and no sooner: what is throttled at the end of it is the excess rate times one round trip. From then on it
+follows a cubic curve relative to the accepted rate, after CUBIC (RFC 9438, 4.2) and the adaptive mode of the AWS
 clients, whose constants are absolute: too slow for a thousand requests a second, too eager for five.
 """
 
@@ -12,9 +12,12 @@ import math
 
 # Requests a second before anything is known.
 START_PER_SECOND = 50.0
-# In which the ramp reaches what can be reached: useful speed within three seconds.
-RAMP_SECONDS = 2.1
-MOST_RAMP, LEAST_RAMP = 3.5, 0.7
+# A ramp of s seconds costs s of full speed, and in the end, at a latency of l, a number of throttled requests that is
+# proportional to l / s: both together are least where s is proportional to the root of l. The factor keeps those below
+# 20 for a quota of 50 a second; the most is for useful speed within three seconds.
+RAMP_OF_ROOT, LEAST_RAMP_SECONDS, MOST_RAMP_SECONDS = 3.6, 0.1, 2.1
+# E-folds a second before a latency is known; the least, and the most once a limit was met.
+GROWTH, LEAST_GROWTH, MOST_GROWTH_BEYOND = 2.0, 0.7, 3.5
 
 # After a throttled answer: to this share of the rate that was accepted, back at it after the seconds.
 CUT = 0.9
@@ -51,8 +54,15 @@ BURST_SECONDS = 0.05
 # What sums of floats lack of a whole request.
 ROUNDING = 1e-9
 _TICK_SECONDS = 0.1
+# Of the ramp: no tick more than doubles the rate.
+_DOUBLING = math.log(2)
 _USED = 0.6
 _LEAST_PER_SECOND = 0.01
+
+
+def ramp_seconds(latency: float) -> float:
+    """Give the seconds that a ramp should take at a latency, in seconds."""
+    return min(MOST_RAMP_SECONDS, max(LEAST_RAMP_SECONDS, RAMP_OF_ROOT * math.sqrt(latency)))
 
 
 class Rate:
@@ -65,7 +75,8 @@ class Rate:
     def __init__(self, start: float = START_PER_SECOND, limit: float | None = None) -> None:
         self.per_second = limit or max(start, START_PER_SECOND)
         self.limit = limit
-        self.growth = 2.0  # of the ramp: e-folds a second
+        self._growth = GROWTH  # of the ramp: e-folds a second
+        self._tick_seconds = _TICK_SECONDS
         self._hold = LEAST_HOLD
         self._held = LEARNED_HOLD
         self._age = REGROW_SECONDS  # seconds of use since the last cut
@@ -118,6 +129,7 @@ class Rate:
         accepted = self._accepted_per_second(sent_at)
         self._cut_at = now
         before, self.limit = self.limit, accepted
+        self._growth, self._tick_seconds = min(self._growth, MOST_GROWTH_BEYOND), _TICK_SECONDS
         repeated = before is not None and abs(accepted - before) <= SAME * before
         hold = min(MOST_HOLD, self._hold * 2) if repeated else LEAST_HOLD
         # By chance, so that instances that share a quota do not try for more together.
@@ -136,10 +148,12 @@ class Rate:
         self._eased_until = now + EASE_SECONDS
         self._age = min(self._age, REGROW_SECONDS)
 
-    def reach(self, per_second: float) -> None:
-        """Have the ramp reach a rate in RAMP_SECONDS."""
-        ratio = max(1.0, per_second / START_PER_SECOND)
-        self.growth = min(MOST_RAMP, max(LEAST_RAMP, math.log(ratio) / RAMP_SECONDS))
+    def reach(self, per_second: float, latency: float) -> None:
+        """Have the ramp, if it still goes on, reach a rate in the time that fits a latency, in seconds."""
+        if self.limit is None:
+            ratio = max(1.0, per_second / START_PER_SECOND)
+            self._growth = max(LEAST_GROWTH, math.log(ratio) / ramp_seconds(latency))
+            self._tick_seconds = min(_TICK_SECONDS, _DOUBLING / self._growth)
 
     def _accepted_per_second(self, sent_at: float) -> float:
         """Measure from one throttled answer to the next: a bucket is empty at both, so that its rate came between."""
@@ -169,7 +183,7 @@ class Rate:
             tokens, most = self._tokens + seconds * per_second, BURST_SECONDS * per_second
             self._tokens = tokens if tokens <= 1.0 or tokens <= most else max(1.0, most)
             self._refilled_at = now
-            if now - self._ticked_at > _TICK_SECONDS:
+            if now - self._ticked_at > self._tick_seconds:
                 self._tick(now)
         return self._tokens
 
@@ -192,7 +206,7 @@ class Rate:
 
     def _grow(self, seconds: float, now: float) -> None:
         if self.limit is None or self._beyond:
-            self.per_second *= math.exp(self.growth * seconds)
+            self.per_second *= math.exp(min(_DOUBLING, self._growth * seconds))
             return
         self._age += seconds
         past = self._age - REGROW_SECONDS
