@@ -200,6 +200,15 @@ def test_probes_are_single_and_end_the_outage() -> None:
     assert control.ready(NOW + 3)[0] >= 1
 
 
+def test_probe_keeps_the_ceilings() -> None:
+    """Send no probe that MAX_PER_SECOND would not let out."""
+    control = Control(0.1)
+    fail(control, 6)
+
+    assert control.ready(NOW + 30)[0] == 0
+    assert control.ready(NOW + 61)[0] == 1
+
+
 def test_probe_that_is_cut_off_is_not_waited_for() -> None:
     """Let the next call probe where one ended with its probe on the way."""
     control = Control()

@@ -429,3 +429,70 @@ def test_outcomes_are_told_once_each() -> None:
 def test_no_batches_is_no_work() -> None:
     """End at once where there is nothing to do."""
     assert Scene().work.take() == []
+
+
+def outage(scene: Scene, begins: float, ends: float, word: str) -> FakeLane:
+    """Open a lane whose upstream is down from one second to another."""
+    first = scene.clock.now()
+    return FakeLane(lambda item, _nth: retry(word) if begins <= scene.clock.now() - first < ends else found(item))
+
+
+@pytest.mark.parametrize("word", ["http_500", "http_503", "connection", "invalid_json"])
+def test_outage_fails_no_song(word: str) -> None:
+    """Find every song after an outage, whatever that was told by, and ask rarely while it lasts."""
+    batch = FakeBatch(range(400))
+    scene = Scene(batch, control=Control(50.0, 10))
+    lane = outage(scene, 2, 62, word)
+    scene.run(lane, 0.02)
+
+    assert sorted(batch.settled) == [(number, found(number)) for number in range(400)]
+    assert len(lane.tried) - 400 <= 30
+    assert scene.clock.now() - 1000 < 80
+
+
+def test_songs_that_fail_by_themselves_are_no_outage() -> None:
+    """Fail a range of songs that answer 500 for good, however many, and find the others, in little more time."""
+    batch = FakeBatch(range(300))
+    scene = Scene(batch, control=Control(100.0, 10))
+    scene.run(FakeLane(lambda item, _nth: retry("http_500") if 100 <= item < 200 else found(item)), 0.001)
+
+    assert sorted(item for item, outcome in batch.settled if outcome.kind is Kind.FAILED) == list(range(100, 200))
+    assert scene.clock.now() - 1000 < 20
+
+
+def test_probe_asks_for_a_known_song_and_keeps_nothing_of_it() -> None:
+    """Have a probe ask for the first song found, whatever waits, and no batch hear of what comes of it."""
+    batch = FakeBatch(range(10))
+    scene = Scene(batch, control=Control())
+    scene.settle(scene.take(), found("first"))
+    for _ in range(3):
+        scene.settle(scene.take(), retry("http_500"))
+    before = batch.attempts
+    probe = scene.take()
+
+    assert probe.item == 0
+    assert scene.settle(probe, found("again"))
+    assert batch.attempts == before
+    assert batch.settled == [(0, found("first"))]
+
+
+def test_no_probe_is_sent_for_nothing() -> None:
+    """End once every song has its outcome, though the upstream is in doubt."""
+    batch = FakeBatch(range(4))
+    scene = Scene(batch, limits=Limits(max_attempts=1), control=Control())
+    lane = FakeLane(lambda item, _nth: retry("http_500") if item == 3 else found(item))
+    scene.run(lane)
+
+    assert lane.tried == [0, 1, 2, 3]
+
+
+def test_probe_that_is_refused_ends_the_work() -> None:
+    """Stop where a probe learns that the upstream refuses us."""
+    scene = Scene(FakeBatch(range(10)), control=Control())
+    scene.settle(scene.take(), found("first"))
+    for _ in range(3):
+        scene.settle(scene.take(), retry("http_500"))
+    scene.settle(scene.take(), refused(SENTENCE))
+
+    assert scene.work.take() == []
+    assert str(scene.work.error) == SENTENCE

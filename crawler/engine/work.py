@@ -5,6 +5,7 @@ Rules of this module:
 - Only one strand at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
   thread, not a hundred. A strand with requests of its own on their way (`take_more`) waits for those instead.
 - Batches are opened (which asks the store) while strands may settle, one at a time.
+- While the upstream is in doubt nothing is drawn but attempts at a song that it had before; nobody keeps those.
 - Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
   undone: never failed.
 """
@@ -20,6 +21,7 @@ from functools import partial
 from typing import Any
 
 from crawler.engine.backlog import Attempt, Backlog, Batch
+from crawler.engine.known import KnownSong
 from crawler.engine.limiter import Limiter
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import UpstreamUnavailable
@@ -72,6 +74,7 @@ class Work:
         self._changed = threading.Condition()
         self._backlog = Backlog()
         self._in_flight: set[Attempt] = set()
+        self._known: KnownSong | None = None
         self._opening = False
         self._stopped = False
         self.error: BaseException | None = None
@@ -114,13 +117,16 @@ class Work:
         outcomes: dict[Batch, list[tuple[int, Verdict]]] = {}
         with self._changed:
             taken = [pair for pair in settled if pair[0] in self._in_flight]
+            known = self._known is not None
             with self._limiter:
-                counted = [self._limiter.answer(attempt.started, now, verdict) for attempt, verdict in taken]
+                counted = [self._limiter.answer(attempt.started, now, verdict, known) for attempt, verdict in taken]
             for (attempt, verdict), counts in zip(taken, counted, strict=True):
                 self._in_flight.discard(attempt)
                 attempt.batch.record(now - attempt.started, verdict)
                 if outcome := self._weigh(attempt, verdict, now, counts=counts):
                     outcomes.setdefault(attempt.batch, []).append((attempt.place, outcome))
+            if not known:
+                self._know(taken)
             self._changed.notify()
         for batch, places in outcomes.items():
             for _, outcome in places:
@@ -173,9 +179,11 @@ class Work:
             if allowed < 1:
                 self._give_up(self._limiter.control.hopeless(now, self.deadline.at))
                 return [], max(until, now + LEAST_WAIT_SECONDS)
-            attempts, until = self._backlog.draw(
-                now, min(most, allowed), in_flight, *self._limiter.control.retries(now)
-            )
+            if self._known and self._limiter.control.in_doubt and not self._backlog.empty(in_flight):
+                attempts, until = [self._known.probe()], math.inf
+            else:
+                retries, retries_at = self._limiter.control.retries(now)
+                attempts, until = self._backlog.draw(now, min(most, allowed), in_flight, retries, retries_at)
             if attempts:
                 self._limiter.take(now, len(attempts), sum(attempt.number > 1 for attempt in attempts))
         timeout = min(self.limits.request_timeout, self.deadline.remaining(now))
@@ -210,16 +218,24 @@ class Work:
 
     def _weigh(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> Verdict | None:
         """Turn a verdict into the song's outcome; None: it has none yet."""
+        probe = isinstance(attempt.batch, KnownSong)
         if verdict.final:
-            return verdict
+            return None if probe else verdict
         if verdict.kind is Kind.REFUSED:
             self._give_up(verdict.error)
-        if self._over(now):
+        if probe or self._over(now):
             return None
         if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:
             return failed(verdict.error or "failed")
         self._retry(attempt, verdict, now, counts=counts)
         return None
+
+    def _know(self, taken: Sequence[tuple[Attempt, Verdict]]) -> None:
+        """Remember the first song that is found."""
+        for attempt, verdict in taken:
+            if verdict.kind is Kind.FOUND:
+                self._known = KnownSong(attempt.batch.lane, attempt.item)
+                return
 
     def _retry(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> None:
         """Have a song tried again after its backoff, or when the upstream says."""

@@ -7,19 +7,19 @@ import math
 # Failures in a row, none of the upstream's answers among them. A gateway speaks for the upstream, a broken answer may
 # be the song's own: where three in ten requests fail by themselves, ten in a row come once in 200,000.
 OPEN_AFTER, OPEN_AFTER_SILENCE = 6, 10
-# As long as nothing at all was answered: fewer than a song has attempts, so that none fails for it.
-OPEN_AFTER_NOTHING = 3
+# As long as nothing at all was answered, or where the failures may be the songs' own and a song is known that had none:
+# fewer than a song has attempts, so that none fails for it.
+OPEN_AFTER_NOTHING, OPEN_AFTER_DOUBT = 3, 3
 
 # Seconds until the first probe; later ones after three times as many, up to the most.
 FIRST_PROBE, MOST_PROBE = 0.25, 5.0
-# A probe that is answered so soon says that the failures were the songs' own.
-FALSE_ALARM_SECONDS = 1.0
+# Where the first probe is answered, the failures were the songs' own: so long they may be.
 TRUST_SECONDS = 5.0
 
 # How long to wait for one that was up, and for one that never was.
 PATIENCE_SECONDS, NEVER_UP_SECONDS = 150.0, 15.0
 
-# No answer, or one of a gateway. A 500 is the application's own, and as likely the song's fault.
+# No answer, or one of a gateway. A 500 is the application's own, and may be the song's fault.
 SILENCE = frozenset({"connection", "timeout"})
 OUTAGE = SILENCE | {"http_502", "http_503", "http_504"}
 
@@ -52,38 +52,41 @@ class Breaker:
         """Let another probe go where one was cut off."""
         self._probing = False
 
-    def succeed(self, sent_at: float, now: float) -> float:
-        """Take an answer that shows the upstream alive; gives the seconds that it was down, 0: it was not.
+    def succeed(self, sent_at: float, now: float) -> bool:
+        """Take an answer that shows the upstream alive; True if it ends an outage.
 
         One that was sent before the breaker opened shows nothing.
         """
         self._failures = 0
         self._was_up = True
         if not self.open or sent_at < self.opened_at:
-            return 0.0
-        down = now - self.opened_at
+            return False
         self.opened_at = self._probe_at = math.inf
         self.open = self._probing = False
-        if down <= FALSE_ALARM_SECONDS:
+        if self._wait == FIRST_PROBE:
             self._trusted_until = now + TRUST_SECONDS
-        return down
+            return False
+        return True
 
-    def fail(self, sent_at: float, now: float, error: str, chance: float) -> None:
-        """Take a failure that may be the upstream's; `chance` from 0 to 1."""
+    def fail(self, sent_at: float, now: float, error: str, chance: float) -> bool:
+        """Take a failure that may be the upstream's; True if it counts as its song's. `chance` from 0 to 1."""
         if self.open:
             if sent_at >= self.opened_at:
                 self._probing = False
                 self._wait = min(MOST_PROBE, 3 * self._wait)
                 self._probe_at = now + self._wait * (0.9 + 0.2 * chance)
-            return
+            return False
         self._failures += 1
         if now >= self._trusted_until and self._failures >= self._most_failures(error):
             self.open, self.opened_at = True, now
             self._reason = error
             self._wait = FIRST_PROBE
             self._probe_at = now + FIRST_PROBE * (0.9 + 0.2 * chance)
+        return not self.open
 
     def _most_failures(self, error: str) -> int:
+        if error not in OUTAGE:
+            return OPEN_AFTER_DOUBT
         if error not in SILENCE:
             return OPEN_AFTER
         return OPEN_AFTER_SILENCE if self._was_up else OPEN_AFTER_NOTHING

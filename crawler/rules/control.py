@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 
 from crawler.ground.records import Kind, Verdict
-from crawler.rules.breaker import FALSE_ALARM_SECONDS, OUTAGE, Breaker
+from crawler.rules.breaker import OUTAGE, Breaker
 from crawler.rules.budget import RetryBudget
 from crawler.rules.ceiling import Ceiling
 from crawler.rules.in_flight import START_IN_FLIGHT, InFlight
@@ -46,6 +46,11 @@ class Control:
         """Count the requests that went out and have not come back."""
         return self._ceiling.in_flight
 
+    @property
+    def in_doubt(self) -> bool:
+        """Tell whether it is in doubt that the upstream is there: what goes out now is a probe."""
+        return self._breaker.open
+
     def ready(self, now: float) -> tuple[float, float]:
         """Give how many requests may go out now; where none may, the instant to look again.
 
@@ -54,11 +59,11 @@ class Control:
         if now < self.paused_until:
             return 0, self.paused_until
         if self._breaker.open:
-            return self._breaker.ready(now)
-        free = self._in_flight.limit - self._ceiling.in_flight
-        if free < 1:
+            free, (count, at) = math.inf, self._breaker.ready(now)
+        elif (free := self._in_flight.limit - self._ceiling.in_flight) >= 1:
+            count, at = self._rate.ready(now)
+        else:
             return 0, math.inf
-        count, at = self._rate.ready(now)
         allowed, ceiling_at = self._ceiling.ready(now)
         return min(free, count, allowed), max(at, ceiling_at)
 
@@ -75,8 +80,11 @@ class Control:
         if self._breaker.open:
             self._breaker.take()
 
-    def answer(self, sent_at: float, now: float, verdict: Verdict) -> bool:
-        """Take what came of a request; True if a failure counts as one of its song's attempts."""
+    def answer(self, sent_at: float, now: float, verdict: Verdict, known: bool = False) -> bool:
+        """Take what came of a request; True if a failure counts as one of its song's attempts.
+
+        `known`: probes ask for a song that was found, so that failures which may be the songs' own raise doubt too.
+        """
         in_flight = self._ceiling.in_flight
         self._ceiling.give_back()
         kind = verdict.kind
@@ -87,10 +95,9 @@ class Control:
             self._budget.earn()
         elif kind is _THROTTLED or verdict.retry_after:
             self._throttle(sent_at, now, verdict.retry_after or 0.0)
-        if kind is _RETRY and verdict.error in OUTAGE:
-            self._breaker.fail(sent_at, now, verdict.error or "", self._random())
-            return not self._breaker.open
-        if self._breaker.succeed(sent_at, now) > FALSE_ALARM_SECONDS:
+        if kind is _RETRY and (known or verdict.error in OUTAGE):
+            return self._breaker.fail(sent_at, now, verdict.error or "", self._random())
+        if self._breaker.succeed(sent_at, now):
             self._rate.ease(now)
         if kind is not _THROTTLED:
             self._rate.accept(sent_at)

@@ -12,6 +12,7 @@ from crawler.engine.verify import verify_run
 from crawler.ground.errors import BadRequest
 from crawler.ground.records import Kind, Verdict
 from crawler.rules.answer import DEADLINE_DETAIL, Answer
+from crawler.rules.breaker import OPEN_AFTER_DOUBT
 from crawler.rules.spec import RunSpec
 from simulation.choices import Choices
 from simulation.store import Entry
@@ -35,6 +36,8 @@ class Truth:
         self.choices = Choices(self)
         self._said: dict[int, set[tuple[str, str]]] = defaultdict(set)
         self._tries: Counter[tuple[str, int]] = Counter()
+        self._failures: Counter[str] = Counter()
+        self._doubted: dict[str, bool] = defaultdict(bool)
 
     def fail(self, sentence: str) -> NoReturn:
         """End the world."""
@@ -57,6 +60,8 @@ class Truth:
         name = run.part_of.get(number)
         self.hold(name is not None, f"{call.name} asks for {number}, which {call.spec.run} has not")
         self.hold(name in call.opened, f"{call.name} asks for {number} of a part that it did not look for")
+        if number in call.settled and self._doubted[call.name]:
+            return  # a probe, by a song that is known to be there
         self.hold(number not in call.settled, f"{call.name} asks for {number} though it has its outcome")
         seen = call.listing.get(f"runs/{call.spec.run}/rest/songs-", 0)
         again = [kept.by for rest, kept in run.rests if rest == name and kept.serial < seen and number in kept.rows]
@@ -67,7 +72,12 @@ class Truth:
             self._said[number].add(("failed", ""))
 
     def answered(self, call: CrawlCall, number: int, verdict: Verdict, *, late: bool = False) -> None:
-        """Remember what the upstream said, but for throttling: that makes no song failed, unless it comes too late."""
+        """Remember what the upstream said, but for throttling: that makes no song failed, unless it comes too late.
+
+        After as many failures in a row a call may doubt that the upstream is there.
+        """
+        self._failures[call.name] = self._failures[call.name] + 1 if verdict.kind is Kind.RETRY else 0
+        self._doubted[call.name] |= self._failures[call.name] >= OPEN_AFTER_DOUBT
         if verdict.final:
             self._said[number].add((verdict.kind.value, str(verdict.info or verdict.error)))
         elif verdict.kind is not Kind.RETRY and not late:
