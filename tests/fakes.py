@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable
 from typing import Any
 
+from crawler.ground.errors import UpstreamUnavailable
 from crawler.ground.records import Verdict, found
 from crawler.rules.ceiling import Ceiling
 from crawler.rules.control import Control
@@ -82,7 +83,7 @@ class PlainControl(Control):
         """Free places."""
         self._plain.give_back(count)
 
-    def hopeless(self, now: float, deadline: float) -> str | None:
+    def hopeless(self, now: float, deadline: float) -> UpstreamUnavailable | None:
         """Always hope."""
         return None
 

@@ -159,7 +159,10 @@ def test_wait_beyond_the_deadline_is_hopeless() -> None:
     control.take(NOW)
     control.answer(NOW, NOW, throttled("http_429", 3600.0))
 
-    assert "3600 s" in (control.hopeless(NOW, NOW + 60) or "")
+    reason = control.hopeless(NOW, NOW + 60)
+    assert reason
+    assert "3600 s" in str(reason)
+    assert reason.retry_after == 3600
     assert control.hopeless(NOW, NOW + 4000) is None
 
 
@@ -228,7 +231,7 @@ def test_call_does_not_wait_for_ever() -> None:
     fail(was, 6)
 
     assert never.hopeless(NOW + NEVER_UP_SECONDS - 1, math.inf) is None
-    assert "http_503" in (never.hopeless(NOW + NEVER_UP_SECONDS, math.inf) or "")
+    assert "http_503" in str(never.hopeless(NOW + NEVER_UP_SECONDS, math.inf))
     assert was.hopeless(NOW + PATIENCE_SECONDS - 1, math.inf) is None
     assert was.hopeless(NOW + PATIENCE_SECONDS, math.inf)
 

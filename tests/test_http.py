@@ -204,13 +204,14 @@ def test_the_deadline_is_503_and_continues_at_once(function: Function) -> None:
 
 
 def test_a_pause_past_the_deadline_is_503_and_waits(function: Function) -> None:
-    """Answer at once where the upstream asks for more peace than the call has time for."""
+    """Answer at once where the upstream asks for more peace than the call has time for, and pass its wish on."""
     function.lane = FakeLane(lambda _item, _nth: throttled("http_429", 3600.0))
 
     response = function.send("POST", "/", {"songs": "1-3", "deadline_seconds": 60})
 
-    assert (response.status, dict(response.headers)) == (503, {"Retry-After": "30"})
+    assert (response.status, dict(response.headers)) == (503, {"Retry-After": "3600"})
     assert "asks for 3600 s of peace" in read(response)["detail"]
+    assert read(response)["retry_after"] == 3600
     assert (read(response)["state"], read(response)["remaining"]) == ("partial", 3)
 
 

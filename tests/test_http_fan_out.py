@@ -16,7 +16,7 @@ from crawler.faces.deployment import QUEUED_DETAIL, Deployment
 from crawler.faces.dispatch import Dispatch
 from crawler.faces.http import HttpRequest, HttpResponse, respond
 from crawler.ground.errors import BadSetting
-from crawler.ground.records import refused
+from crawler.ground.records import refused, throttled
 from crawler.ground.settings import Settings
 from crawler.rules.control import Control
 from crawler.rules.learned import Learned
@@ -159,6 +159,15 @@ def test_a_task_that_got_nowhere_is_503(function: Function) -> None:
     assert response.status == 503
     assert response.headers["Retry-After"]
     assert "The upstream answers 401." in response.body.decode()
+
+
+def test_a_task_passes_on_how_long_the_upstream_wants_peace(function: Function) -> None:
+    """Tell the queue the upstream's own word on when to come again."""
+    function.send("POST", "/", {"songs": "1-1000", "run": "large"})
+    function.lane = FakeLane(lambda *_: throttled("http_429", 3600.0))
+    response = function.send("POST", "/runs/large/parts", TASK)
+
+    assert (response.status, response.headers["Retry-After"]) == (503, "3600")
 
 
 @pytest.mark.parametrize("retries", ["", "0", "-1", "７", "9" * 30, "many"])

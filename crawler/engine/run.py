@@ -12,6 +12,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from itertools import chain
 
+import msgspec
+
 from crawler.engine.catalog import Catalog
 from crawler.engine.count import RunCount
 from crawler.engine.gather import gather_songs
@@ -36,7 +38,8 @@ class RunCall:
     """Be one call on a run.
 
     `strands` runs the strands' threads, `commits` what is kept away from them; `limiter` is shared with other calls.
-    `places` are those of the grid whose parts it may fetch; None: all.
+    `places` are those of the grid whose parts it may fetch; None: all. `retry_after` is when the upstream, where it
+    would have no more of this call, wants to be asked again, in seconds; None: it did not say.
     """
 
     catalog: Catalog
@@ -51,6 +54,7 @@ class RunCall:
     random: random.Random = field(default_factory=random.Random)
     limiter: Limiter | None = None
     abandoned: int = 0
+    retry_after: int | None = None
     places: range | None = None
 
     def __post_init__(self) -> None:
@@ -73,7 +77,8 @@ class RunCall:
         answer = run_answer(self._ledger, self.spec, self.clock.epoch(), finish=True, detail=detail)
         if answer.state in ("complete", "stopped"):
             self.catalog.conclude(self.spec.run, scopes(self.spec.request_digest, self.spec.job))
-        return answer
+            return answer
+        return msgspec.structs.replace(answer, retry_after=self.retry_after)
 
     def progress(self) -> Progress:
         """Say how far the call's share of the run is, as far as it knows; any thread may ask, at any time."""
@@ -102,6 +107,7 @@ class RunCall:
         try:
             await gather_songs(work, at_once, self.strands, lane)
         except UpstreamUnavailable as error:
+            self.retry_after = error.retry_after
             return str(error)
         finally:
             self.commits.shutdown()

@@ -57,7 +57,7 @@ class TaskCall:
         if self._ledger.stopped():
             return self._report("over")
         if not self._got_further:
-            raise UpstreamUnavailable(detail)
+            raise UpstreamUnavailable(detail, self.call.retry_after)
         careful = self._failures >= CAREFUL_RETRIES  # until it is known what was wrong
         self.fleet.create(self._spec.run, self.task.next(self._failures if careful else 0), self.plan)
         return self._report("continued")

@@ -161,11 +161,11 @@ class Work:
             self._limiter.give_back(len(self._in_flight))
             self._in_flight.clear()
 
-    def _give_up(self, sentence: str | None) -> None:
+    def _give_up(self, error: UpstreamUnavailable | None) -> None:
         """Stop where the upstream as a whole won't answer: no song's fault."""
-        if sentence and not self._stopped:
+        if error and not self._stopped:
             self._stopped = True
-            self.error = self.error or UpstreamUnavailable(sentence)
+            self.error = self.error or error
             self._changed.notify_all()
 
     def _over(self, now: float) -> bool:
@@ -222,7 +222,7 @@ class Work:
         if verdict.final:
             return None if probe else verdict
         if verdict.kind is Kind.REFUSED:
-            self._give_up(verdict.error)
+            self._give_up(UpstreamUnavailable(verdict.error))
         if probe or self._over(now):
             return None
         if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:

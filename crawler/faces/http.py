@@ -110,7 +110,7 @@ def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
         return _json(200, answer)
     if answer.detail == QUEUED_DETAIL:
         return _json(202, answer)
-    again = _CONTINUE_SECONDS if answer.detail == DEADLINE_DETAIL else _UNAVAILABLE_SECONDS
+    again = _CONTINUE_SECONDS if answer.detail == DEADLINE_DETAIL else answer.retry_after or _UNAVAILABLE_SECONDS
     return _json(503, answer, {"Retry-After": str(again)})
 
 
@@ -181,6 +181,6 @@ def _problem(error: SongcrawlError) -> HttpResponse:
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(error.allowed)
     if error.http_status == 503:
-        headers["Retry-After"] = str(_UNAVAILABLE_SECONDS)
+        headers["Retry-After"] = str(getattr(error, "retry_after", None) or _UNAVAILABLE_SECONDS)
     body = msgspec.json.encode(problem) + b"\n"
     return HttpResponse(error.http_status, body, "application/problem+json", headers)

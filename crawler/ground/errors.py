@@ -74,9 +74,16 @@ class BadSetting(SongcrawlError):
 
 
 class UpstreamUnavailable(SongcrawlError):
-    """Say that the upstream as a whole is down or refuses us, whichever song is asked for."""
+    """Say that the upstream as a whole is down or refuses us, whichever song is asked for.
+
+    `retry_after` is its own word on when to come again, in seconds, if it gave one.
+    """
 
     http_status = 503
+
+    def __init__(self, sentence: str | None, retry_after: int | None = None) -> None:
+        super().__init__(sentence or "The upstream refuses us.")
+        self.retry_after = retry_after
 
 
 class StoreUnavailable(SongcrawlError):

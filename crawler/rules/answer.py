@@ -40,7 +40,8 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Tell how a run stands; found + missing + failed + remaining is the number of songs asked for.
 
     `remaining` is None while an open range's end is not known. `detail` says in a
-    sentence why a call did not complete the run, and what to do. `coverage` is there if it was asked for.
+    sentence why a call did not complete the run, and what to do; `retry_after` there is the upstream's own word on when
+    to come again, in seconds. `coverage` is there if it was asked for.
     """
 
     run: str
@@ -62,6 +63,7 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     started_at: str
     finished_at: str | None
     detail: str | None = None
+    retry_after: int | None = None
     coverage: Coverage | None = None
 
 

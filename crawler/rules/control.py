@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from crawler.ground.errors import UpstreamUnavailable
 from crawler.ground.records import Kind, Verdict
 from crawler.rules.breaker import OUTAGE, Breaker
 from crawler.rules.budget import RetryBudget
@@ -108,11 +109,15 @@ class Control:
         self._ceiling.give_back(count)
         self._breaker.give_back()
 
-    def hopeless(self, now: float, deadline: float) -> str | None:
-        """Say in a sentence why nothing can be sent any more before the deadline, if nothing can."""
+    def hopeless(self, now: float, deadline: float) -> UpstreamUnavailable | None:
+        """Give the reason why nothing can be sent any more before the deadline, if nothing can."""
         if self.paused_until > max(now, deadline):
-            return f"The upstream asks for {self.paused_until - now:.0f} s of peace, longer than this call may take."
-        return self._breaker.hopeless(now)
+            seconds = math.ceil(self.paused_until - now)
+            return UpstreamUnavailable(
+                f"The upstream asks for {seconds} s of peace, longer than this call may take.", seconds
+            )
+        sentence = self._breaker.hopeless(now)
+        return UpstreamUnavailable(sentence) if sentence else None
 
     def start_from(self, learned: Learned) -> None:
         """Begin where an earlier run ended, unless something is known already; half as fast if it met no limit."""

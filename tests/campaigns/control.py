@@ -135,12 +135,12 @@ def _knee(output: Path) -> Iterator[Scene]:
     )
 
 
-def _outage(output: Path) -> Iterator[Scene]:
-    with quota_upstream(latency=0.02, down=[20, 80]) as upstream:
+def _outage(output: Path, status: str) -> Iterator[Scene]:
+    with quota_upstream(latency=0.02, down=[20, 80], down_status=status) as upstream:
         answer = crawl(upstream, output, 4500, 140, max_per_second=100)
         counted = counts(upstream)
     yield Scene(
-        "an outage of 60 s",
+        f"an outage of 60 s, told by {status}",
         counted,
         [
             Criterion("requests during it", sum(counted["failed"]), most=30),
@@ -180,7 +180,8 @@ SCENARIOS: dict[str, Callable[[Path], Iterator[Scene]]] = {
     "changing": _changing,
     "processes": _processes,
     "knee": _knee,
-    "outage": _outage,
+    "outage": lambda output: _outage(output, "503 Service Unavailable"),
+    "outage-500": lambda output: _outage(output, "500 Internal Server Error"),
     "at-once": _at_once,
     "cost": _cost,
 }

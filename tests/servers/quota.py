@@ -24,7 +24,8 @@ def quota_upstream(**facts: Any) -> ServerProcess:
     """Serve songs at /songs/NUMBER.
 
     `quota` is a list of (second, requests a second from then on); `retry_after` the header of a 429; `latency` the
-    seconds a song takes; `workers` how many are answered at once; `down` a span of seconds in which all is 503.
+    seconds a song takes; `workers` how many are answered at once; in the seconds of `down` all is
+    `down_status`.
     """
     port = free_port()
     argv = [sys.executable, "-m", "servers.quota", str(port), json.dumps(facts)]
@@ -70,10 +71,12 @@ class _Api:
         latency: float = 0.0,
         workers: int | None = None,
         down: tuple[float, float] = (0.0, 0.0),
+        down_status: str = "503 Service Unavailable",
     ) -> None:
         self._quota = _Quota(quota) if quota else None
         self._wait = f"Retry-After: {retry_after}\r\n" if retry_after else ""
-        self._latency, self._workers, self._down = latency, workers, down
+        self._latency, self._workers = latency, workers
+        self._down, self._down_status = down, down_status
         self._free = [0.0] * (workers or 0)
         self._began: float | None = None
         self._counted = {name: Counter[int]() for name in ("accepted", "rejected", "failed", "in_flight")}
@@ -87,7 +90,7 @@ class _Api:
         self._counted["in_flight"][second] = max(self._counted["in_flight"][second], self._in_flight)
         if self._down[0] <= now < self._down[1]:
             self._counted["failed"][second] += 1
-            return _answer("503 Service Unavailable", "{}"), 0.0
+            return _answer(self._down_status, "{}"), 0.0
         if self._quota and not self._quota.take(now):
             self._counted["rejected"][second] += 1
             return _answer("429 Too Many Requests", "{}", self._wait), self._latency
