@@ -62,7 +62,7 @@ $(PEERS): requirements/peers.txt
 	@touch $@
 
 .PHONY: control
-control: $(READY) ## find the rate of quotas, outages and queues over real sockets, and draw it; ARGS=wait for one
+control: $(READY) ## find the rate of quotas, outages and queues over real sockets, and write docs/control.md; ARGS=wait for one
 	$(CAMPAIGN) campaigns.control $(ARGS)
 
 .PHONY: model

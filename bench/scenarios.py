@@ -128,7 +128,7 @@ SCENARIOS = (
     Scenario(
         "function-lane",
         "the upstream takes 100 ms, 64 in flight, a function of one's own",
-        songs=4_000,
+        songs=6_400,
         at_once=64,
         delay_ms=100,
         contestants=(FUNCTION_LANE, RECIPE),
@@ -137,7 +137,7 @@ SCENARIOS = (
     Scenario(
         "tls",
         "over TLS, the upstream takes 100 ms, 128 in flight",
-        songs=8_000,
+        songs=12_800,
         at_once=128,
         delay_ms=100,
         tls=True,

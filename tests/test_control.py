@@ -15,6 +15,7 @@ from crawler.rules.breaker import NEVER_UP_SECONDS, PATIENCE_SECONDS
 from crawler.rules.budget import FREE_PER_SECOND, MOST, RetryBudget
 from crawler.rules.control import Control
 from crawler.rules.learned import Learned
+from crawler.rules.rate import START_PER_SECOND
 
 SEEDS = range(3)
 NOW = 1000.0
@@ -116,7 +117,7 @@ def test_useful_speed_comes_at_once(latency: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("latency", "at_once", "most"), [(0.001, 32, 0.3), (0.02, 100, 0.6), (0.1, 512, 1.2), (0.6, 100, 2.1)]
+    ("latency", "at_once", "most"), [(0.001, 32, 0.1), (0.02, 100, 0.3), (0.1, 512, 1.0), (0.6, 100, 2.4)]
 )
 def test_start_costs_little(latency: float, at_once: int, most: float) -> None:
     """Lose no more seconds of full speed to finding it than the latency makes worth it."""
@@ -260,7 +261,7 @@ def test_rate_without_a_limit_is_half_believed() -> None:
         each.start_from(learned)
 
     assert control._rate.per_second == 500
-    assert begun._rate.per_second < 100
+    assert begun._rate.per_second == START_PER_SECOND
     assert Control().learned() is None
 
 

@@ -496,3 +496,18 @@ def test_probe_that_is_refused_ends_the_work() -> None:
 
     assert scene.work.take() == []
     assert str(scene.work.error) == SENTENCE
+
+
+def test_more_is_due_when_the_rate_lets_out_more() -> None:
+    """Tell a strand that took all that may go when the next may, not only when an answer may come."""
+    scene = Scene(FakeBatch(range(100)), control=Control(10.0, 50))
+    scene.work.take()
+    scene.clock.advance(0.05)
+    first = scene.work.take_more(50)
+    assert first
+    scene.clock.advance(first[1])
+    second = scene.work.take_more(50)
+
+    assert first[1] <= 0.1
+    assert second
+    assert len(second[0]) == 1

@@ -17,8 +17,9 @@ from crawler.seams.ports import ManyLane, Transfers
 # A strand that has not come back this long after its attempt's timeout sits in a user's function that ignores it.
 GRACE_SECONDS = 0.5
 
-# A strand whose transfers are on their way is not told of new work: it looks for it.
-LOOK_SECONDS = 0.05
+# A strand whose transfers are on their way is not told of new work: it looks for it, at the latest when some is due,
+# but not for every song of thousands a second.
+LEAST_LOOK_SECONDS, LOOK_SECONDS = 0.005, 0.05
 
 
 class Strand:
@@ -81,7 +82,7 @@ class ManyStrand:
 
     def _run(self, transfers: Transfers) -> None:
         while (seconds := self._start_more(transfers)) is not None:
-            if settled := transfers.perform(min(seconds, LOOK_SECONDS)):
+            if settled := transfers.perform(min(max(seconds, LEAST_LOOK_SECONDS), LOOK_SECONDS)):
                 self._on_the_way.difference_update([attempt for attempt, _ in settled])
                 self._work.settle(settled)
 

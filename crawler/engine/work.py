@@ -186,6 +186,8 @@ class Work:
                 attempts, until = self._backlog.draw(now, min(most, allowed), in_flight, retries, retries_at)
             if attempts:
                 self._limiter.take(now, len(attempts), sum(attempt.number > 1 for attempt in attempts))
+                if len(attempts) == allowed < most:
+                    until = min(until, self._limiter.ready(now, in_flight + len(attempts))[1])
         timeout = min(self.limits.request_timeout, self.deadline.remaining(now))
         for attempt in attempts:
             attempt.started, attempt.timeout = now, timeout

@@ -34,7 +34,6 @@ class Control:
         random: Callable[[], float] = lambda: 0.5,
     ) -> None:
         self._ceiling = Ceiling(max_per_second, max_at_once)
-        self._max_per_second = max_per_second or math.inf
         self._max_at_once = max_at_once
         self._random = random
         self._rate, self._in_flight = Rate(), InFlight(max_at_once)
@@ -91,8 +90,7 @@ class Control:
         kind = verdict.kind
         if kind is _FOUND or kind is _MISSING or kind is _FAILED:
             if self._in_flight.answer(sent_at, now, in_flight):
-                latency = max(1e-4, self._in_flight.latency)
-                self._rate.reach(min(self._max_per_second, self._max_at_once / latency), latency)
+                self._rate.ramp(max(1e-4, self._in_flight.latency))
             self._budget.earn()
         elif kind is _THROTTLED or verdict.retry_after:
             self._throttle(sent_at, now, verdict.retry_after or 0.0)

@@ -1,8 +1,9 @@
 """The rate at which an upstream takes requests: found from what it throttles, at the price of few throttled requests.
 
-Until the first throttled answer the rate grows exponentially, to reach what MAX_AT_ONCE allows in `ramp_seconds` of the
-latency and no sooner: what is throttled at the end of it is the excess rate times one round trip. From then on it
-follows a cubic curve relative to the accepted rate, after CUBIC (RFC 9438, 4.2) and the adaptive mode of the AWS
+Until the first throttled answer the rate grows exponentially. What is throttled at the end of that is the excess rate
+times one round trip, since until the first throttled answer is back nothing tells; so the latency says how fast it may
+grow, and the growth by itself finds quotas of any size at the price of the same share of rejected requests. From then
+on it follows a cubic curve relative to the accepted rate, after CUBIC (RFC 9438, 4.2) and the adaptive mode of the AWS
 clients, whose constants are absolute: too slow for a thousand requests a second, too eager for five.
 """
 
@@ -10,14 +11,16 @@ from __future__ import annotations
 
 import math
 
-# Requests a second before anything is known.
-START_PER_SECOND = 50.0
-# A ramp of s seconds costs s of full speed, and in the end, at a latency of l, a number of throttled requests that is
-# proportional to l / s: both together are least where s is proportional to the root of l. The factor keeps those below
-# 20 for a quota of 50 a second; the most is for useful speed within three seconds.
-RAMP_OF_ROOT, LEAST_RAMP_SECONDS, MOST_RAMP_SECONDS = 3.6, 0.1, 2.1
-# E-folds a second before a latency is known; the least, and the most once a limit was met.
-GROWTH, LEAST_GROWTH, MOST_GROWTH_BEYOND = 2.0, 0.7, 3.5
+# Requests a second before a latency is known.
+START_PER_SECOND = 150.0
+# A quota of 50 a second, and as many at once, is found with the first 90 songs: those come at a rate that exceeds it by
+# what makes 15 throttled requests of a latency.
+FIRST_SONGS, FIRST_PER_SECOND, FIRST_THROTTLED = 85, 50.0, 15.0
+# From then on each song brings so many more in flight, and a second so many e-folds of the rate more: a quota of q is
+# found after 1.5 q songs or so, with less than 0.9 q throttled. The most is a doubling in 10 ms.
+MORE_IN_FLIGHT, GROWTH, MOST_GROWTH = 0.6, 2 / 3, 70.0
+# Where a limit was met before.
+MOST_GROWTH_BEYOND = 3.5
 
 # After a throttled answer: to this share of the rate that was accepted, back at it after the seconds.
 CUT = 0.9
@@ -60,11 +63,6 @@ _USED = 0.6
 _LEAST_PER_SECOND = 0.01
 
 
-def ramp_seconds(latency: float) -> float:
-    """Give the seconds that a ramp should take at a latency, in seconds."""
-    return min(MOST_RAMP_SECONDS, max(LEAST_RAMP_SECONDS, RAMP_OF_ROOT * math.sqrt(latency)))
-
-
 class Rate:
     """Let requests out at a rate that grows while it is used and not refused. Times are instants, in seconds.
 
@@ -87,6 +85,7 @@ class Rate:
         self._refilled_at = -math.inf
         self._ticked_at = math.inf
         self._taken = 0
+        self._first = FIRST_SONGS if start <= START_PER_SECOND else 0
         self._cut_at = -math.inf
         self._accepted = 0
         self._since, self._grant = math.inf, GRANT_SECONDS  # from when accepted requests are measured
@@ -111,6 +110,7 @@ class Rate:
         """Count requests that go out now."""
         self._tokens = (self._tokens if now == self._refilled_at else self._refill(now)) - count
         self._taken += count
+        self._first -= count
         if self._ticked_at == math.inf:
             self._ticked_at = self._since = now
 
@@ -148,12 +148,13 @@ class Rate:
         self._eased_until = now + EASE_SECONDS
         self._age = min(self._age, REGROW_SECONDS)
 
-    def reach(self, per_second: float, latency: float) -> None:
-        """Have the ramp, if it still goes on, reach a rate in the time that fits a latency, in seconds."""
+    def ramp(self, latency: float) -> None:
+        """Have the ramp, if it still goes on, be as steep as a latency allows, in seconds."""
         if self.limit is None:
-            ratio = max(1.0, per_second / START_PER_SECOND)
-            self._growth = max(LEAST_GROWTH, math.log(ratio) / ramp_seconds(latency))
+            self._growth = min(MOST_GROWTH, GROWTH + MORE_IN_FLIGHT / latency)
             self._tick_seconds = min(_TICK_SECONDS, _DOUBLING / self._growth)
+            if self._first > 0:
+                self.per_second = FIRST_PER_SECOND + FIRST_THROTTLED / latency
 
     def _accepted_per_second(self, sent_at: float) -> float:
         """Measure from one throttled answer to the next: a bucket is empty at both, so that its rate came between."""
@@ -205,6 +206,8 @@ class Rate:
             self._measure_from(now)
 
     def _grow(self, seconds: float, now: float) -> None:
+        if self.limit is None and self._first > 0:
+            return
         if self.limit is None or self._beyond:
             self.per_second *= math.exp(min(_DOUBLING, self._growth * seconds))
             return

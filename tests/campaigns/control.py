@@ -1,18 +1,22 @@
 """The control's playground: the function on upstreams with quotas, knees and outages, over real sockets.
 
 `python -m campaigns.control` runs all scenarios, or those that it is given, prints what each came to beside what was
-promised, and draws what the upstream saw into build/control.html: one page to look at.
+promised, and draws what the upstream saw into build/control.html: one page to look at. What all of them came to goes
+into docs/control.md too.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import platform
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
 from statistics import mean
@@ -26,7 +30,11 @@ from crawler.faces.charts import load_pygal
 from crawler.ground.records import found
 from crawler.rules.control import Control
 
-PAGE = Path(__file__).parents[2] / "build" / "control.html"
+_ROOT = Path(__file__).parents[2]
+PAGE = _ROOT / "build/control.html"
+DOCUMENT, CHART = _ROOT / "docs/control.md", _ROOT / "docs/control.svg"
+_BEGINNING, _END = "<!-- measured: make control -->", "<!-- end -->"
+_DRAWN = "a quota of 100, 20, 100"
 _COLOURS = {"accepted": "#1f8a67", "rejected": "#b3261e", "failed": "#b07d10", "in flight": "#5e5a52"}
 
 
@@ -100,7 +108,7 @@ def _changing(output: Path) -> Iterator[Scene]:
     with quota_upstream(quota=[[0, 100], [40, 20], [80, 100]], latency=0.02) as upstream:
         crawl(upstream, output, 20_000, 140)
         counted = _first(counts(upstream), 120)
-    yield Scene("a quota of 100, 20, 100", counted, _goodput(counted, 220 * 40, 0.05, least=0.9))
+    yield Scene(_DRAWN, counted, _goodput(counted, 220 * 40, 0.05, least=0.9))
 
 
 def _processes(output: Path) -> Iterator[Scene]:
@@ -246,11 +254,39 @@ def _told(criterion: Criterion) -> str:
     return f"{criterion.name}: {criterion.value:g} ({criterion.promise}): {kept}"
 
 
+def write_table(scenes: list[Scene]) -> str:
+    """Write all as a table in Markdown."""
+    heads = ["upstream", "figure", "came to", "promised"]
+    rows = [
+        [
+            scene.title,
+            criterion.name,
+            f"{criterion.value:g}",
+            criterion.promise + ("" if criterion.kept else ": **not kept**"),
+        ]
+        for scene in scenes
+        for criterion in scene.criteria
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [heads, ["---"] * len(heads), *rows])
+
+
+def write_document(scenes: list[Scene]) -> None:
+    """Write the table, and the chart of one scene, into the document."""
+    before, _, rest = DOCUMENT.read_text("utf-8").partition(_BEGINNING)
+    today = datetime.now(timezone.utc).date()
+    measured = (
+        f"{_BEGINNING}\n{today}, {os.cpu_count()} cores, Python {platform.python_version()}.\n\n{write_table(scenes)}\n"
+    )
+    DOCUMENT.write_text(before + measured + _END + rest.partition(_END)[2], "utf-8")
+    CHART.write_text(next(draw(scene) for scene in scenes if scene.title == _DRAWN), "utf-8")
+
+
 def main() -> int:
     """Run scenarios; 1 if a promise was not kept."""
     parser = argparse.ArgumentParser("python -m campaigns.control", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(SCENARIOS)}; none: all")
-    names = parser.parse_args().names or list(SCENARIOS)
+    asked = parser.parse_args().names
+    names = asked or list(SCENARIOS)
     scenes = []
     with ExitStack() as stack:
         for name in names:
@@ -262,6 +298,8 @@ def main() -> int:
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(write_page(scenes), "utf-8")
     print(f"drawn: {PAGE}")
+    if not asked:
+        write_document(scenes)
     return int(any(not criterion.kept for scene in scenes for criterion in scene.criteria))
 
 
