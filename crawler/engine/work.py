@@ -179,11 +179,7 @@ class Work:
             if allowed < 1:
                 self._give_up(self._limiter.control.hopeless(now, self.deadline.at))
                 return [], max(until, now + LEAST_WAIT_SECONDS)
-            if self._known and self._limiter.control.in_doubt and not self._backlog.empty(in_flight):
-                attempts, until = [self._known.probe()], math.inf
-            else:
-                retries, retries_at = self._limiter.control.retries(now)
-                attempts, until = self._backlog.draw(now, min(most, allowed), in_flight, retries, retries_at)
+            attempts, until = self._choose(now, min(most, allowed), in_flight)
             if attempts:
                 self._limiter.take(now, len(attempts), sum(attempt.number > 1 for attempt in attempts))
                 if len(attempts) == allowed < most:
@@ -194,6 +190,13 @@ class Work:
         self._in_flight.update(attempts)
         opens = not attempts and not self._opening and self._backlog.wants_batch(in_flight, ahead=False)
         return attempts, now if opens else max(until, now + LEAST_WAIT_SECONDS)
+
+    def _choose(self, now: float, most: float, in_flight: int) -> tuple[list[Attempt], float]:
+        """Give what goes out now, and when more of it will be due: songs, or a probe while the upstream is in doubt."""
+        control = self._limiter.control
+        if self._known and control.in_doubt and not self._backlog.empty(in_flight):
+            return [self._known.probe()], math.inf
+        return self._backlog.draw(now, most, in_flight, *control.retries(now))
 
     def _open_next(self) -> None:
         """Open the next batch: the store is asked meanwhile, so the lock is let go."""
