@@ -73,7 +73,7 @@ class PlainControl(Control):
         """Count requests."""
         self._plain.take(now, count)
 
-    def answer(self, sent_at: float, now: float, verdict: Verdict, known: bool = False) -> bool:
+    def answer(self, sent_at: float, now: float, verdict: Verdict, *, known: bool = False, last: bool = False) -> bool:
         """Note the end of a pause; every failure counts."""
         self._plain.give_back()
         self.paused_until = max(self.paused_until, now + (verdict.retry_after or 0.0))

@@ -117,7 +117,8 @@ def test_useful_speed_comes_at_once(latency: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("latency", "at_once", "most"), [(0.001, 32, 0.1), (0.02, 100, 0.3), (0.1, 512, 1.0), (0.6, 100, 2.4)]
+    ("latency", "at_once", "most"),
+    [(0.001, 5, 0.2), (0.001, 32, 0.1), (0.02, 100, 0.3), (0.1, 512, 1.0), (0.6, 100, 2.4)],
 )
 def test_start_costs_little(latency: float, at_once: int, most: float) -> None:
     """Lose no more seconds of full speed to finding it than the latency makes worth it."""
@@ -186,6 +187,50 @@ def test_failures_in_an_outage_do_not_count() -> None:
     assert control.ready(NOW)[0] == 0
 
 
+def in_doubt(control: Control, now: float = NOW) -> None:
+    """Have three requests fail as songs of their own may, where one was found."""
+    for verdict in (found(1), *[retry("http_500")] * 3):
+        control.take(now)
+        control.answer(now, now, verdict, known=True)
+
+
+def test_failures_of_songs_are_trusted_though_they_take_long() -> None:
+    """Count what was sent after a false alarm as the songs' own failures, however late they come."""
+    control = Control()
+    in_doubt(control)
+    control.take(NOW + 0.3)
+    control.answer(NOW + 0.3, NOW + 0.4, found(1))
+    control.take(NOW + 0.5, 4)
+
+    assert [control.answer(NOW + 0.5, NOW + 9, retry("http_500"), known=True) for _ in range(4)] == [True] * 4
+
+
+def test_pause_that_outlasts_an_outage_is_no_false_alarm() -> None:
+    """Begin at half the rate after an outage, though the first probe that a Retry-After let out was answered."""
+    control = Control()
+    control.take(NOW, 6)
+    for _ in range(6):
+        control.answer(NOW, NOW, retry("http_503", 30.0))
+    control.take(NOW + 30)
+    control.answer(NOW + 30, NOW + 30.1, found(1))
+
+    assert control._rate._eased_until > NOW + 31
+    assert control._breaker._trusted_until < NOW
+
+
+def test_trust_grows_with_each_false_alarm() -> None:
+    """Have songs fail by themselves for half a second after the first alarm, then for longer, up to 5 s."""
+    control, now, trusted = Control(), NOW, []
+    for _ in range(6):
+        in_doubt(control, now)
+        control.take(now + 0.3)
+        control.answer(now + 0.3, now + 0.4, found(1))
+        trusted.append(round(control._breaker._trusted_until - now - 0.4, 6))
+        now += 10
+
+    assert trusted == [0.5, 1, 2, 4, 5, 5]
+
+
 def test_upstream_that_was_never_there_fails_no_song() -> None:
     """Count no song's last attempt where nothing at all has answered."""
     assert fail(Control(), 4, "connection") == [True, True, False, False]
@@ -228,8 +273,10 @@ def test_call_does_not_wait_for_ever() -> None:
     never, was = Control(), Control()
     was.take(NOW)
     was.answer(NOW, NOW, found(1))
-    fail(never, 6)
-    fail(was, 6)
+    for each in (never, was):
+        fail(each, 6)
+        each.take(NOW + 1)
+        each.answer(NOW + 1, NOW + 1, retry("http_503"))
 
     assert never.hopeless(NOW + NEVER_UP_SECONDS - 1, math.inf) is None
     assert "http_503" in str(never.hopeless(NOW + NEVER_UP_SECONDS, math.inf))

@@ -31,7 +31,7 @@ def test_outage_fails_no_song(tmp_path: Path, status: str) -> None:
 
     assert (answer["found"], answer["failed"]) == (600, 0)
     assert 0 < sum(counted["failed"]) <= 30
-    assert 600 <= sum(counted["accepted"]) <= 602
+    assert 600 <= sum(counted["accepted"]) <= 605
 
 
 def test_playground_draws_what_the_upstream_saw(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ class Scene:
         deadline: float = float("inf"),
         at_once: bool = True,
         control: Control | None = None,
+        limiter: Limiter | None = None,
     ) -> None:
         """Prepare work on the batches; without `at_once` their advances wait in `advances`."""
         self.clock = FakeClock()
@@ -48,7 +49,7 @@ class Scene:
             Deadline.after(self.clock.now(), deadline),
             random.Random(1).random,
             self.outcomes.append,
-            Limiter(control or PlainControl(limits.max_per_second, limits.max_at_once)),
+            limiter or Limiter(control or PlainControl(limits.max_per_second, limits.max_at_once)),
         )
 
     def _draw(self, batches: Iterable[FakeBatch]) -> Any:
@@ -437,7 +438,10 @@ def outage(scene: Scene, begins: float, ends: float, word: str) -> FakeLane:
     return FakeLane(lambda item, _nth: retry(word) if begins <= scene.clock.now() - first < ends else found(item))
 
 
-@pytest.mark.parametrize("word", ["http_500", "http_503", "connection", "invalid_json"])
+WORDS = ["http_500", "http_503", "connection", "invalid_json"]
+
+
+@pytest.mark.parametrize("word", WORDS)
 def test_outage_fails_no_song(word: str) -> None:
     """Find every song after an outage, whatever that was told by, and ask rarely while it lasts."""
     batch = FakeBatch(range(400))
@@ -461,12 +465,10 @@ def test_songs_that_fail_by_themselves_are_no_outage() -> None:
 
 
 def test_probe_asks_for_a_known_song_and_keeps_nothing_of_it() -> None:
-    """Have a probe ask for the first song found, whatever waits, and no batch hear of what comes of it."""
+    """Have a probe ask for the song found last, whatever waits, and no batch hear of what comes of it."""
     batch = FakeBatch(range(10))
     scene = Scene(batch, control=Control())
-    scene.settle(scene.take(), found("first"))
-    for _ in range(3):
-        scene.settle(scene.take(), retry("http_500"))
+    doubted(scene)
     before = batch.attempts
     probe = scene.take()
 
@@ -476,22 +478,76 @@ def test_probe_asks_for_a_known_song_and_keeps_nothing_of_it() -> None:
     assert batch.settled == [(0, found("first"))]
 
 
-def test_no_probe_is_sent_for_nothing() -> None:
-    """End once every song has its outcome, though the upstream is in doubt."""
-    batch = FakeBatch(range(4))
-    scene = Scene(batch, limits=Limits(max_attempts=1), control=Control())
-    lane = FakeLane(lambda item, _nth: retry("http_500") if item == 3 else found(item))
-    scene.run(lane)
+@pytest.mark.parametrize("word", WORDS)
+def test_last_song_is_not_failed_for_an_outage(word: str) -> None:
+    """Fail no song for an outage that comes when a single one is left, which is tried four times in a second."""
+    batch = FakeBatch(range(10))
+    scene = Scene(batch, control=Control())
+    for _ in range(9):
+        attempt = scene.take()
+        scene.settle(attempt, found(attempt.item))
+    scene.run(outage(scene, 0, 60, word), 0.02)
 
-    assert lane.tried == [0, 1, 2, 3]
+    assert batch.settled[-1] == (9, found(9))
+
+
+def doubted(scene: Scene) -> None:
+    """Have a song found, and three more answered 500."""
+    scene.settle(scene.take(), found("first"))
+    for _ in range(3):
+        scene.settle(scene.take(), retry("http_500"))
+
+
+def test_no_probe_is_sent_for_nothing() -> None:
+    """End once every song has its outcome, though another call doubts that the upstream is there."""
+    limiter = Limiter(Control())
+    doubting, done = (Scene(FakeBatch(range(size)), limiter=limiter) for size in (10, 1))
+    done.settle(done.take(), found("only"))
+    doubted(doubting)
+
+    assert done.work.take() == []
+
+
+def test_no_probe_is_sent_where_there_is_no_room() -> None:
+    """Give a strand that is full nothing, though the upstream is in doubt."""
+    scene = Scene(FakeBatch(range(10)), control=Control())
+    doubted(scene)
+    scene.clock.advance(1)
+    more = scene.work.take_more(0)
+
+    assert more
+    assert more[0] == []
+
+
+def test_call_that_knows_no_song_fails_none_in_doubt() -> None:
+    """Count no 500 as a song's own while another call of the instance has seen that all are answered so."""
+    limiter = Limiter(Control())
+    knowing, new = Scene(FakeBatch(range(10)), limiter=limiter), FakeBatch(range(100, 110))
+    doubted(knowing)
+    scene = Scene(new, limiter=limiter)
+    scene.run(outage(scene, 0, 20, "http_500"), 0.02)
+
+    assert sorted(new.settled) == [(number, found(number)) for number in range(100, 110)]
+
+
+def test_each_lane_is_probed_by_a_song_of_its_own() -> None:
+    """Take no answer of one upstream as a sign that another one is there."""
+    first, second = FakeLane(), FakeLane()
+    batches = FakeBatch(["a"], first), FakeBatch(["b", "c", "d", "e"], second)
+    scene = Scene(*batches, control=Control())
+    for name in "ab":
+        scene.settle(scene.take(), found(name))
+    for _ in range(3):
+        scene.settle(scene.take(), retry("http_500"))
+    probe = scene.take()
+
+    assert (probe.item, probe.batch.lane) == ("b", second)
 
 
 def test_probe_that_is_refused_ends_the_work() -> None:
     """Stop where a probe learns that the upstream refuses us."""
     scene = Scene(FakeBatch(range(10)), control=Control())
-    scene.settle(scene.take(), found("first"))
-    for _ in range(3):
-        scene.settle(scene.take(), retry("http_500"))
+    doubted(scene)
     scene.settle(scene.take(), refused(SENTENCE))
 
     assert scene.work.take() == []

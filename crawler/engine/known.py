@@ -1,4 +1,4 @@
-"""A song known to be there, which probes ask for: if it fails that is the upstream's fault, not the song's own."""
+"""A song that was found, which probes ask for: if it fails now, that is hardly the song's own fault."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from crawler.engine.backlog import Attempt
 from crawler.ground.records import Verdict
 from crawler.seams.ports import Lane
 
@@ -21,10 +20,6 @@ class KnownSong:
         self.lane = lane
         self.pending: deque[int] = deque()
         self._items = [item]
-
-    def probe(self) -> Attempt:
-        """Give an attempt at the song."""
-        return Attempt(self, 0)
 
     def item(self, place: int) -> Any:
         """Give the song."""

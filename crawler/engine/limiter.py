@@ -58,14 +58,14 @@ class Limiter:
         for ceiling in self._ceilings:
             ceiling.take(now, count)
 
-    def answer(self, sent_at: float, now: float, verdict: Verdict, known: bool = False) -> bool:
+    def answer(self, sent_at: float, now: float, verdict: Verdict, *, known: bool = False, last: bool = False) -> bool:
         """Take what came of a request; True if a failure counts as one of its song's attempts.
 
-        `known`: a song is known that can be asked for where it is in doubt whether the upstream is there.
+        `known`: there is a song to probe with that was found; `last`: for one more failure the song is failed.
         """
         for ceiling in self._ceilings:
             ceiling.give_back()
-        return self.control.answer(sent_at, now, verdict, known)
+        return self.control.answer(sent_at, now, verdict, known=known, last=last)
 
     def give_back(self, count: int) -> None:
         """Free the places of requests that were cut off."""

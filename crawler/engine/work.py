@@ -5,7 +5,8 @@ Rules of this module:
 - Only one strand at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
   thread, not a hundred. A strand with requests of its own on their way (`take_more`) waits for those instead.
 - Batches are opened (which asks the store) while strands may settle, one at a time.
-- While the upstream is in doubt nothing is drawn but attempts at a song that it had before; nobody keeps those.
+- While it is in doubt whose fault failures are, nothing is drawn but the song of the same lane that was found last;
+  nobody keeps what comes of that.
 - Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
   undone: never failed.
 """
@@ -28,7 +29,10 @@ from crawler.ground.errors import UpstreamUnavailable
 from crawler.ground.records import Kind, Verdict, failed, retry
 from crawler.rules.control import Control
 from crawler.rules.retry import backoff
-from crawler.seams.ports import Clock
+from crawler.seams.ports import Clock, Lane
+
+# A member of an enumeration is looked up anew each time it is named: so is this one, once for every song.
+_FOUND = Kind.FOUND
 
 # Each leaves a thread behind that nobody can end: a function that never returns must not make them without end.
 MOST_ABANDONED = 100
@@ -74,7 +78,8 @@ class Work:
         self._changed = threading.Condition()
         self._backlog = Backlog()
         self._in_flight: set[Attempt] = set()
-        self._known: KnownSong | None = None
+        self._known: dict[Lane, Any] = {}  # what was found last
+        self._suspect: Lane | None = None  # of the last failure
         self._opening = False
         self._stopped = False
         self.error: BaseException | None = None
@@ -117,16 +122,13 @@ class Work:
         outcomes: dict[Batch, list[tuple[int, Verdict]]] = {}
         with self._changed:
             taken = [pair for pair in settled if pair[0] in self._in_flight]
-            known = self._known is not None
             with self._limiter:
-                counted = [self._limiter.answer(attempt.started, now, verdict, known) for attempt, verdict in taken]
+                counted = [self._answer(attempt, now, verdict) for attempt, verdict in taken]
             for (attempt, verdict), counts in zip(taken, counted, strict=True):
                 self._in_flight.discard(attempt)
                 attempt.batch.record(now - attempt.started, verdict)
                 if outcome := self._weigh(attempt, verdict, now, counts=counts):
                     outcomes.setdefault(attempt.batch, []).append((attempt.place, outcome))
-            if not known:
-                self._know(taken)
             self._changed.notify()
         for batch, places in outcomes.items():
             for _, outcome in places:
@@ -192,10 +194,11 @@ class Work:
         return attempts, now if opens else max(until, now + LEAST_WAIT_SECONDS)
 
     def _choose(self, now: float, most: float, in_flight: int) -> tuple[list[Attempt], float]:
-        """Give what goes out now, and when more of it will be due: songs, or a probe while the upstream is in doubt."""
+        """Give what goes out now, and when more of it will be due: songs, or in doubt a known one."""
         control = self._limiter.control
-        if self._known and control.in_doubt and not self._backlog.empty(in_flight):
-            return [self._known.probe()], math.inf
+        lane = self._suspect
+        if lane in self._known and control.in_doubt and most >= 1 and not self._backlog.empty(in_flight):
+            return [Attempt(KnownSong(lane, self._known[lane]), 0)], math.inf
         return self._backlog.draw(now, most, in_flight, *control.retries(now))
 
     def _open_next(self) -> None:
@@ -235,12 +238,15 @@ class Work:
         self._retry(attempt, verdict, now, counts=counts)
         return None
 
-    def _know(self, taken: Sequence[tuple[Attempt, Verdict]]) -> None:
-        """Remember the first song that is found."""
-        for attempt, verdict in taken:
-            if verdict.kind is Kind.FOUND:
-                self._known = KnownSong(attempt.batch.lane, attempt.item)
-                return
+    def _answer(self, attempt: Attempt, now: float, verdict: Verdict) -> bool:
+        """Have the limiter learn from a verdict; True if a failure counts."""
+        lane, kind = attempt.batch.lane, verdict.kind
+        if kind is _FOUND:
+            self._known[lane] = attempt.item
+            return self._limiter.answer(attempt.started, now, verdict)
+        self._suspect = lane
+        last = attempt.number >= self.limits.max_attempts
+        return self._limiter.answer(attempt.started, now, verdict, known=lane in self._known, last=last)
 
     def _retry(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> None:
         """Have a song tried again after its backoff, or when the upstream says."""

@@ -7,14 +7,16 @@ import math
 # Failures in a row, none of the upstream's answers among them. A gateway speaks for the upstream, a broken answer may
 # be the song's own: where three in ten requests fail by themselves, ten in a row come once in 200,000.
 OPEN_AFTER, OPEN_AFTER_SILENCE = 6, 10
-# As long as nothing at all was answered, or where the failures may be the songs' own and a song is known that had none:
-# fewer than a song has attempts, so that none fails for it.
+# As long as nothing at all was answered, fewer than a song has attempts, so that none fails for it. As few where a song
+# that was found can tell whose fault it is: if the failures may be the songs' own, or if one would be failed for them.
 OPEN_AFTER_NOTHING, OPEN_AFTER_DOUBT = 3, 3
 
 # Seconds until the first probe; later ones after three times as many, up to the most.
 FIRST_PROBE, MOST_PROBE = 0.25, 5.0
-# Where the first probe is answered, the failures were the songs' own: so long they may be.
-TRUST_SECONDS = 5.0
+# Where the first probe is found so soon, the failures were the songs' own, and what is sent in the next seconds may
+# fail too: in more seconds after each such alarm.
+FALSE_ALARM_SECONDS = 1.0
+LEAST_TRUST, MOST_TRUST = 0.5, 5.0
 
 # How long to wait for one that was up, and for one that never was.
 PATIENCE_SECONDS, NEVER_UP_SECONDS = 150.0, 15.0
@@ -29,12 +31,14 @@ class Breaker:
 
     def __init__(self) -> None:
         self.open = False
+        self.doubtful = False  # opened for failures that may be the songs' own
         self.opened_at = math.inf  # while it is closed
         self._failures = 0
         self._reason = ""
         self._wait = FIRST_PROBE
         self._probe_at = math.inf
         self._probing = False
+        self._trust = LEAST_TRUST
         self._trusted_until = -math.inf
         self._was_up = False
 
@@ -61,15 +65,19 @@ class Breaker:
         self._was_up = True
         if not self.open or sent_at < self.opened_at:
             return False
+        false_alarm = self._wait == FIRST_PROBE and sent_at - self.opened_at <= FALSE_ALARM_SECONDS
         self.opened_at = self._probe_at = math.inf
-        self.open = self._probing = False
-        if self._wait == FIRST_PROBE:
-            self._trusted_until = now + TRUST_SECONDS
-            return False
-        return True
+        self.open = self.doubtful = self._probing = False
+        if false_alarm:
+            self._trusted_until = now + self._trust
+        self._trust = min(MOST_TRUST, 2 * self._trust) if false_alarm else LEAST_TRUST
+        return not false_alarm
 
-    def fail(self, sent_at: float, now: float, error: str, chance: float) -> bool:
-        """Take a failure that may be the upstream's; True if it counts as its song's. `chance` from 0 to 1."""
+    def fail(self, sent_at: float, now: float, error: str, chance: float, *, known: bool, last: bool) -> bool:
+        """Take a failure that may be the upstream's; True if it counts as its song's. `chance` from 0 to 1.
+
+        `known`: there is a song to probe with that was found; `last`: this one would be failed.
+        """
         if self.open:
             if sent_at >= self.opened_at:
                 self._probing = False
@@ -77,16 +85,16 @@ class Breaker:
                 self._probe_at = now + self._wait * (0.9 + 0.2 * chance)
             return False
         self._failures += 1
-        if now >= self._trusted_until and self._failures >= self._most_failures(error):
-            self.open, self.opened_at = True, now
+        outage = error in OUTAGE and self._failures >= self._most_failures(error)
+        doubt = known and self._failures >= OPEN_AFTER_DOUBT and (last or error not in OUTAGE)
+        if sent_at >= self._trusted_until and (outage or doubt):
+            self.open, self.doubtful, self.opened_at = True, not outage, now
             self._reason = error
             self._wait = FIRST_PROBE
             self._probe_at = now + FIRST_PROBE * (0.9 + 0.2 * chance)
         return not self.open
 
     def _most_failures(self, error: str) -> int:
-        if error not in OUTAGE:
-            return OPEN_AFTER_DOUBT
         if error not in SILENCE:
             return OPEN_AFTER
         return OPEN_AFTER_SILENCE if self._was_up else OPEN_AFTER_NOTHING
@@ -94,6 +102,6 @@ class Breaker:
     def hopeless(self, now: float) -> str | None:
         """Say in a sentence why there is no use in waiting longer, if there is none."""
         patience = PATIENCE_SECONDS if self._was_up else NEVER_UP_SECONDS
-        if now - self.opened_at < patience or self._probing:
+        if now - self.opened_at < patience or self._probing or self._wait == FIRST_PROBE:
             return None
         return f"The upstream is down: {now - self.opened_at:.0f} s long every request came to {self._reason}."

@@ -48,8 +48,8 @@ class Control:
 
     @property
     def in_doubt(self) -> bool:
-        """Tell whether it is in doubt that the upstream is there: what goes out now is a probe."""
-        return self._breaker.open
+        """Tell whether it is in doubt that the upstream is there: what goes out now should be a song that was found."""
+        return self._breaker.doubtful
 
     def ready(self, now: float) -> tuple[float, float]:
         """Give how many requests may go out now; where none may, the instant to look again.
@@ -80,10 +80,11 @@ class Control:
         if self._breaker.open:
             self._breaker.take()
 
-    def answer(self, sent_at: float, now: float, verdict: Verdict, known: bool = False) -> bool:
+    def answer(self, sent_at: float, now: float, verdict: Verdict, *, known: bool = False, last: bool = False) -> bool:
         """Take what came of a request; True if a failure counts as one of its song's attempts.
 
-        `known`: probes ask for a song that was found, so that failures which may be the songs' own raise doubt too.
+        `known`: there is a song to probe with that was found, so that failures which may be the songs' own raise doubt
+        too; `last`: for one more failure that counts the song is failed.
         """
         in_flight = self._ceiling.in_flight
         self._ceiling.give_back()
@@ -94,8 +95,8 @@ class Control:
             self._budget.earn()
         elif kind is _THROTTLED or verdict.retry_after:
             self._throttle(sent_at, now, verdict.retry_after or 0.0)
-        if kind is _RETRY and (known or verdict.error in OUTAGE):
-            return self._breaker.fail(sent_at, now, verdict.error or "", self._random())
+        if kind is _RETRY and (verdict.error in OUTAGE or (self._breaker.doubtful if self._breaker.open else known)):
+            return self._breaker.fail(sent_at, now, verdict.error or "", self._random(), known=known, last=last)
         if self._breaker.succeed(sent_at, now):
             self._rate.ease(now)
         if kind is not _THROTTLED:

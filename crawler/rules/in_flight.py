@@ -38,7 +38,7 @@ class InFlight:
     def __init__(self, most: float, start: float = START_IN_FLIGHT) -> None:
         self._most = most
         self.limit = int(min(most, start))
-        self.starting = self.limit < most
+        self.starting = True
         self.latency = math.inf  # the least of the window medians, of late
         self._samples: list[float] = []
         self._since = -math.inf
@@ -59,7 +59,6 @@ class InFlight:
                 self.limit += 1
         if self._since == -math.inf:
             self._since = sent_at
-            self._probed_at = -math.inf if self.starting else sent_at
         if sent_at < self._since:
             return False  # of before the limit was changed
         samples = self._samples
