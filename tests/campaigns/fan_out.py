@@ -24,7 +24,7 @@ from campaigns.function import Answered, call, start
 from campaigns.places import Place, rows, verify
 
 INSTANCES = 3
-_SWEEP_SECONDS = 5.0
+_SWEEP_SECONDS = 2.0
 
 
 @dataclass
@@ -143,7 +143,13 @@ def _fleet(
     with ExitStack() as stack:
         instances: list[Instances] = []
         queue = stack.enter_context(
-            TaskQueue(lambda: instances[0].urls(), at_once=INSTANCES, faults=faults, draw=random.Random(draw.random()))
+            TaskQueue(
+                lambda: instances[0].urls(),
+                at_once=INSTANCES,
+                alone=True,
+                faults=faults,
+                draw=random.Random(draw.random()),
+            )
         )
         reached = {name.lower(): value for name, value in queue.settings.items()}
         instances.append(Instances(url, place, stack, **settings, **reached))

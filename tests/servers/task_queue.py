@@ -70,6 +70,7 @@ class _Task:
 class TaskQueue:
     """Deliver tasks to whichever of `targets()` (addresses of running instances) has the least to do.
 
+    With `alone` one that has nothing to do is waited for, as Cloud Run does for instances that take one call at a time.
     `at_once` deliveries go out together, `per_second` at the most in a second (0: any number); a failed one is repeated
     after `least_backoff` seconds, doubling up to `most_backoff`. `draw` decides on faults.
     """
@@ -80,6 +81,7 @@ class TaskQueue:
         *,
         at_once: int = 3,
         per_second: float = 0.0,
+        alone: bool = False,
         least_backoff: float = 0.1,
         most_backoff: float = 1.0,
         faults: QueueFaults = NO_FAULTS,
@@ -95,6 +97,7 @@ class TaskQueue:
         self.requests: list[dict[str, Any]] = []
         self._targets = targets
         self._per_second = per_second
+        self._alone = alone
         self._backoff = (least_backoff, most_backoff)
         self._draw = draw or random.Random()
         self._changed = threading.Condition()
@@ -194,7 +197,7 @@ class TaskQueue:
             while not self._closing:
                 now = time.monotonic()
                 due = [task for task in self._waiting if task.due <= now]
-                targets = list(self._targets()) if due and self._next_dispatch <= now else []
+                targets = self._free() if due and self._next_dispatch <= now else []
                 if due and targets:
                     return self._take(due, targets, now)
                 instants = [task.due for task in self._waiting if task.due > now]
@@ -202,6 +205,9 @@ class TaskQueue:
                 # Instances come and go without telling: look again soon.
                 self._changed.wait(max(0.0, min([*instants, now + 0.05]) - now))
         return None
+
+    def _free(self) -> list[str]:
+        return [each for each in self._targets() if not (self._alone and self._busy[each])]
 
     def _take(self, due: list[_Task], targets: list[str], now: float) -> tuple[_Task, str]:
         task = self._draw.choice(due) if self.faults.shuffled else due[0]
