@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trustme
 from servers import Page, Upstream, drip, error, hang, missing, nginx, nginx_available, raw, song, throttled
@@ -438,7 +439,7 @@ def crawled(folder: Path, url: str, lane_of: Callable[[Deployment], Any] | None 
     }
     deployment = Deployment.from_environ(environ)
     if lane_of:
-        deployment = replace(deployment, make_lane=lane_of(deployment))
+        deployment = msgspec.structs.replace(deployment, make_lane=lane_of(deployment))
     request = parse_crawl([("songs", "1-300"), ("run", "r")], b"", deployment.ceilings)
     assert deployment.crawl(request).state == "complete"
     return {file.name: file.read_bytes() for file in folder.glob("runs/r/songs-*")}

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from fakes import FakeBatch, FakeLane, FakeManyLane, PlainControl, join_new_threads
 from servers import Upstream, song
@@ -154,7 +154,7 @@ def test_all_strands_may_be_stuck(release: threading.Event) -> None:
 def test_stuck_song_is_tried_again(release: threading.Event) -> None:
     """Find a song at its second attempt while the first still hangs."""
     batch = FakeBatch([1], hang_on(lambda _item, nth: nth == 1, release))
-    gather([batch], replace(STUCK, max_attempts=2))
+    gather([batch], msgspec.structs.replace(STUCK, max_attempts=2))
 
     assert batch.settled == [(1, found(1))]
 
@@ -174,7 +174,7 @@ def test_strand_that_comes_back_ends(release: threading.Event) -> None:
         return found(item)
 
     batch = FakeBatch(range(10), FakeLane(judge))
-    gather([batch], replace(STUCK, max_at_once=1))
+    gather([batch], msgspec.structs.replace(STUCK, max_at_once=1))
 
     assert dict(batch.settled)[1] == found(False)
 

@@ -25,13 +25,13 @@ def _cold() -> Iterator[None]:
 
 def test_calls_at_once_on_a_cold_instance_share_one_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Build it once, however many first calls there are: its ceilings are theirs together."""
-    others = threading.Event()
+    others, unpatched = threading.Event(), Deployment.from_environ
     built: list[Mapping[str, str]] = []
 
     def build(environ: Mapping[str, str]) -> Deployment:
         built.append(environ)
         others.wait(0.2)  # for a second call to build another meanwhile, if it may
-        return Deployment.__new__(Deployment)
+        return unpatched({"SONG_URL": "https://songs.example/{song_num}"})
 
     monkeypatch.setattr(Deployment, "from_environ", build)
     start = threading.Barrier(CALLERS)

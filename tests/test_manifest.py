@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from runs import committed, run_spec
@@ -82,8 +82,8 @@ def test_every_finisher_writes_the_same_bytes() -> None:
     others = [
         CommittedPart(
             part.key,
-            replace(part.stored, created_at=2e9, metadata={"attempt": "other"}),
-            replace(
+            msgspec.structs.replace(part.stored, created_at=2e9, metadata={"attempt": "other"}),
+            msgspec.structs.replace(
                 part.tally,
                 requests=99,
                 throttled=7,

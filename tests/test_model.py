@@ -78,7 +78,7 @@ def run_seeds(
         run(seed, open_catalog)
 
 
-class HastyLedger(Ledger):
+class HastyLedger(Ledger, frozen=True):
     """Finish a run whether or not its parts tile it."""
 
     def finish(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> bool:
@@ -88,7 +88,7 @@ class HastyLedger(Ledger):
         return True
 
 
-class HastyCatalog(Catalog):
+class HastyCatalog(Catalog, frozen=True):
     """Open such ledgers."""
 
     def ledger(self, run: str) -> Ledger:
@@ -96,7 +96,7 @@ class HastyCatalog(Catalog):
         return HastyLedger(self.store, run, self.attempt)
 
 
-class TrustingLedger(Ledger):
+class TrustingLedger(Ledger, frozen=True):
     """Take a refusal to mean that this call's own object is there, whoever stored the one that is."""
 
     def begin(self, spec: RunSpec) -> RunSpec:
@@ -105,7 +105,7 @@ class TrustingLedger(Ledger):
         return spec
 
 
-class TrustingCatalog(Catalog):
+class TrustingCatalog(Catalog, frozen=True):
     """Open such ledgers."""
 
     def ledger(self, run: str) -> Ledger:

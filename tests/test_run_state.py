@@ -60,7 +60,7 @@ def test_a_run_that_finishes_meanwhile_is_not_complete_with_the_counts_of_before
     spec = run_spec("1-4", asked="1-4")
     ledger = begin(tmp_path, spec)
 
-    class Finishing(Ledger):
+    class Finishing(Ledger, frozen=True):
         """Have the run finish right after the first listing."""
 
         def parts(self, spec: RunSpec, places: range | None = None) -> list[CommittedPart]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, fields
 from typing import Any
 
+import msgspec
 import pytest
 
 from crawler.ground.errors import BadSetting
@@ -266,7 +266,7 @@ def test_the_first_bad_setting_is_named() -> None:
 
 def test_attributes_are_the_table() -> None:
     """Name every attribute like its variable, in lower case, in the same order."""
-    assert [field.name.upper() for field in fields(Settings)] == list(TABLE)
+    assert [field.name.upper() for field in msgspec.structs.fields(Settings)] == list(TABLE)
 
 
 def test_every_setting_is_described() -> None:
@@ -283,7 +283,7 @@ def test_settings_cannot_be_changed() -> None:
     """Hold what was read once for all calls."""
     settings = Settings.from_environ({})
 
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         settings.output = "elsewhere"  # type: ignore[misc]
 
 

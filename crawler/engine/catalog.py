@@ -18,7 +18,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 import msgspec
 
@@ -50,8 +49,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         return (spec.songs, spec.source_digest) == (self.songs, source)
 
 
-@dataclass(frozen=True)
-class Catalog:
+class Catalog(msgspec.Struct, frozen=True):
     """Find runs, and add to the index; `attempt` is the id of the call that does it."""
 
     store: Store

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 
 from crawler.engine.catalog import Catalog
@@ -14,8 +12,7 @@ from crawler.rules.firing import Firing
 from crawler.rules.spec import RunSpec, Source, day_of, midnight_of, request_digest, scopes, utc_text
 
 
-@dataclass(frozen=True, kw_only=True)
-class Order:
+class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what one call asks for: its own words, and what the deployment adds to a run that it begins."""
 
     asked: Asked

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 import msgspec
 
@@ -30,8 +29,7 @@ from crawler.rules.spec import RunSpec, scopes
 from crawler.seams.ports import Queue
 
 
-@dataclass(frozen=True)
-class Fleet:
+class Fleet(msgspec.Struct, frozen=True):
     """Hand runs to a queue; `executor` creates tasks at once, `epoch` is the present second."""
 
     catalog: Catalog

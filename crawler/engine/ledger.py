@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from crawler.ground.errors import Damaged, ObjectExists, StoreUnavailable
 from crawler.ground.records import Row, StoredObject
@@ -29,8 +30,7 @@ from crawler.rules.tally import Tally, set_from_metadata, set_to_metadata
 from crawler.seams.ports import Store
 
 
-@dataclass(frozen=True)
-class Ledger:
+class Ledger(msgspec.Struct, frozen=True):
     """Read and extend one run's objects; `attempt` is the id of the call that does it."""
 
     store: Store
@@ -72,7 +72,7 @@ class Ledger:
         """
         # The metadata is in the tally; kept twice it would weigh half as much again in a run of 10,000 parts.
         return [
-            CommittedPart(key, replace(stored, metadata={}), self._tally(key, stored))
+            CommittedPart(key, msgspec.structs.replace(stored, metadata={}), self._tally(key, stored))
             for key, stored in self._listed("songs-", spec.grid.find, spec, places)
         ]
 

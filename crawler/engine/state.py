@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from crawler.engine.ledger import Ledger
 from crawler.engine.sweeps import Sweeps
@@ -22,8 +22,7 @@ STOPPED_DETAIL = (
 )
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """Hold how a run stands.
 
     `grid` is what it comes to, None while an open range's end is not known; `parts` are the committed ones, `kept` the

@@ -9,7 +9,6 @@ Object names, below the run:
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 
 import msgspec
 
@@ -19,8 +18,7 @@ from crawler.rules.parts import PartKey
 from crawler.seams.ports import Store
 
 
-@dataclass(frozen=True)
-class Sweeps:
+class Sweeps(msgspec.Struct, frozen=True):
     """Read and extend the sweeps of one run; `attempt` is the id of the call that does it."""
 
     store: Store

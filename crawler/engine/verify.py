@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -98,7 +98,7 @@ def _verify_part(key: PartKey, stored: StoredObject, data: bytes) -> tuple[Commi
     tally = Tally()
     tally.count_rows(rows)
     faults = [*_row_faults(key, rows), *_metadata_faults(Tally.from_metadata(stored.metadata), tally)]
-    really = replace(stored, size=len(data), crc32c=crc32c(data))
+    really = msgspec.structs.replace(stored, size=len(data), crc32c=crc32c(data))
     if really != stored:
         faults.append(f"its bytes (CRC-32C {really.crc32c}) are not those that were stored ({stored.crc32c})")
     return CommittedPart(key, really, tally), faults

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from crawler.engine.backlog import Attempt, Backlog, Batch
 from crawler.engine.known import KnownSong
 from crawler.engine.limiter import Limiter
@@ -40,8 +42,7 @@ MOST_ABANDONED = 100
 LEAST_WAIT_SECONDS = 1e-4
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Bound the work: tries a song, seconds a request, requests a second (0: no ceiling), requests in flight."""
 
     max_attempts: int = 4

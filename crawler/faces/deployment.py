@@ -7,7 +7,6 @@ import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -55,8 +54,7 @@ QUEUED_DETAIL = "Tasks in the queue go on with the run: GET /runs/RUN follows it
 _COMMIT_THREADS = 2
 
 
-@dataclass(frozen=True)
-class Deployment:
+class Deployment(msgspec.Struct, frozen=True):
     """Answer calls.
 
     `make_lane` opens a lane on a session, `source` names what it crawls, `limiter` keeps MAX_PER_SECOND and
@@ -68,10 +66,10 @@ class Deployment:
     store: Store
     source: Source
     make_lane: Callable[[requests.Session], Lane]
-    limiter: Limiter = field(default_factory=lambda: Limiter(Control()))
+    limiter: Limiter = msgspec.field(default_factory=lambda: Limiter(Control()))
     robots_file: RobotsFile | None = None
-    dispatch: Dispatch = field(default_factory=Dispatch)
-    alone: Lock = field(default_factory=Lock)
+    dispatch: Dispatch = msgspec.field(default_factory=Dispatch)
+    alone: Lock = msgspec.field(default_factory=Lock)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Deployment:

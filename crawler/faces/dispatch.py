@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from crawler.adapters.clock import SystemClock
 from crawler.engine.catalog import Catalog
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from crawler.engine.fleet import Fleet
 
 
-@dataclass(frozen=True)
-class Dispatch:
+class Dispatch(msgspec.Struct, frozen=True):
     """Hand runs to a queue; with None there is none, and nothing is handed over."""
 
     queue: Queue | None = None

@@ -6,7 +6,6 @@ import http
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -31,25 +30,23 @@ _CONTINUE_SECONDS = 1
 _UNAVAILABLE_SECONDS = 30
 
 
-@dataclass(frozen=True)
-class HttpRequest:
+class HttpRequest(msgspec.Struct, frozen=True):
     """Hold what a face was asked; `query` keeps repeated names, header names are in lower case."""
 
     method: str
     path: str
-    query: list[tuple[str, str]] = field(default_factory=list)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    query: list[tuple[str, str]] = msgspec.field(default_factory=list)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     body: bytes = b""
 
 
-@dataclass(frozen=True)
-class HttpResponse:
+class HttpResponse(msgspec.Struct, frozen=True):
     """Hold what a face answers."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def respond(open_deployment: Callable[[], Deployment], request: HttpRequest) -> HttpResponse:

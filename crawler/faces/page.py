@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from crawler.faces.charts import bar_chart, stacked_chart
 from crawler.ground.song_set import SongSet
@@ -24,8 +25,7 @@ _NOTE = "M6 2v8.2A2.8 2.8 0 1 0 8 13V5l5-1V1z"
 _ICON = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><path d='{_NOTE}' fill='#1f8a67'/></svg>"
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(msgspec.Struct, frozen=True):
     """Hold a page and its headers."""
 
     body: bytes

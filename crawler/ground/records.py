@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, NamedTuple
 
@@ -91,8 +90,7 @@ def refused(sentence: str) -> Verdict:
     return Verdict(Kind.REFUSED, error=sentence)
 
 
-@dataclass(frozen=True)
-class StoredObject:
+class StoredObject(msgspec.Struct, frozen=True):
     """Describe one object of a store.
 
     `name` is relative to the output; `size` in bytes; `crc32c` of its bytes in the base64 form of Cloud Storage;
@@ -103,4 +101,4 @@ class StoredObject:
     size: int
     crc32c: str
     created_at: float
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
@@ -135,8 +134,7 @@ def _redact_url(text: str) -> str:
     return re.sub(r"\?.*", "?…", re.sub(r".*@", "…@", text, flags=re.DOTALL), flags=re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """Describe one environment variable; `allowed` completes the sentence "X is ...; allowed: ..."."""
 
     name: str
@@ -328,8 +326,7 @@ SETTINGS = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Hold every setting, parsed; an attribute is named like its variable, in lower case.
 
     `deadline_seconds` is None where neither the variable nor the platform sets one.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from crawler.ground.song_set import LARGEST_SONG_NUM, RANGE, SongSet
 from crawler.rules.spec import RUN_NAME
@@ -24,8 +25,7 @@ SONGS_PATTERN = "|".join(
 """Match whatever `parse_asked` reads, and reversed ranges, which no pattern can tell."""
 
 
-@dataclass(frozen=True)
-class Numbers:
+class Numbers(msgspec.Struct, frozen=True):
     """Ask for these numbers."""
 
     songs: SongSet
@@ -34,8 +34,7 @@ class Numbers:
         return str(self.songs)
 
 
-@dataclass(frozen=True)
-class OpenRange:
+class OpenRange(msgspec.Struct, frozen=True):
     """Ask for every number from `first` until so many in a row are missing."""
 
     first: int
@@ -44,8 +43,7 @@ class OpenRange:
         return f"{self.first}-"
 
 
-@dataclass(frozen=True)
-class OfRun:
+class OfRun(msgspec.Struct, frozen=True):
     """Ask for the numbers that a finished run found to be failed or missing (`status`)."""
 
     status: str
@@ -55,8 +53,7 @@ class OfRun:
         return f"{self.status}:{self.run}"
 
 
-@dataclass(frozen=True)
-class Next:
+class Next(msgspec.Struct, frozen=True):
     """Ask for the `count` numbers after the highest found by the finished `next:` runs of the source."""
 
     count: int

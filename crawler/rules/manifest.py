@@ -6,7 +6,6 @@ Whoever writes it writes the same bytes: it holds nothing but what run.json and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -19,8 +18,7 @@ from crawler.rules.spec import RunSpec
 from crawler.rules.tally import Tally
 
 
-@dataclass(frozen=True)
-class CommittedPart:
+class CommittedPart(msgspec.Struct, frozen=True):
     """Join what the grid says of a part with what the store does."""
 
     key: PartKey

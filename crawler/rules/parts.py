@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from crawler.ground.song_set import SongSet
 from crawler.rules.formats import JSON_LINES, Format
@@ -12,8 +13,7 @@ from crawler.rules.formats import JSON_LINES, Format
 _STEM = re.compile(r"songs-([0-9]{12})-[0-9]{12}\.", re.ASCII)
 
 
-@dataclass(frozen=True)
-class PartKey:
+class PartKey(msgspec.Struct, frozen=True):
     """Name one part of a run: its place in the grid, from 0, the numbers it covers, and how its object holds them."""
 
     index: int
@@ -35,8 +35,7 @@ class PartKey:
         return f"{self.stem}.{attempt}.{JSON_LINES.suffix}"
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(msgspec.Struct, frozen=True):
     """Cut the sorted numbers of a run every `part_songs`; the cut never moves once run.json fixed it."""
 
     songs: SongSet

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True)
-class Progress:
+
+class Progress(msgspec.Struct, frozen=True):
     """Count the songs accounted for at an instant `at`, in seconds of a monotonic clock.
 
     `songs` is how many were asked for, None while nobody knows. `before` of those accounted for were there when the

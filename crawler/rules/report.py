@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from crawler.ground.records import Row
 from crawler.rules.answer import Answer
@@ -22,8 +23,7 @@ LEAST_SECONDS = 0.001
 PERCENTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 
-@dataclass(frozen=True)
-class Slice:
+class Slice(msgspec.Struct, frozen=True):
     """Count what became of the songs from `first` to `last`, some parts in a row; `open`: no part covers them yet."""
 
     first: int
@@ -34,8 +34,7 @@ class Slice:
     open: int
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """Hold what a report shows.
 
     `throughput`: the end of each stretch of the time at work, in seconds, and its songs a second; `latencies`: how

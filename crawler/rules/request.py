@@ -6,8 +6,9 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from crawler.ground.errors import BadRequest, RequestTooLarge
 from crawler.ground.song_set import LARGEST_SONG_NUM
@@ -23,8 +24,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
-@dataclass(frozen=True)
-class CrawlRequest:
+class CrawlRequest(msgspec.Struct, frozen=True):
     """Hold one call's parameters; None: the deployment's own."""
 
     asked: Asked
@@ -35,8 +35,7 @@ class CrawlRequest:
     dry_run: bool = False
 
 
-@dataclass(frozen=True)
-class Ceilings:
+class Ceilings(msgspec.Struct, frozen=True):
     """Hold the deployment's settings that a call may lower, never raise; `max_per_second` 0: no ceiling."""
 
     max_songs: int
@@ -45,16 +44,14 @@ class Ceilings:
     deadline_seconds: float
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """Hold how one run is to be shown: with its `parts`, as a `download`."""
 
     parts: bool = False
     download: bool = False
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """Define a parameter: how its value is read, and the JSON Schema that says the same to programs.
 
     `read` raises BadRequest naming the parameter, its value and what is allowed.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from crawler.ground.records import FORBIDDEN, Kind, Row, Status, Verdict
 from crawler.ground.song_set import SongSet
@@ -18,8 +19,7 @@ MOST_SET_CHARACTERS = 2500
 _BUCKETS_PER_DOUBLING = 8
 
 
-@dataclass
-class Tally:
+class Tally(msgspec.Struct):
     """Count one part, or several added up.
 
     The sets hold the missing and failed numbers; None where they are too scattered for the metadata, so that only the
@@ -34,7 +34,7 @@ class Tally:
     failed_songs: SongSet | None = None
     requests: int = 0
     throttled: int = 0
-    latencies: Counter[int] = field(default_factory=Counter)
+    latencies: Counter[int] = msgspec.field(default_factory=Counter)
     started_at: float = 0.0
     finished_at: float = 0.0
     carried_seconds: float = 0.0

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from crawler.engine.choice import Order
 from crawler.engine.work import Limits
 from crawler.ground.errors import BadRequest, RunConflict
@@ -111,7 +113,7 @@ class Caller(Process):
 
     def _deliver(self, pace: Pace, after: float = 0.0) -> CrawlCall:
         part_songs = self._chance.randint(1, 6) if self._wish.restless else self._wish.order.part_songs
-        order = replace(self._wish.order, firing=self._firing, part_songs=part_songs)
+        order = msgspec.structs.replace(self._wish.order, firing=self._firing, part_songs=part_songs)
         return self._world.deliver(order, pace, after)
 
     def _prepare(self) -> None:

@@ -8,8 +8,10 @@ the object, and a crash between the two leaves it without.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from crawler.ground.errors import ObjectExists, StoreUnavailable
 from crawler.ground.records import StoredObject
@@ -116,7 +118,7 @@ class SimStore:
         self._world.truth.created(entry)
         self._world.scheduler.pause(self._seconds())
         if self._bucket.folder:
-            entry.stored = replace(stored, metadata=dict(metadata))
+            entry.stored = msgspec.structs.replace(stored, metadata=dict(metadata))
         return entry
 
     def _arrive(self, operation: str, name: str) -> None:
