@@ -26,7 +26,7 @@ from wire import HOST, Wire
 from crawler.adapters.curl import CurlLane, CurlTransfers
 from crawler.adapters.session import open_session
 from crawler.faces.deployment import Deployment
-from crawler.faces.lanes import declared_lane
+from crawler.faces.lanes import declared_lane, session_of
 from crawler.ground.errors import BadSetting
 from crawler.ground.records import Kind, Verdict, found, refused, retry
 from crawler.rules.info import DeclaredSong
@@ -460,7 +460,8 @@ def test_both_lanes_store_the_same_bytes(tmp_path: Path) -> None:
         return [song(song_num), gzipped(song(song_num).body), missing(), error(403), Page(body=b"{}")][song_num % 5]
 
     def function_lane(deployment: Deployment) -> Callable[[Any], Any]:
-        return lambda session: declared_lane(deployment.settings, session)
+        settings = deployment.settings
+        return lambda opened: declared_lane(settings, opened.enter_context(session_of(settings)))
 
     with Upstream(pages) as upstream:
         fast = crawled(tmp_path / "fast", upstream.url)

@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import pytest
+from servers import Upstream
 
 import crawler
 
@@ -61,14 +62,14 @@ OWNERS = {
     # The storage library lets requests' own errors through, so its adapter knows them by name.
     "requests": {
         *("crawler.adapters.session", "crawler.adapters.connections", "crawler.adapters.responses"),
-        *("crawler.adapters.robots", "crawler.adapters.gcs", "crawler.adapters.cloud_tasks"),
+        *("crawler.adapters.gcs", "crawler.adapters.cloud_tasks"),
     },
     "tqdm": {"crawler.faces.progress"},
     "urllib3": {"crawler.adapters.session", "crawler.adapters.connections", "crawler.adapters.cloud_tasks"},
 }
 
 # A lane's functions take a requests.Session: faces say so in annotations, and do nothing else with the library.
-ANNOTATES_REQUESTS = {"crawler.faces.deployment", "crawler.faces.lanes", "crawler.faces.notebook"}
+ANNOTATES_REQUESTS = {"crawler.faces.lanes", "crawler.faces.notebook"}
 
 # I/O, clocks and chance, all of which a rule is given as values.
 IMPURE = {
@@ -297,6 +298,23 @@ def test_the_function_starts_light() -> None:
     assert threads == 1
 
 
+def test_the_first_crawl_of_declared_songs_needs_no_requests(tmp_path: Path) -> None:
+    """Crawl what a URL declares, its robots.txt too, without the library that only a function of one's own needs."""
+    settings = {"OUTPUT": str(tmp_path), "ALLOW_PRIVATE_UPSTREAM": "1"}
+    with Upstream() as upstream:
+        code = f"""if True:
+            import json, sys
+            from crawler.faces.deployment import Deployment
+            from crawler.rules.request import parse_crawl
+            deployment = Deployment.from_environ({settings | {"SONG_URL": upstream.url}!r})
+            answer = deployment.crawl(parse_crawl([("songs", "7")], b"", deployment.ceilings))
+            print(json.dumps([answer.state, *sys.modules]))"""
+        state, *loaded = json.loads(run_python(code))
+
+        assert (state, upstream.robots_asked, upstream.count()) == ("complete", 1, 1)
+    assert [name for name in loaded if any(in_package(name, library) for library in ("requests", "urllib3"))] == []
+
+
 def test_the_package_starts_lighter() -> None:
     """Import crawler without anything but itself, until a name of it is asked for."""
     loaded = json.loads(run_python("import json, sys, crawler; print(json.dumps(list(sys.modules)))"))
@@ -345,6 +363,16 @@ def test_everything_public_is_described(module: str) -> None:
     }
 
     assert [path for path, line in first_lines.items() if not line.endswith((".", ":"))] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_values_are_structs(module: str) -> None:
+    """Hold what never changes in a msgspec.Struct: a frozen dataclass compiles its methods at every start."""
+    decorators = [
+        name for node in ast.walk(TREES[module]) if isinstance(node, ast.ClassDef) for name in node.decorator_list
+    ]
+
+    assert [decorator for decorator in map(ast.unparse, decorators) if "frozen" in decorator] == []
 
 
 def test_functions_are_small() -> None:

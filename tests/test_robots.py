@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 from fakes import PlainControl
 from servers import Page, Upstream, error, free_port, hang, missing, raw
 from servers.hostile import gzip_bomb
@@ -18,14 +17,16 @@ from stored import read_folder, read_rows
 from test_hostile import growth, linux
 
 from crawler import execute_async_event_loop
-from crawler.adapters.robots import RobotsFile
-from crawler.adapters.session import open_session
+from crawler.adapters.curl import CurlLane
+from crawler.adapters.robots import Fetch, RobotsFile
+from crawler.adapters.session import DeclaredLane, open_session
 from crawler.engine.limiter import Limiter
 from crawler.faces.deployment import Deployment
 from crawler.faces.http import HttpRequest, HttpResponse, respond
 from crawler.ground.errors import BadSetting, UpstreamUnavailable
 from crawler.ground.records import FORBIDDEN, Verdict, found
 from crawler.rules.ceiling import Ceiling
+from crawler.rules.info import DeclaredSong
 from crawler.rules.robots import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
 from crawler.seams.ports import ManyLane
 
@@ -119,11 +120,15 @@ def disallowing(path: str) -> Upstream:
     return Upstream(robots=lambda _n, _nth: text(f"User-agent: *\nDisallow: {path}"))
 
 
-@pytest.fixture
-def session() -> Iterator[requests.Session]:
-    """Open a session that may reach loopback addresses."""
-    with open_session(2, AGENT, {"X-Api-Key": "key"}, allow_private=True) as opened:
-        yield opened
+@pytest.fixture(params=["curl", "requests"])
+def fetch(request: pytest.FixtureRequest) -> Iterator[Fetch]:
+    """Ask as either lane of declared songs does, one that may reach loopback addresses."""
+    song, headers = DeclaredSong(), {"X-Api-Key": "key"}
+    if request.param == "curl":
+        yield CurlLane("http://127.0.0.1/{song_num}", song, 1 << 20, AGENT, headers, allow_private=True).fetch
+        return
+    with open_session(2, AGENT, headers, allow_private=True) as session:
+        yield DeclaredLane(session, "http://127.0.0.1/{song_num}", song, 1 << 20).fetch
 
 
 @pytest.mark.parametrize(
@@ -138,53 +143,63 @@ def session() -> Iterator[requests.Session]:
     ],
     ids=["missing", "forbidden", "redirected away", "redirected for ever", "no text", "past the limit"],
 )
-def test_site_without_robots_txt_allows_all(session: requests.Session, page: Page) -> None:
+def test_site_without_robots_txt_allows_all(fetch: Fetch, page: Page) -> None:
     """Crawl where nothing readable disallows it."""
     with Upstream(robots=lambda _n, _nth: page) as upstream:
-        assert RobotsFile(upstream.url, AGENT).obey(session, 5).allows is None
+        assert RobotsFile(upstream.url, AGENT).obey(fetch, 5).allows is None
+
+
+def test_redirect_within_the_site_is_followed(fetch: Fetch) -> None:
+    """Read the robots.txt to which its site points, five redirects away at most (RFC 9309, 2.3.1.2)."""
+    hop = Page(status=301, headers={"Location": "/robots.txt"})
+    with Upstream(robots=lambda _n, nth: hop if nth <= 5 else text("User-agent: *\nDisallow: /")) as upstream:
+        with pytest.raises(BadSetting, match="disallowed"):
+            RobotsFile(upstream.url, AGENT).obey(fetch, 5)
+
+        assert upstream.robots_asked == 6
 
 
 @pytest.mark.parametrize("page", [error(503), error(429), raw(b""), raw(b"no HTTP\r\n\r\n"), hang()])
-def test_robots_txt_that_can_not_be_read_allows_nothing(session: requests.Session, page: Page) -> None:
+def test_robots_txt_that_can_not_be_read_allows_nothing(fetch: Fetch, page: Page) -> None:
     """Say within the time allowed, in one sentence, that nothing may be asked for at present, and what to do."""
     with Upstream(robots=lambda _n, _nth: page) as upstream:
         started = time.monotonic()
         with pytest.raises(UpstreamUnavailable, match=r"robots\.txt can't be read \(\w+\), .* set ROBOTS=ignore"):
-            RobotsFile(upstream.url, AGENT).obey(session, 0.3)
+            RobotsFile(upstream.url, AGENT).obey(fetch, 0.3)
 
     assert time.monotonic() - started < 1.5
 
 
-def test_server_that_is_down_allows_nothing(session: requests.Session) -> None:
+def test_server_that_is_down_allows_nothing(fetch: Fetch) -> None:
     """Answer that the upstream is unavailable where nothing listens."""
     with pytest.raises(UpstreamUnavailable, match="connection"):
-        RobotsFile(f"http://127.0.0.1:{free_port()}/{{song_num}}", AGENT).obey(session, 5)
+        RobotsFile(f"http://127.0.0.1:{free_port()}/{{song_num}}", AGENT).obey(fetch, 5)
 
 
-def test_one_failure_is_tried_again(session: requests.Session) -> None:
+def test_one_failure_is_tried_again(fetch: Fetch) -> None:
     """Let one lost answer cost no call."""
     with Upstream(robots=lambda _n, nth: error(500) if nth < 3 else missing()) as upstream:
-        RobotsFile(upstream.url, AGENT).obey(session, 5)
+        RobotsFile(upstream.url, AGENT).obey(fetch, 5)
 
         assert upstream.robots_asked == 3
 
 
 @linux
 @pytest.mark.parametrize("encoding", ["gzip", "identity"])
-def test_attack_by_robots_txt_costs_little(session: requests.Session, encoding: str) -> None:
+def test_attack_by_robots_txt_costs_little(fetch: Fetch, encoding: str) -> None:
     """Read no more of a robots.txt than the standard asks for."""
     endless = Page(exact=b"HTTP/1.1 200 OK\r\n\r\n", endless=b"# nothing\n" * 6000)
     page = endless if encoding == "identity" else Page(body=gzip_bomb(), headers={"Content-Encoding": "gzip"})
     with Upstream(robots=lambda _n, _nth: page) as upstream, growth() as grown:
-        assert RobotsFile(upstream.url, AGENT).obey(session, 5).allows is None
+        assert RobotsFile(upstream.url, AGENT).obey(fetch, 5).allows is None
         assert grown() < 8 << 20
 
 
-def test_robots_txt_is_asked_for_once(session: requests.Session) -> None:
+def test_robots_txt_is_asked_for_once(fetch: Fetch) -> None:
     """Remember what was said, as the same client that asks for songs."""
     with disallowing("/x") as upstream:
         file = RobotsFile(upstream.url, AGENT)
-        assert file.obey(session, 5) is file.obey(session, 5)
+        assert file.obey(fetch, 5) is file.obey(fetch, 5)
 
         assert upstream.robots_asked == 1
 

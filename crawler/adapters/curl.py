@@ -19,10 +19,11 @@ import certifi
 import pycurl
 
 from crawler.adapters.curl_sockets import CurlSockets
-from crawler.adapters.transfer import Transfer
-from crawler.ground.records import Verdict
+from crawler.adapters.transfer import PageTransfer, Transfer
+from crawler.ground.records import Kind, Verdict, failed
 from crawler.ground.settings import PLACEHOLDER
 from crawler.rules.info import DeclaredSong
+from crawler.rules.response import MOST_REDIRECTS, same_origin
 
 # What closing takes at most; without a name look-up on its way it is a millisecond.
 _CLOSE_SECONDS = 0.5
@@ -93,12 +94,34 @@ class CurlLane:
         finally:
             transfers.close()
 
-    def open_transfer(self, sockets: CurlSockets) -> Transfer:
+    def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
+        """Ask for another page of the songs' origin: see PageLane."""
+        until = time.monotonic() + timeout
+        for _ in range(1 + MOST_REDIRECTS):
+            verdict = _PageLane(self, url, most_bytes).attempt(None, max(0.0, until - time.monotonic()))
+            if verdict.kind is not Kind.FOUND or not (target := verdict.info.target):
+                return verdict
+            if not same_origin(url, target):
+                break
+            url = target
+        return failed("redirect")
+
+    def open_transfer(self, sockets: CurlSockets, kind: type[Transfer] = Transfer) -> Transfer:
         """Open what carries one song after the other."""
-        transfer = Transfer(sockets, self.host, self.song, self.max_song_bytes, allow_private=self.allow_private)
+        transfer = kind(sockets, self.host, self.song, self.max_song_bytes, allow_private=self.allow_private)
         for option, value in self._options.items():
             transfer.curl.setopt(option, value)
         return transfer
+
+
+class _PageLane(CurlLane):
+    """Try one page, as the client that a lane is for songs."""
+
+    def __init__(self, lane: CurlLane, url: str, most_bytes: int) -> None:
+        vars(self).update(vars(lane), url=[url], max_song_bytes=most_bytes)
+
+    def open_transfer(self, sockets: CurlSockets, kind: type[Transfer] = PageTransfer) -> Transfer:
+        return super().open_transfer(sockets, kind)
 
 
 class CurlTransfers:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from http.cookiejar import Cookie
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.cookies import RequestsCookieJar
@@ -17,7 +16,7 @@ from requests.structures import CaseInsensitiveDict
 
 from crawler.ground.records import Verdict, failed, retry
 from crawler.rules.info import judge_status
-from crawler.rules.response import MOST_COOKIE_BYTES, MOST_REDIRECTS, readable
+from crawler.rules.response import MOST_COOKIE_BYTES, MOST_REDIRECTS, readable, same_origin
 from crawler.rules.strict_json import decode_json
 
 
@@ -111,7 +110,7 @@ class LimitedSession(requests.Session):
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Give where a response redirects to, within its origin; None: it does not."""
         target = super().get_redirect_target(resp)
-        if target and not _same_origin(resp.url, target):
+        if target and not same_origin(resp.url, target):
             resp.close()
             raise NotTakenError(failed("redirect"))
         return target
@@ -127,15 +126,3 @@ class _FewCookies(RequestsCookieJar):
 
 def _weigh(cookie: Cookie) -> int:
     return len(cookie.name) + len(cookie.value or "") + len("=; ")
-
-
-def _same_origin(url: str, target: str) -> bool:
-    try:
-        return _origin(urljoin(url, target)) == _origin(url)
-    except ValueError:  # no URL at all
-        return False
-
-
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from crawler.adapters.sockets import time_limit
 from crawler.ground.errors import BadSetting, UpstreamUnavailable
-from crawler.ground.records import FORBIDDEN, Kind, Verdict
+from crawler.ground.records import FORBIDDEN, Kind, Page, Verdict
 from crawler.ground.settings import PLACEHOLDER
 from crawler.rules.robots import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
 from crawler.seams.ports import Lane, ManyLane, Transfers
 
-if TYPE_CHECKING:
-    import requests
+# What asks for a page: see PageLane.fetch.
+Fetch = Callable[[str, int, float], Verdict]
 
 # RFC 9309, 2.4: not longer than a day. An instance seldom lives as long; a changed mind is heard within the hour.
 FRESH_SECONDS = 3600.0
@@ -35,14 +34,14 @@ class RobotsFile:
         self._robots: Robots | None = None
         self._stale_at = 0.0
 
-    def obey(self, session: requests.Session, seconds: float) -> Robots:
-        """Give what robots.txt asks for; where it is not known the session's upstream has so many seconds to say it.
+    def obey(self, fetch: Fetch, seconds: float) -> Robots:
+        """Give what robots.txt asks for; where it is not known its host has so many seconds to say it.
 
         Raises BadSetting where SONG_URL is disallowed for every number, UpstreamUnavailable where it can't be told.
         """
-        with self._lock, time_limit(seconds):
+        with self._lock:
             if self._robots is None or time.monotonic() >= self._stale_at:
-                self._robots = self._fetch(session)
+                self._robots = self._fetch(fetch, time.monotonic() + seconds)
                 self._stale_at = time.monotonic() + FRESH_SECONDS
             robots = self._robots
         if robots.allows and not robots.allows(self._song_url):
@@ -59,23 +58,18 @@ class RobotsFile:
         kind = _PoliteManyLane if isinstance(lane, ManyLane) else _PoliteLane
         return kind(lane, self._song_url, robots)
 
-    def _fetch(self, session: requests.Session) -> Robots:
+    def _fetch(self, fetch: Fetch, until: float) -> Robots:
         reason = ""
         for _ in range(_TRIES):
-            robots, reason = self._try(session)
+            robots, reason = self._judge(fetch(self._url, MOST_ROBOTS_BYTES, max(0.0, until - time.monotonic())))
             if robots:
                 return robots
         raise UpstreamUnavailable(f"{self._url} can't be read ({reason}), so nothing may be asked for; {_OVERRIDE}.")
 
-    def _try(self, session: requests.Session) -> tuple[Robots | None, str]:
-        try:
-            with session.get(self._url, stream=True) as response:
-                body = response.raw.read(MOST_ROBOTS_BYTES, decode_content=True)
-                return judge_robots(response.status_code, body, self._user_agent), f"http_{response.status_code}"
-        except Exception as error:
-            from crawler.adapters.session import verdict_of
-
-            verdict = verdict_of(error)
+    def _judge(self, verdict: Verdict) -> tuple[Robots | None, str]:
+        if verdict.kind is Kind.FOUND:
+            page: Page = verdict.info
+            return judge_robots(page.status, page.body, self._user_agent), f"http_{page.status}"
         if verdict.kind is Kind.REFUSED:
             raise UpstreamUnavailable(verdict.error)
         # Redirected off the origin, or too often: as good as none (RFC 9309, 2.3.1.2).

@@ -18,7 +18,7 @@ from crawler.adapters.connections import HandshakeError, LimitedAdapter
 from crawler.adapters.responses import LimitedSession, NotTakenError
 from crawler.adapters.sockets import time_limit
 from crawler.ground.errors import SongcrawlError, SongNotFetched
-from crawler.ground.records import MISSING, Kind, Verdict, failed, found, retry
+from crawler.ground.records import MISSING, Kind, Page, Verdict, failed, found, retry
 from crawler.ground.settings import PLACEHOLDER
 from crawler.rules.info import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
 from crawler.rules.response import readable
@@ -61,6 +61,14 @@ class DeclaredLane:
         try:
             with time_limit(timeout), self._get(self._url.replace(PLACEHOLDER, str(item)), timeout) as response:
                 return self._judge(response)
+        except Exception as error:
+            return verdict_of(error)
+
+    def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
+        """Ask for another page of the songs' origin: see PageLane."""
+        try:
+            with time_limit(timeout), self._session.get(url, stream=True) as response:
+                return found(Page(response.status_code, response.raw.read(most_bytes, decode_content=True)))
         except Exception as error:
             return verdict_of(error)
 

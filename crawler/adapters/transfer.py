@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -17,7 +17,7 @@ import pycurl
 
 from crawler.adapters.curl_sockets import CurlSockets
 from crawler.ground.errors import BadSetting
-from crawler.ground.records import Verdict, failed, retry
+from crawler.ground.records import Page, Verdict, failed, found, retry
 from crawler.rules.addresses import refusal
 from crawler.rules.encoding import decode_body, most_encoded_bytes
 from crawler.rules.info import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
@@ -93,6 +93,9 @@ class Transfer:
         status = self._status()
         if fields is None or status < 200:
             return _BROKEN
+        return self._judge_answer(status, fields, cut=bool(error))
+
+    def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
         retry_after = parse_retry_after(fields["retry-after"], time.time()) if "retry-after" in fields else None
         if not 200 <= status < 300:
             return judge_status(status, retry_after)
@@ -100,7 +103,7 @@ class Transfer:
             body = self._body(fields.get("content-encoding"))
         except ValueError:
             return retry("invalid_encoding")
-        if len(body) > self._most_bytes or error:
+        if len(body) > self._most_bytes or cut:
             return failed("too_large")
         return self._song.judge(status, body, retry_after)
 
@@ -138,10 +141,8 @@ class Transfer:
 
     def _write(self, chunk: bytes) -> int | None:
         self._size += len(chunk)
-        if self._size > self._most_encoded_bytes:
-            return -1
         self._chunks.append(chunk)
-        return None
+        return -1 if self._size > self._most_encoded_bytes else None
 
     def _ask(self, _address: str, _own_address: str, _port: int, own_port: int) -> int:
         """Let one request go out: libcurl would send up to six, uncounted, if a connection ends without an answer."""
@@ -161,6 +162,18 @@ class Transfer:
             return int(pycurl.SOCKET_BAD)
         self._allowed = True
         return socket.socket(address.family, address.socktype, address.protocol).detach()
+
+
+class PageTransfer(Transfer):
+    """Carry a page that is no song: whatever its status says it is found, and cut where it is too large."""
+
+    def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
+        del cut
+        try:
+            body = self._body(fields.get("content-encoding"))[: self._most_bytes]
+        except ValueError:
+            return retry("invalid_encoding")
+        return found(Page(status, body, self.curl.getinfo(pycurl.REDIRECT_URL)))
 
 
 def _no_handshake(message: str) -> bool:

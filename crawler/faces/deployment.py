@@ -6,7 +6,7 @@ import math
 import random
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -19,14 +19,12 @@ from crawler.adapters.gcs import GcsStore
 from crawler.adapters.memory import return_large_blocks
 from crawler.adapters.robots import RobotsFile
 from crawler.engine.catalog import Catalog, run_of
-from crawler.engine.choice import Order, choose_run, plan_run
 from crawler.engine.ledger import Ledger
 from crawler.engine.limiter import Limiter
 from crawler.engine.rates import Rates
 from crawler.engine.state import run_answer
-from crawler.engine.work import Limits
 from crawler.faces.dispatch import Dispatch, request_of
-from crawler.faces.lanes import obey_robots, robots_file_of, session_of, song_of
+from crawler.faces.lanes import obey_robots, robots_file_of, song_of
 from crawler.faces.log import LOGGER
 from crawler.faces.progress import bar, progress_log
 from crawler.ground.deadline import Deadline
@@ -39,13 +37,13 @@ from crawler.rules.fan_out import MOST_DEADLINE_SECONDS, SweepReport, Task, Task
 from crawler.rules.firing import Firing
 from crawler.rules.request import Ceilings, CrawlRequest
 from crawler.rules.spec import RunSpec, Source
-from crawler.seams.ports import Lane, Store
+from crawler.seams.ports import Lane, PageLane, Store
 
 # What only some calls need is imported where they need it: a cold start that is asked how a run stands waits for none.
 if TYPE_CHECKING:
-    import requests
-
+    from crawler.engine.choice import Order
     from crawler.engine.run import RunCall
+    from crawler.engine.work import Limits
     from crawler.rules.report import Report
 
 QUEUED_DETAIL = "Tasks in the queue go on with the run: GET /runs/RUN follows it."
@@ -57,15 +55,15 @@ _COMMIT_THREADS = 2
 class Deployment(msgspec.Struct, frozen=True):
     """Answer calls.
 
-    `make_lane` opens a lane on a session, `source` names what it crawls, `limiter` keeps MAX_PER_SECOND and
-    MAX_AT_ONCE over all calls, `robots_file` is there where one is to be obeyed, by `dispatch` a queue gets what is too
-    much for one; `alone` is held by the task that must have no other of its kind beside it.
+    `make_lane` opens a lane on a stack that closes it, `source` names what it crawls, `limiter` keeps MAX_PER_SECOND
+    and MAX_AT_ONCE over all calls, `robots_file` is there where one is to be obeyed, by `dispatch` a queue gets what is
+    too much for one; `alone` is held by the task that must have no other of its kind beside it.
     """
 
     settings: Settings
     store: Store
     source: Source
-    make_lane: Callable[[requests.Session], Lane]
+    make_lane: Callable[[ExitStack], Lane]
     limiter: Limiter = msgspec.field(default_factory=lambda: Limiter(Control()))
     robots_file: RobotsFile | None = None
     dispatch: Dispatch = msgspec.field(default_factory=Dispatch)
@@ -106,6 +104,7 @@ class Deployment(msgspec.Struct, frozen=True):
     ) -> Answer:
         """Carry out one call, blocking until it is complete, refused or `seconds` are over; `shown`: with a bar."""
         from crawler.adapters.loop import run_coroutine
+        from crawler.engine.choice import choose_run
 
         clock = SystemClock()
         ends = clock.now() + seconds
@@ -154,6 +153,8 @@ class Deployment(msgspec.Struct, frozen=True):
 
     def plan(self, request: CrawlRequest, firing: Firing | None = None) -> Answer:
         """Say what a call would take, from the store and the settings alone; writes nothing."""
+        from crawler.engine.choice import plan_run
+
         catalog = Catalog(self.store)
         spec = plan_run(catalog, self._order(request, firing), SystemClock().epoch())
         rate = limits_of(self.settings, request).max_per_second
@@ -217,11 +218,12 @@ class Deployment(msgspec.Struct, frozen=True):
 
         LOGGER.info("crawl started", extra={"fields": _fields(spec)})
         clock, deadline = SystemClock(), Deadline(ends - reserve_seconds(seconds))
-        with self._session() as session, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
-            lane = self.make_lane(session)
+        with ExitStack() as opened, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
+            lane = self.make_lane(opened)
             if self.robots_file and not catalog.ledger(spec.run).finished():
                 patience = min(self.settings.request_timeout_seconds, deadline.remaining(clock.now()))
-                lane, limiter = obey_robots(self.robots_file, session, patience, lane, limiter)
+                assert isinstance(lane, PageLane)  # it is SONG_URL's
+                lane, limiter = obey_robots(self.robots_file, lane.fetch, patience, lane, limiter)
             call = RunCall(
                 catalog,
                 spec,
@@ -253,6 +255,8 @@ class Deployment(msgspec.Struct, frozen=True):
             rates.keep(spec.run, learned)
 
     def _order(self, request: CrawlRequest, firing: Firing | None) -> Order:
+        from crawler.engine.choice import Order
+
         return Order(
             asked=request.asked,
             run=request.run,
@@ -269,9 +273,6 @@ class Deployment(msgspec.Struct, frozen=True):
             return self.limiter
         own = limits_of(self.settings, request)
         return self.limiter.narrowed(Ceiling(own.max_per_second, own.max_at_once, since))
-
-    def _session(self) -> requests.Session:
-        return session_of(self.settings)
 
 
 def _fields(spec: RunSpec) -> dict[str, Any]:
@@ -293,6 +294,8 @@ def reserve_seconds(seconds: float) -> float:
 
 def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits:
     """Give the limits of the settings, lowered by what a request says."""
+    from crawler.engine.work import Limits
+
     return Limits(
         max_attempts=settings.max_attempts,
         request_timeout=settings.request_timeout_seconds,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from crawler.adapters.robots import RobotsFile
+from crawler.adapters.robots import Fetch, RobotsFile
 from crawler.engine.limiter import Limiter
 from crawler.faces.log import LOGGER
 from crawler.ground.errors import BadSetting
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
     from crawler.adapters.session import DeclaredLane, FunctionLane
 
 
-def song_of(settings: Settings) -> tuple[Source, Callable[[requests.Session], Lane]]:
-    """Name what the settings crawl, and say how to open its lane on a session; raises BadSetting."""
+def song_of(settings: Settings) -> tuple[Source, Callable[[ExitStack], Lane]]:
+    """Name what the settings crawl, and how to open its lane on a stack that closes it; raises BadSetting."""
     if settings.song_function is None:
         url, song = _declared_song(settings)
         return Source.of_url(url, settings.song_info, settings.song_missing), _declared_lanes(settings, url, song)
     if settings.song_url is not None:
         raise BadSetting("SONG_URL and SONG_FUNCTION are both set; allowed: one of them.")
     function = _load_function(settings.song_function)
-    return Source.of_function(settings.song_function), partial(_function_lane, function=function)
+    return Source.of_function(settings.song_function), partial(_function_lane, settings, function)
 
 
 def session_of(settings: Settings) -> requests.Session:
@@ -64,11 +65,9 @@ def robots_file_of(settings: Settings) -> RobotsFile | None:
     return RobotsFile(settings.song_url, settings.user_agent)
 
 
-def obey_robots(
-    file: RobotsFile, session: requests.Session, seconds: float, lane: Lane, limiter: Limiter
-) -> tuple[Lane, Limiter]:
+def obey_robots(file: RobotsFile, fetch: Fetch, seconds: float, lane: Lane, limiter: Limiter) -> tuple[Lane, Limiter]:
     """Give the lane and the limiter as robots.txt asks for, which its host has so many seconds to say."""
-    robots = file.obey(session, seconds)
+    robots = file.obey(fetch, seconds)
     if robots.ceiling:
         LOGGER.info(f"robots.txt asks for {robots.delay:g} s between two requests")
         limiter = limiter.narrowed(robots.ceiling)
@@ -84,7 +83,7 @@ def _declared_song(settings: Settings) -> tuple[str, DeclaredSong]:
     return settings.song_url, DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry)
 
 
-def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callable[[requests.Session], Lane]:
+def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callable[[ExitStack], Lane]:
     """Choose the lane of declared songs at the first crawl: libcurl's, with many in a thread, where it can be had."""
 
     @cache
@@ -96,9 +95,9 @@ def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callabl
             return None
         return CurlLane
 
-    def make_lane(session: requests.Session) -> Lane:
+    def make_lane(opened: ExitStack) -> Lane:
         if (curl_lane := lane_class()) is None:
-            return declared_lane(settings, session)
+            return declared_lane(settings, opened.enter_context(session_of(settings)))
         return curl_lane(
             url,
             song,
@@ -112,10 +111,10 @@ def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callabl
     return make_lane
 
 
-def _function_lane(session: requests.Session, function: Callable[..., Any]) -> FunctionLane:
+def _function_lane(settings: Settings, function: Callable[..., Any], opened: ExitStack) -> FunctionLane:
     from crawler.adapters.session import FunctionLane
 
-    return FunctionLane(session, function)
+    return FunctionLane(opened.enter_context(session_of(settings)), function)
 
 
 def _load_function(name: str) -> Callable[..., Any]:

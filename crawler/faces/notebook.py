@@ -65,7 +65,8 @@ async def get_data_asynchronously(song_nums: Iterable[Any], song_urls: list[Any]
         limiter = limiter_of(settings)
         if file := robots_file_of(settings):
             patience = settings.request_timeout_seconds
-            lane, limiter = await asyncio.to_thread(obey_robots, file, session, patience, lane, limiter)
+            fetch = declared_lane(settings, session).fetch
+            lane, limiter = await asyncio.to_thread(obey_robots, file, fetch, patience, lane, limiter)
         batches: list[Collected] = []
         await _gather([(lane, song_nums)], limits_of(settings), batches, limiter)
     song_urls.extend((record.song_num, record.info) for record in Songs(batches))
@@ -147,7 +148,7 @@ def _crawl_durably(
         settings,
         open_store(settings.output, settings.storage_emulator_host),
         Source.of_function(_name(function, run)),
-        lambda session: FunctionLane(session, function),
+        lambda opened: FunctionLane(opened.enter_context(session_of(settings)), function),
         limiter_of(settings),
     )
     request = CrawlRequest(Numbers(songs), parse_run_name("run", run) if run else None)

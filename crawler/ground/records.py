@@ -90,6 +90,14 @@ def refused(sentence: str) -> Verdict:
     return Verdict(Kind.REFUSED, error=sentence)
 
 
+class Page(NamedTuple):
+    """Hold an answer that is no song, of whatever status; `target` is where it redirects to, if it does."""
+
+    status: int
+    body: bytes
+    target: str | None = None
+
+
 class StoredObject(msgspec.Struct, frozen=True):
     """Describe one object of a store.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import urljoin, urlsplit
 
 # Of a final answer together with all interim ones before it. Large APIs send some 2 KB in 30 lines.
 MOST_HEAD_BYTES = 65_536
@@ -25,6 +26,14 @@ def readable(content_encoding: str) -> bool:
     return content_encoding.strip().lower() in _ENCODINGS
 
 
+def same_origin(url: str, target: str) -> bool:
+    """Tell whether a URL redirects within its own scheme, host and port."""
+    try:
+        return _origin(urljoin(url, target)) == _origin(url)
+    except ValueError:  # no URL at all
+        return False
+
+
 def plain_length(content_lengths: Iterable[str]) -> bool:
     """Tell whether all Content-Length fields of a response together say one number, or there is none (RFC 9112, 6.3).
 
@@ -32,3 +41,8 @@ def plain_length(content_lengths: Iterable[str]) -> bool:
     """
     lengths = {length.strip() for field in content_lengths for length in field.split(",")}
     return len(lengths) <= 1 and all(re.fullmatch(r"[0-9]{1,18}", length, re.ASCII) for length in lengths)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)

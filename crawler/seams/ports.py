@@ -92,6 +92,14 @@ class Lane(Protocol):
 
 
 @runtime_checkable
+class PageLane(Lane, Protocol):
+    """Ask the songs' origin for other pages too."""
+
+    def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
+        """Ask for a page, redirected within its origin only; as info it gives a Page of `most_bytes` at most."""
+
+
+@runtime_checkable
 class ManyLane(Lane, Protocol):
     """Try many songs at once in one thread."""
 
