@@ -100,13 +100,14 @@ class GcsStore:
         """Make the client at the first use: importing it takes 0.3 s, and gunicorn forks after main.py's import."""
         with self._opening:
             if not self._opened:
+                with without_collection():
+                    import google.cloud.storage  # noqa: F401 - with all that the methods below take from it
                 self._opened.append(self._translated(self._client).bucket(self._bucket_name))
             return self._opened[0]
 
     def _client(self) -> Client:
-        with without_collection():
-            from google.auth.credentials import AnonymousCredentials
-            from google.cloud.storage import Client
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.storage import Client
 
         # Or the library looks the bucket up, for traces that nobody takes, in a thread of its own at the first use and
         # after every 404: more requests, and something that runs on after a call's answer.

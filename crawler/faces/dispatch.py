@@ -10,7 +10,6 @@ import msgspec
 
 from crawler.adapters.clock import SystemClock
 from crawler.engine.catalog import Catalog
-from crawler.engine.work import Limits
 from crawler.ground.errors import BadSetting, UnknownRun
 from crawler.ground.settings import Settings
 from crawler.rules.asked import parse_asked
@@ -22,6 +21,7 @@ from crawler.seams.ports import Queue
 
 if TYPE_CHECKING:
     from crawler.engine.fleet import Fleet
+    from crawler.engine.work import Limits
 
 
 class Dispatch(msgspec.Struct, frozen=True):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from statistics import fmean
 
 START_IN_FLIGHT = 10
 
@@ -90,7 +89,7 @@ class InFlight:
         self._begin(now)
 
     def _close_window(self, now: float) -> None:
-        median, mean = sorted(self._samples)[len(self._samples) // 2], fmean(self._samples)
+        median, mean = sorted(self._samples)[len(self._samples) // 2], math.fsum(self._samples) / len(self._samples)
         self._note(now, median)
         if self._trial:
             self._judge(now, median, mean)
