@@ -94,5 +94,5 @@ def test_a_run_keeps_what_it_learned(tmp_path: Path) -> None:
 
     assert name.endswith("/trial.json")
     assert learned
-    assert learned.per_second == pytest.approx(100, rel=0.9)
+    assert learned.per_second == pytest.approx(200, rel=0.9)
     assert not learned.throttles

@@ -465,7 +465,7 @@ def test_songs_that_fail_by_themselves_are_no_outage() -> None:
 
 
 def test_probe_asks_for_a_known_song_and_keeps_nothing_of_it() -> None:
-    """Have a probe ask for the song found last, whatever waits, and no batch hear of what comes of it."""
+    """Have a probe ask for the song found last, whatever waits, and count it where the doubt came from."""
     batch = FakeBatch(range(10))
     scene = Scene(batch, control=Control())
     doubted(scene)
@@ -474,8 +474,18 @@ def test_probe_asks_for_a_known_song_and_keeps_nothing_of_it() -> None:
 
     assert probe.item == 0
     assert scene.settle(probe, found("again"))
-    assert batch.attempts == before
+    assert batch.attempts == before + 1
     assert batch.settled == [(0, found("first"))]
+
+
+def test_every_request_of_an_outage_is_counted_once() -> None:
+    """Count the probes of an outage too, however many fail, where the songs are counted."""
+    batch = FakeBatch(range(400))
+    scene = Scene(batch, control=Control(50.0, 10))
+    lane = outage(scene, 2, 62, "http_500")
+    scene.run(lane, 0.02)
+
+    assert batch.attempts == len(lane.tried) > 410
 
 
 @pytest.mark.parametrize("word", WORDS)

@@ -6,18 +6,22 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from crawler.engine.backlog import Batch
 from crawler.ground.records import Verdict
-from crawler.seams.ports import Lane
 
 
 class KnownSong:
-    """Be the batch of one song that was found, and keep nothing of what comes of asking for it again."""
+    """Be the batch of one song that was found; the request counts as one of the batch that is in doubt.
+
+    Nothing else is kept of it.
+    """
 
     buffered_bytes = 0
     held_bytes = 0
 
-    def __init__(self, lane: Lane, item: Any) -> None:
-        self.lane = lane
+    def __init__(self, doubted: Batch, item: Any) -> None:
+        self.lane = doubted.lane
+        self._doubted = doubted
         self.pending: deque[int] = deque()
         self._items = [item]
 
@@ -26,7 +30,8 @@ class KnownSong:
         return self._items[place]
 
     def record(self, seconds: float, verdict: Verdict) -> None:
-        """Count nothing: the attempt is no song's."""
+        """Count the attempt where the doubt came from."""
+        self._doubted.record(seconds, verdict)
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:  # noqa: ARG002 - none is kept
         """Keep nothing."""

@@ -80,7 +80,7 @@ class Work:
         self._backlog = Backlog()
         self._in_flight: set[Attempt] = set()
         self._known: dict[Lane, Any] = {}  # what was found last
-        self._suspect: Lane | None = None  # of the last failure
+        self._doubted: Batch | None = None  # that of the last failure
         self._opening = False
         self._stopped = False
         self.error: BaseException | None = None
@@ -197,9 +197,15 @@ class Work:
     def _choose(self, now: float, most: float, in_flight: int) -> tuple[list[Attempt], float]:
         """Give what goes out now, and when more of it will be due: songs, or in doubt a known one."""
         control = self._limiter.control
-        lane = self._suspect
-        if lane in self._known and control.in_doubt and most >= 1 and not self._backlog.empty(in_flight):
-            return [Attempt(KnownSong(lane, self._known[lane]), 0)], math.inf
+        batch = self._doubted
+        if (
+            control.in_doubt
+            and batch
+            and batch.lane in self._known
+            and most >= 1
+            and not self._backlog.empty(in_flight)
+        ):
+            return [Attempt(KnownSong(batch, self._known[batch.lane]), 0)], math.inf
         return self._backlog.draw(now, most, in_flight, *control.retries(now))
 
     def _open_next(self) -> None:
@@ -241,11 +247,12 @@ class Work:
 
     def _answer(self, attempt: Attempt, now: float, verdict: Verdict) -> bool:
         """Have the limiter learn from a verdict; True if a failure counts."""
-        lane, kind = attempt.batch.lane, verdict.kind
-        if kind is _FOUND:
+        lane = attempt.batch.lane
+        if verdict.kind is _FOUND:
             self._known[lane] = attempt.item
             return self._limiter.answer(attempt.started, now, verdict)
-        self._suspect = lane
+        if not isinstance(attempt.batch, KnownSong):
+            self._doubted = attempt.batch
         last = attempt.number >= self.limits.max_attempts
         return self._limiter.answer(attempt.started, now, verdict, known=lane in self._known, last=last)
 
