@@ -14,6 +14,7 @@ from crawler.ground.records import MISSING, found, retry, throttled
 from crawler.rules.breaker import NEVER_UP_SECONDS, PATIENCE_SECONDS
 from crawler.rules.budget import FREE_PER_SECOND, MOST, RetryBudget
 from crawler.rules.control import Control
+from crawler.rules.in_flight import START_IN_FLIGHT
 from crawler.rules.learned import Learned
 from crawler.rules.rate import START_PER_SECOND
 
@@ -90,6 +91,17 @@ def test_knee_of_latency_is_found(workers: int, latency: float) -> None:
 
     assert len(sent.found) >= 0.9 * workers / latency * 45
     assert median(sent.latencies) <= 1.5 * latency
+
+
+def test_last_songs_of_a_call_cut_nothing() -> None:
+    """Keep as many in flight as there were at the beginning where the few songs that are left come late."""
+    control = Control(0.0, 100)
+    for sent, came in ((NOW, NOW + 0.001), (NOW + 0.001, NOW + 0.1)):
+        control.take(sent, 8)
+        for _ in range(8):
+            control.answer(sent, came, found(1))
+
+    assert control._in_flight.limit >= START_IN_FLIGHT
 
 
 SLOW = {

@@ -138,7 +138,7 @@ def test_only_what_may_pass_is_tried_again(crawl: Crawl) -> None:
 
     assert all(MAX_ATTEMPTS <= crawl.requests[n] <= MAX_ATTEMPTS + 2 for n in again)
     assert {n: crawl.requests[n] for n in final | set(MISSING)} == dict.fromkeys(final | set(MISSING), 1)
-    assert {n: crawl.requests[n] for n in PASSING} == dict.fromkeys(PASSING, 2)
+    assert all(2 <= crawl.requests[n] <= 4 for n in PASSING)
 
 
 def test_a_finished_run_leaves_failed_songs_alone(crawl: Crawl) -> None:

@@ -37,6 +37,7 @@ class InFlight:
     def __init__(self, most: float, start: float = START_IN_FLIGHT) -> None:
         self._most = most
         self.limit = int(min(most, start))
+        self._start = min(self.limit, START_IN_FLIGHT)
         self.starting = True
         self.latency = math.inf  # the least of the window medians, of late
         self._samples: list[float] = []
@@ -78,7 +79,8 @@ class InFlight:
         quickest = samples[len(samples) // 4]
         self.latency = min(self.latency, samples[len(samples) // 2])
         if quickest > START_ENDS_ABOVE * self._quickest + SLACK_SECONDS:
-            self.limit = max(1, min(self.limit, int(CUTS_ABOVE * in_flight * self._quickest / quickest)))
+            # Eight samples, perhaps the last of a call, don't say that fewer would do than it began with.
+            self.limit = max(self._start, min(self.limit, int(CUTS_ABOVE * in_flight * self._quickest / quickest)))
             self.starting = False
         elif self.limit >= self._most:
             self.starting = False
