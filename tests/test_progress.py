@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,23 @@ def test_log_tells_every_few_seconds(monkeypatch: pytest.MonkeyPatch, caplog: py
         "eta_seconds": 99.0,
     }
     assert (lines[1]["songs_per_second"], lines[1]["eta_seconds"]) == (20.0, 64.7)
+
+
+def test_log_tells_in_the_context_of_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look, and tell, where the call's context variables are set: a platform labels each line by them."""
+    monkeypatch.setattr(progress_module, "LOG_SECONDS", 0.01)
+    execution: ContextVar[str] = ContextVar("execution", default="none")
+    seen: list[str] = []
+
+    def look() -> Progress:
+        seen.append(execution.get())
+        return FIRST
+
+    execution.set("mine")
+    with progress_log(look, {}):
+        wait_until(lambda: len(seen) >= 3)
+
+    assert set(seen) == {"mine"}
 
 
 def test_stored_crawl_logs_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
@@ -69,14 +70,17 @@ def _update(line: tqdm[Any], look: Callable[[], Progress]) -> None:
 
 @contextmanager
 def _every(seconds: float, act: Callable[[], None]) -> Iterator[None]:
-    """Act every so many seconds, in a thread of its own, while the block runs."""
+    """Act every so many seconds, in a thread of its own and the caller's context, while the block runs.
+
+    By the context the framework knows which call a line of the log is of (LOG_EXECUTION_ID); without, it ends it twice.
+    """
     ended = threading.Event()
 
     def run() -> None:
         while not ended.wait(seconds):
             act()
 
-    thread = threading.Thread(target=run, name="songcrawl-progress", daemon=True)
+    thread = threading.Thread(target=copy_context().run, args=(run,), name="songcrawl-progress", daemon=True)
     thread.start()
     try:
         yield
