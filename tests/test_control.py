@@ -296,6 +296,14 @@ def test_call_does_not_wait_for_ever() -> None:
     assert was.hopeless(NOW + PATIENCE_SECONDS, math.inf)
 
 
+def test_no_call_gives_up_before_a_probe() -> None:
+    """Hope until one probe has failed, however long a ceiling held it back."""
+    control = Control()
+    fail(control, 6)
+
+    assert control.hopeless(NOW + 2 * PATIENCE_SECONDS, math.inf) is None
+
+
 def test_retries_are_held_back_where_most_fail() -> None:
     """Spend on trying again what was saved, and what successes and time earn."""
     budget = RetryBudget()

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crawler.engine.backlog import MOST_BUFFERED_BYTES, Attempt
+from crawler.engine.known import KnownSong
 from crawler.engine.limiter import Limiter
 from crawler.engine.work import Limits, Work
 from crawler.ground.deadline import Deadline
@@ -508,13 +509,28 @@ def doubted(scene: Scene) -> None:
         scene.settle(scene.take(), retry("http_500"))
 
 
+def test_probe_after_one_that_failed_counts_where_the_doubt_came_from() -> None:
+    """Count no probe as one of the probe before it."""
+    batch = FakeBatch(range(10))
+    scene = Scene(batch, control=Control())
+    doubted(scene)
+    scene.settle(scene.take(), retry("http_500"))
+    probe = scene.take().batch
+
+    assert isinstance(probe, KnownSong)
+    assert probe.doubted is batch
+
+
 def test_no_probe_is_sent_for_nothing() -> None:
     """End once every song has its outcome, though another call doubts that the upstream is there."""
     limiter = Limiter(Control())
-    doubting, done = (Scene(FakeBatch(range(size)), limiter=limiter) for size in (10, 1))
-    done.settle(done.take(), found("only"))
+    doubting, done = (Scene(FakeBatch(range(size)), limiter=limiter) for size in (10, 2))
+    for verdict in (found(0), retry("http_500"), found(1)):
+        done.settle(done.take(), verdict)
     doubted(doubting)
+    done.clock.advance(1)
 
+    assert limiter.control.in_doubt
     assert done.work.take() == []
 
 
@@ -568,9 +584,10 @@ def test_more_is_due_when_the_rate_lets_out_more() -> None:
     """Tell a strand that took all that may go when the next may, not only when an answer may come."""
     scene = Scene(FakeBatch(range(100)), control=Control(10.0, 50))
     scene.work.take()
-    scene.clock.advance(0.05)
+    scene.clock.advance(0.1)
     first = scene.work.take_more(50)
     assert first
+    assert len(first[0]) == 1
     scene.clock.advance(first[1])
     second = scene.work.take_more(50)
 

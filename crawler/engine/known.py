@@ -21,7 +21,7 @@ class KnownSong:
 
     def __init__(self, doubted: Batch, item: Any) -> None:
         self.lane = doubted.lane
-        self._doubted = doubted
+        self.doubted = doubted
         self.pending: deque[int] = deque()
         self._items = [item]
 
@@ -31,7 +31,7 @@ class KnownSong:
 
     def record(self, seconds: float, verdict: Verdict) -> None:
         """Count the attempt where the doubt came from."""
-        self._doubted.record(seconds, verdict)
+        self.doubted.record(seconds, verdict)
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:  # noqa: ARG002 - none is kept
         """Keep nothing."""
