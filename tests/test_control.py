@@ -55,6 +55,19 @@ def test_hidden_quota_is_used_up(seed: int, quota: int, most: float) -> None:
     assert sent.rejected_share <= most
 
 
+def test_idle_time_is_no_measure_of_a_quota() -> None:
+    """Slow down after a first 429 to what was accepted since the last pause, not since the first request long ago."""
+    control = Control(0.0, 100)
+    for now in (NOW, NOW + 20):
+        control.take(now, 10)
+        for _ in range(10):
+            control.answer(now, now + 0.01, found(1))
+    control.take(NOW + 20.02)
+    control.answer(NOW + 20.02, NOW + 20.03, throttled("http_429"))
+
+    assert control._rate.limit == pytest.approx(10, rel=0.1)
+
+
 @pytest.mark.parametrize("quota", [0.2, 0.5, 1])
 def test_quota_below_one_a_second_works(quota: float) -> None:
     """Get more than half of a quota so small that its bucket holds one song."""
@@ -215,6 +228,20 @@ def test_failures_of_songs_are_trusted_though_they_take_long() -> None:
     control.take(NOW + 0.5, 4)
 
     assert [control.answer(NOW + 0.5, NOW + 9, retry("http_500"), known=True) for _ in range(4)] == [True] * 4
+
+
+def test_answers_between_silences_are_no_outage() -> None:
+    """Take ten failures for no outage that have the upstream's own answers among them."""
+    control = Control()
+    control.take(NOW, 20)
+    control.answer(NOW, NOW, found(1), known=True)
+    in_trust = NOW + 0.5
+    control._breaker._trusted_until = in_trust
+    for word in ["connection", "timeout", "http_500"] * 4:
+        control.answer(NOW, NOW, retry(word), known=True)
+
+    assert control.answer(in_trust, in_trust, retry("connection"), known=True)
+    assert control.ready(in_trust)[0] > 0
 
 
 def test_pause_that_outlasts_an_outage_is_no_false_alarm() -> None:

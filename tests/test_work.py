@@ -509,6 +509,55 @@ def doubted(scene: Scene) -> None:
         scene.settle(scene.take(), retry("http_500"))
 
 
+def held(scene: Scene) -> list[Attempt]:
+    """Have a song found and four others answered 500, all of them on their way together; gives those."""
+    scene.settle(scene.take(), found("first"))
+    attempts = [scene.take() for _ in range(4)]
+    for attempt in attempts:
+        scene.settle(attempt, retry("http_500"))
+    return attempts
+
+
+def test_failures_in_doubt_count_if_they_are_the_songs_own() -> None:
+    """Fail the songs that were answered 500 once one that was found is found again, and ask for none of them again."""
+    batch = FakeBatch(range(5))
+    scene = Scene(batch, limits=Limits(max_attempts=1), control=Control())
+    held(scene)
+    before = len(batch.settled)
+    scene.settle(scene.take(), found("again"))
+
+    assert before == 3  # the first two failures in a row raise no doubt
+    assert batch.settled == [(0, found("first")), *((number, failed("http_500")) for number in range(1, 5))]
+    assert scene.work.take() == []
+
+
+def test_failures_in_doubt_do_not_count_if_the_upstream_is_down() -> None:
+    """Try the songs again, as often as before, where one that was found failed too."""
+    batch = FakeBatch(range(5))
+    scene = Scene(batch, limits=Limits(max_attempts=1), control=Control())
+    attempts = held(scene)
+    scene.settle(scene.take(), retry("http_500"))
+    scene.settle(scene.take(), found("again"))
+    again = [scene.take() for _ in range(2)]
+
+    assert sorted(attempt.item for attempt in again) == [attempts[2].item, attempts[3].item]
+    assert {attempt.number for attempt in again} == {1}
+
+
+def test_failures_in_doubt_are_tried_again_where_another_call_settles_it() -> None:
+    """Lose no song that was held while another call's request showed that the upstream is there."""
+    limiter = Limiter(Control())
+    scene, other = (Scene(FakeBatch(range(5)), limits=Limits(max_attempts=1), limiter=limiter) for _ in range(2))
+    held(scene)
+    other.clock.advance(1)
+    other.settle(other.take(), found(0))
+    scene.clock.advance(1)
+    scene.run(FakeLane())
+
+    assert scene.work.unfinished() == []
+    assert len(scene.outcomes) == 5
+
+
 def test_probe_after_one_that_failed_counts_where_the_doubt_came_from() -> None:
     """Count no probe as one of the probe before it."""
     batch = FakeBatch(range(10))

@@ -6,7 +6,7 @@ Rules of this module:
   thread, not a hundred. A strand with requests of its own on their way (`take_more`) waits for those instead.
 - Batches are opened (which asks the store) while strands may settle, one at a time.
 - While it is in doubt whose fault failures are, nothing is drawn but the song of the same lane that was found last;
-  nobody keeps what comes of that.
+  nobody keeps what comes of that. The failures are held until it is told: then they count, or not.
 - Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
   undone: never failed.
 """
@@ -81,6 +81,7 @@ class Work:
         self._in_flight: set[Attempt] = set()
         self._known: dict[Lane, Any] = {}  # what was found last
         self._doubted: Batch | None = None  # that of the last failure
+        self._held: list[tuple[Attempt, Verdict]] = []  # failures of which it is in doubt whether they count
         self._opening = False
         self._stopped = False
         self.error: BaseException | None = None
@@ -95,7 +96,7 @@ class Work:
                     return attempts
                 if until <= now:
                     self._open_next()
-                elif self._backlog.empty(len(self._in_flight)):
+                elif self._nothing_left():
                     break
                 else:
                     self.clock.wait(self._changed, _seconds(min(until, self.deadline.at) - now))
@@ -125,9 +126,11 @@ class Work:
             taken = [pair for pair in settled if pair[0] in self._in_flight]
             with self._limiter:
                 counted = [self._answer(attempt, now, verdict) for attempt, verdict in taken]
-            for (attempt, verdict), counts in zip(taken, counted, strict=True):
+                judged = self._judge(taken, counted)
+            for attempt, verdict in taken:
                 self._in_flight.discard(attempt)
                 attempt.batch.record(now - attempt.started, verdict)
+            for attempt, verdict, counts in judged:
                 if outcome := self._weigh(attempt, verdict, now, counts=counts):
                     outcomes.setdefault(attempt.batch, []).append((attempt.place, outcome))
             self._changed.notify()
@@ -174,10 +177,14 @@ class Work:
     def _over(self, now: float) -> bool:
         return self._stopped or self.deadline.passed(now)
 
+    def _nothing_left(self) -> bool:
+        return self._backlog.empty(len(self._in_flight) + len(self._held))
+
     def _draw(self, now: float, most: int) -> tuple[list[Attempt], float]:
         """Start attempts, as many as the limiter lets out, and give when to look again; now: once a batch is opened."""
         in_flight = len(self._in_flight)
         with self._limiter:
+            self._release(now)
             allowed, until = self._limiter.ready(now, in_flight)
             if allowed < 1:
                 self._give_up(self._limiter.control.hopeless(now, self.deadline.at))
@@ -198,13 +205,7 @@ class Work:
         """Give what goes out now, and when more of it will be due: songs, or in doubt a known one."""
         control = self._limiter.control
         batch = self._doubted
-        if (
-            control.in_doubt
-            and batch
-            and batch.lane in self._known
-            and most >= 1
-            and not self._backlog.empty(in_flight)
-        ):
+        if control.in_doubt and batch and batch.lane in self._known and most >= 1 and not self._nothing_left():
             return [Attempt(KnownSong(batch, self._known[batch.lane]), 0)], math.inf
         return self._backlog.draw(now, most, in_flight, *control.retries(now))
 
@@ -255,6 +256,30 @@ class Work:
             self._doubted = attempt.batch
         last = attempt.number >= self.limits.max_attempts
         return self._limiter.answer(attempt.started, now, verdict, known=lane in self._known, last=last)
+
+    def _judge(
+        self, taken: Sequence[tuple[Attempt, Verdict]], counted: Sequence[bool]
+    ) -> list[tuple[Attempt, Verdict, bool]]:
+        """Say of each verdict whether it counts, and of those held before once that is told; hold what is in doubt."""
+        control = self._limiter.control
+        if not control.in_doubt:
+            told = [(attempt, verdict, control.false_alarm) for attempt, verdict in self._held]
+            self._held.clear()
+            return told + [(*pair, counts) for pair, counts in zip(taken, counted, strict=True)]
+        judged = []
+        for (attempt, verdict), counts in zip(taken, counted, strict=True):
+            if verdict.kind is Kind.RETRY and not counts and not isinstance(attempt.batch, KnownSong):
+                self._held.append((attempt, verdict))
+            else:
+                judged.append((attempt, verdict, counts))
+        return judged
+
+    def _release(self, now: float) -> None:
+        """Try again what is held, if another call's probe has settled the doubt."""
+        if self._held and not self._limiter.control.in_doubt:
+            for attempt, verdict in self._held:
+                self._retry(attempt, verdict, now, counts=False)
+            self._held.clear()
 
     def _retry(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> None:
         """Have a song tried again after its backoff, or when the upstream says."""

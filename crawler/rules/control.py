@@ -51,6 +51,11 @@ class Control:
         """Tell whether it is in doubt that the upstream is there: what goes out now should be a song that was found."""
         return self._breaker.doubtful
 
+    @property
+    def false_alarm(self) -> bool:
+        """Tell whether the failures that raised the last doubt were the songs' own."""
+        return self._breaker.false_alarm
+
     def ready(self, now: float) -> tuple[float, float]:
         """Give how many requests may go out now; where none may, the instant to look again.
 

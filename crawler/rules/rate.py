@@ -44,6 +44,8 @@ LEARNED_HOLD = 16.0
 
 # What a quota grants at once beside its rate, in seconds of it, until we know better.
 GRANT_SECONDS = 1.0
+# So many requests left out, and as long a time at least: nothing is known of the quota's bucket any more but its size.
+IDLE_REQUESTS = 4.0
 # Accepted requests, or else seconds, from which on they tell a rate.
 ENOUGH_ACCEPTED, ENOUGH_SECONDS = 10, 1.0
 # So few tell next to nothing: the rate is halved at most.
@@ -84,6 +86,7 @@ class Rate:
         self._tokens = 1.0
         self._refilled_at = -math.inf
         self._ticked_at = math.inf
+        self._taken_at = math.inf
         self._taken = 0
         self._first = FIRST_SONGS if start <= START_PER_SECOND else 0
         self._cut_at = -math.inf
@@ -107,7 +110,12 @@ class Rate:
         return 0, now + (1.0 - tokens) / self._current(now)
 
     def take(self, now: float, count: int) -> None:
-        """Count requests that go out now."""
+        """Count requests that go out now; after a time without any the quota's bucket is full, as at the beginning."""
+        idle = now - self._taken_at
+        if idle > GRANT_SECONDS and idle * self.per_second > IDLE_REQUESTS:
+            self._measure_from(now)
+            self._grant, self._span = GRANT_SECONDS, 0.0
+        self._taken_at = now
         self._tokens = (self._tokens if now == self._refilled_at else self._refill(now)) - count
         self._taken += count
         self._first -= count

@@ -37,6 +37,7 @@ class Truth:
         self._said: dict[int, set[tuple[str, str]]] = defaultdict(set)
         self._tries: Counter[tuple[str, int]] = Counter()
         self._failures: Counter[str] = Counter()
+        self._hanging: Counter[str] = Counter()
         self._doubted: dict[str, bool] = defaultdict(bool)
 
     def fail(self, sentence: str) -> NoReturn:
@@ -61,7 +62,7 @@ class Truth:
         self.hold(name is not None, f"{call.name} asks for {number}, which {call.spec.run} has not")
         self.hold(name in call.opened, f"{call.name} asks for {number} of a part that it did not look for")
         if number in call.settled and self._doubted[call.name]:
-            return  # a probe, by a song that is known to be there
+            return  # a probe: the call doubts that the upstream is there
         self.hold(number not in call.settled, f"{call.name} asks for {number} though it has its outcome")
         seen = call.listing.get(f"runs/{call.spec.run}/rest/songs-", 0)
         again = [kept.by for rest, kept in run.rests if rest == name and kept.serial < seen and number in kept.rows]
@@ -77,11 +78,19 @@ class Truth:
         After as many failures in a row a call may doubt that the upstream is there.
         """
         self._failures[call.name] = self._failures[call.name] + 1 if verdict.kind is Kind.RETRY else 0
-        self._doubted[call.name] |= self._failures[call.name] >= OPEN_AFTER_DOUBT
+        self._doubt(call)
         if verdict.final:
             self._said[number].add((verdict.kind.value, str(verdict.info or verdict.error)))
         elif verdict.kind is not Kind.RETRY and not late:
             self._tries[call.name, number] -= 1
+
+    def hangs(self, call: CrawlCall) -> None:
+        """Count an attempt that never comes back; between which answers it is given up is the engine's affair."""
+        self._hanging[call.name] += 1
+        self._doubt(call)
+
+    def _doubt(self, call: CrawlCall) -> None:
+        self._doubted[call.name] |= self._failures[call.name] + self._hanging[call.name] >= OPEN_AFTER_DOUBT
 
     # What was stored
 

@@ -71,7 +71,10 @@ class SimLane:
         world.scheduler.note(self._call.name, f"asks for {item}")
         world.truth.asked(self._call, item)
         seconds = chance.random() * 2 * weather.song_seconds
-        return math.inf if weather.hanging and chance.random() < weather.hanging else seconds
+        if weather.hanging and chance.random() < weather.hanging:
+            world.truth.hangs(self._call)
+            return math.inf
+        return seconds
 
     def verdict(self, number: int) -> Verdict:
         """Draw an answer."""
