@@ -594,15 +594,16 @@ def test_no_probe_is_sent_where_there_is_no_room() -> None:
     assert more[0] == []
 
 
-def test_call_that_knows_no_song_fails_none_in_doubt() -> None:
+@pytest.mark.parametrize("songs", [1, 10])
+def test_call_that_knows_no_song_fails_none_in_doubt(songs: int) -> None:
     """Count no 500 as a song's own while another call of the instance has seen that all are answered so."""
     limiter = Limiter(Control())
-    knowing, new = Scene(FakeBatch(range(10)), limiter=limiter), FakeBatch(range(100, 110))
+    knowing, new = Scene(FakeBatch(range(10)), limiter=limiter), FakeBatch(range(100, 100 + songs))
     doubted(knowing)
     scene = Scene(new, limiter=limiter)
     scene.run(outage(scene, 0, 20, "http_500"), 0.02)
 
-    assert sorted(new.settled) == [(number, found(number)) for number in range(100, 110)]
+    assert sorted(new.settled) == [(number, found(number)) for number in range(100, 100 + songs)]
 
 
 def test_each_lane_is_probed_by_a_song_of_its_own() -> None:

@@ -268,7 +268,9 @@ class Work:
             return told + [(*pair, counts) for pair, counts in zip(taken, counted, strict=True)]
         judged = []
         for (attempt, verdict), counts in zip(taken, counted, strict=True):
-            if verdict.kind is Kind.RETRY and not counts and not isinstance(attempt.batch, KnownSong):
+            ordinary = not isinstance(attempt.batch, KnownSong)
+            # Where there is nothing to probe with but the songs themselves, each of them must be tried again.
+            if verdict.kind is Kind.RETRY and not counts and ordinary and attempt.batch.lane in self._known:
                 self._held.append((attempt, verdict))
             else:
                 judged.append((attempt, verdict, counts))
