@@ -49,7 +49,7 @@ class Scene:
             (lambda advance: advance()) if at_once else self.advances.append,
             Deadline.after(self.clock.now(), deadline),
             random.Random(1).random,
-            self.outcomes.append,
+            lambda _item, outcome: self.outcomes.append(outcome),
             limiter or Limiter(control or PlainControl(limits.max_per_second, limits.max_at_once)),
         )
 
@@ -644,3 +644,16 @@ def test_more_is_due_when_the_rate_lets_out_more() -> None:
     assert first[1] == pytest.approx(0.1)
     assert second
     assert len(second[0]) == 1
+
+
+@pytest.mark.parametrize("first", ["the upstream's", "the store's"])
+def test_error_of_the_store_goes_before_the_upstreams(first: str) -> None:
+    """Say that rows may be lost, though the upstream had refused us just before."""
+    scene = Scene(FakeBatch(range(2)))
+    lost = StoreUnavailable("The bucket is gone.")
+    for error in (
+        (UpstreamUnavailable(SENTENCE), lost) if first == "the upstream's" else (lost, UpstreamUnavailable(SENTENCE))
+    ):
+        scene.work.stop(error)
+
+    assert scene.work.error is lost

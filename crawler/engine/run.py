@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -50,7 +51,7 @@ class RunCall:
     strands: Executor
     commits: Executor
     deadline: Deadline = field(default_factory=Deadline)
-    on_outcome: Callable[[Verdict], None] = ignore_outcome
+    on_outcome: Callable[[int, Verdict], None] = ignore_outcome
     random: random.Random = field(default_factory=random.Random)
     limiter: Limiter | None = None
     abandoned: int = 0
@@ -105,14 +106,15 @@ class RunCall:
         at_once = min(self.limits.max_at_once, len(self.spec.grid.songs))
         lane = self.lane if isinstance(self.lane, ManyLane) else None
         try:
-            await gather_songs(work, at_once, self.strands, lane)
-        except UpstreamUnavailable as error:
-            self.retry_after = error.retry_after
-            return str(error)
+            with suppress(UpstreamUnavailable):
+                await gather_songs(work, at_once, self.strands, lane)
         finally:
             self.commits.shutdown()
             self.abandoned = work.abandoned
             self._keep(work)
+        if isinstance(work.error, UpstreamUnavailable):
+            self.retry_after = work.error.retry_after
+            return str(work.error)
         if work.error:
             raise work.error
         return DEADLINE_DETAIL

@@ -91,9 +91,9 @@ class TaskCall:
             return detail
         return ""
 
-    def _note(self, outcome: Verdict) -> None:
+    def _note(self, song_num: int, outcome: Verdict) -> None:
         self._got_further = True
-        self._tell(outcome)
+        self._tell(song_num, outcome)
 
     def _report(self, state: str) -> TaskReport:
         task = self.task

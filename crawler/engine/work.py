@@ -51,8 +51,8 @@ class Limits(msgspec.Struct, frozen=True):
     max_at_once: int = 100
 
 
-def ignore_outcome(_: Verdict) -> None:
-    """Be told of an outcome, and do nothing."""
+def ignore_outcome(_: Any, __: Verdict) -> None:
+    """Be told of a song's outcome, and do nothing."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Work:
     submit: Callable[[Callable[[], None]], Any]
     deadline: Deadline = field(default_factory=Deadline)
     random: Callable[[], float] = random.random
-    on_outcome: Callable[[Verdict], None] = ignore_outcome
+    on_outcome: Callable[[Any, Verdict], None] = ignore_outcome
     limiter: Limiter | None = None
 
     def __post_init__(self) -> None:
@@ -135,8 +135,8 @@ class Work:
                     outcomes.setdefault(attempt.batch, []).append((attempt.place, outcome))
             self._changed.notify()
         for batch, places in outcomes.items():
-            for _, outcome in places:
-                self.on_outcome(outcome)
+            for place, outcome in places:
+                self.on_outcome(batch.item(place), outcome)
             if batch.settle(places):
                 self.submit(partial(self._advance, batch))
         return len(taken)
@@ -154,10 +154,14 @@ class Work:
         return list(self._backlog.open)
 
     def stop(self, error: BaseException | None = None) -> None:
-        """Draw no further song; `error`, the first one given, is why."""
+        """Draw no further song; `error` is why: the first one given, but any other before UpstreamUnavailable.
+
+        That one loses no row, so it may be answered with what is stored; what a failed commit loses may not.
+        """
         with self._changed:
             self._stopped = True
-            self.error = self.error or error
+            if self.error is None or isinstance(self.error, UpstreamUnavailable):
+                self.error = error or self.error
             self._changed.notify_all()
 
     def close(self) -> None:

@@ -14,8 +14,8 @@ import math
 # Requests a second before a latency is known.
 START_PER_SECOND = 150.0
 # A quota of 50 a second, and as many at once, is found with the first 85 songs at the most: those come at a rate that
-# exceeds it by what makes 15 throttled requests of a latency.
-FIRST_SONGS, FIRST_PER_SECOND, FIRST_THROTTLED = 85, 50.0, 15.0
+# exceeds it by what makes 12 throttled requests of a latency.
+FIRST_SONGS, FIRST_PER_SECOND, FIRST_THROTTLED = 85, 50.0, 12.0
 # From then on each song brings so many more in flight, and a second so many e-folds of the rate more: a quota of q,
 # from 50 up, is found after 0.9 to 1.7 q songs, with less than 0.6 q throttled. The most is a doubling in 10 ms.
 MORE_IN_FLIGHT, GROWTH, MOST_GROWTH = 0.6, 2 / 3, 70.0

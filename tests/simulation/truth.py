@@ -67,7 +67,6 @@ class Truth:
         seen = call.listing.get(f"runs/{call.spec.run}/rest/songs-", 0)
         again = [kept.by for rest, kept in run.rests if rest == name and kept.serial < seen and number in kept.rows]
         self.hold(not again, f"{call.name} asks for {number}, whose row was kept aside")
-        call.asks(number)
         self._tries[call.name, number] += 1
         if self._tries[call.name, number] >= call.pace.limits.max_attempts:
             self._said[number].add(("failed", ""))
@@ -77,8 +76,11 @@ class Truth:
 
         After as many failures in a row a call may doubt that the upstream is there.
         """
-        self._failures[call.name] = self._failures[call.name] + 1 if verdict.kind is Kind.RETRY else 0
-        self._doubt(call)
+        if late:
+            self.hangs(call)
+        else:
+            self._failures[call.name] = self._failures[call.name] + 1 if verdict.kind is Kind.RETRY else 0
+            self._doubt(call)
         if verdict.final:
             self._said[number].add((verdict.kind.value, str(verdict.info or verdict.error)))
         elif verdict.kind is not Kind.RETRY and not late:

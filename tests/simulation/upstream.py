@@ -124,7 +124,6 @@ class SimTransfers:
         verdict = retry("timeout") if timed_out else self._lane.verdict(item)
         self._world.truth.answered(self._call, item, verdict)
         scheduler.pause()
-        self._call.asks(item)  # whose verdict is settled next, in this thread
         return [(token, verdict)]
 
     def close(self) -> None:

@@ -117,7 +117,6 @@ class CrawlCall(Visit):
         self.settled: set[int] = set()
         self.opened: set[str] = set()
         self._may_open = False
-        self._asking: dict[SimThread, int] = {}
 
     def visit(self) -> None:
         """Crawl."""
@@ -153,11 +152,6 @@ class CrawlCall(Visit):
                 random=random.Random(self.world.chance.random()),
             )
 
-    def asks(self, number: int) -> None:
-        """Be told of an attempt that begins."""
-        assert self.scheduler.current
-        self._asking[self.scheduler.current] = number
-
     def looked(self, name: str, there: bool) -> None:
         """Note which parts were looked for, and not found, after a look for the stop marker."""
         if name.endswith("/stop.json"):
@@ -166,11 +160,9 @@ class CrawlCall(Visit):
             self._may_open = False
             self.opened.add(name.rpartition("/")[2])
 
-    def _settle(self, _: Verdict) -> None:
-        """Note that the engine took a verdict as a song's outcome; one it gave up has no thread that asks."""
-        number = self._asking.pop(self.scheduler.current, None) if self.scheduler.current else None
-        if number is not None:
-            self.settled.add(number)
+    def _settle(self, number: int, _: Verdict) -> None:
+        """Note that a song has its outcome."""
+        self.settled.add(number)
 
 
 class Look(Visit):
