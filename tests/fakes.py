@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Any
 
 from crawler.ground.errors import UpstreamUnavailable
@@ -228,3 +228,8 @@ class FakeQueue:
                 self.refused.append(name)
             else:
                 self.tasks[name] = (run, content, seconds)
+
+    def names(self) -> Iterator[str]:
+        """Name the tasks that no test took out."""
+        with self._lock:
+            return iter(list(self.tasks))

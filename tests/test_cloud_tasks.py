@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 from relay import Call, Relay
-from servers.task_queue import QUEUE, TaskQueue
+from servers.task_queue import MOST_LISTED, QUEUE, TaskQueue
 
 from crawler.adapters.cloud_tasks import CloudTasksQueue
 from crawler.ground.errors import QueueUnavailable
@@ -74,6 +74,20 @@ def test_the_queue_itself_says_how_many_come_at_once(service: TaskQueue) -> None
         assert queue.most_at_once() == 7
 
 
+def test_all_tasks_that_the_queue_holds_are_named(service: TaskQueue) -> None:
+    """Read the listing to its last page."""
+    expected = [f"abc-{number}" for number in range(2 * MOST_LISTED + 1)]
+    with opened(service.url) as queue:
+        none = list(queue.names())
+        for name in expected:
+            queue.create(name, "trial", b"{}", 60.0)
+        held = list(queue.names())
+        service.lose_all()
+        lost = list(queue.names())
+
+    assert (none, sorted(held), lost) == ([], sorted(expected), [])
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_service_is_asked_again(service: TaskQueue, status: int) -> None:
     """Send a request again that was refused for the moment, or whose answer was lost."""
@@ -93,7 +107,7 @@ def test_a_busy_service_is_asked_again(service: TaskQueue, status: int) -> None:
     [(403, "this identity may not use it"), (404, "there is no such queue"), (400, "HTTP 400"), (503, "HTTP 503")],
 )
 def test_a_refusal_is_said(service: TaskQueue, status: int, reason: str) -> None:
-    """Say why the queue takes no task, naming it."""
+    """Say why the queue can't be used, naming it."""
     refusing = Relay(service.url, status_of=lambda _: status)
     with refusing as relay, opened(relay.url) as queue, pytest.raises(QueueUnavailable, match=f"{QUEUE}.*{reason}"):
         queue.until(time.monotonic() + 30).create("abc-1", "trial", b"{}", 60.0)

@@ -1,4 +1,4 @@
-"""Check how a run is cut into tasks, how they are named, what one may do, and when they count as lost."""
+"""Check how a run is cut into tasks, how they are named, what one may do, and which parts none will do."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from crawler.rules.fan_out import (
     Task,
     cut_tasks,
     instances,
-    is_lost,
-    quiet_seconds,
+    may_follow,
+    orphans,
+    recut,
     share,
     task_parts,
 )
@@ -131,28 +132,53 @@ def test_a_sweep_never_has_too_many_tasks(
     assert -(-parts // size) <= MOST_TASKS
 
 
-def test_tasks_are_lost_after_a_silence_such_as_never_was() -> None:
-    """Wait three times as long as the longest silence so far, from the last sign of them."""
-    assert not is_lost(139.9, [0.0], [20.0, 40.0, 35.0, 60.0, 80.0], 540)
-    assert is_lost(140.0, [0.0], [20.0, 40.0, 35.0, 60.0, 80.0], 540)
+RUN_NAMES = st.from_regex(re.compile(r"[a-z0-9][a-z0-9._-]{0,20}", re.ASCII), fullmatch=True)
 
 
-def test_a_silence_has_its_bounds() -> None:
-    """Wait ten seconds at the least, and half as long again as a task may take at the most."""
-    assert [quiet_seconds(longest, 60, 0) for longest in (0, 1, 20, 40)] == [10, 10, 60, 90]
+@given(RUN_NAMES, RUN_NAMES, st.integers(0, 99), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 99))
+def test_a_name_tells_the_task_to_its_own_run(
+    run: str, other: str, sweep: int, first: int, last: int, continuation: int
+) -> None:
+    """Read from a name which parts a task has, and nothing from those of other runs."""
+    task = Task(sweep=sweep, first=first, last=last, continuation=continuation)
+
+    assert Task.named(task.name(run), run) == task
+    assert run == other or Task.named(task.name(run), other) is None
 
 
-def test_tasks_of_which_nothing_was_ever_seen_are_lost() -> None:
-    """Give them the time that a task may take, and half of it again."""
-    assert not is_lost(89.9, [0.0], [], 60)
-    assert is_lost(90.0, [0.0], [], 60)
+def test_parts_without_a_task_are_orphans() -> None:
+    """List what is missing and no task of that run is to do, whatever else the queue holds."""
+    names = [Task(sweep=0, first=2, last=4).name("a.b"), Task(sweep=1, first=0, last=0, continuation=3).name("a.b")]
+    foreign = [Task(sweep=0, first=5, last=9).name("a_b"), "by-hand", ""]
+
+    assert orphans("a.b", [0, 1, 3, 5, 8], [*names, *foreign]) == [1, 5, 8]
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_new_cuts_lie_within_the_old(size: int, least: int) -> None:
+    """Divide a task's size without remainder, into pieces no smaller than asked for."""
+    new = recut(size, least)
+
+    assert size % new == 0
+    assert new >= min(size, least)
+
+
+def test_new_cuts_are_as_fine_as_may_be() -> None:
+    """Take the least divisor that is large enough, and the old size where none is."""
+    assert [recut(12, least) for least in (1, 2, 3, 5, 7, 12, 13)] == [1, 2, 3, 6, 12, 12, 12]
+
+
+def test_a_sweep_gives_the_one_before_time_to_enqueue() -> None:
+    """Wait ten seconds from the last sweep, whatever was stored since."""
+    assert not may_follow(109.9, [0.0, 100.0], [105.0])
+    assert may_follow(110.0, [0.0, 100.0], [105.0])
 
 
 def test_fruitless_sweeps_come_less_and_less_often() -> None:
     """Double the wait with each sweep that nothing followed, to six hours; sweep 0 is no sweep in vain."""
-    assert [quiet_seconds(20, 60, fruitless) for fruitless in (0, 1, 2, 9)] == [60, 120, 240, 21600]
-    answered, in_vain = [0.0, 89.0], [0.0, 91.0]  # the last sign is of second 90, the longest silence took 30
-    assert not is_lost(179.9, answered, [30.0, 60.0, 90.0], 100)
-    assert is_lost(180.0, answered, [30.0, 60.0, 90.0], 100)
-    assert not is_lost(270.9, in_vain, [30.0, 60.0, 90.0], 100)
-    assert is_lost(271.0, in_vain, [30.0, 60.0, 90.0], 100)
+    waits = []
+    for fruitless in (0, 1, 2, 20):
+        sweeps = [float(number) for number in range(fruitless + 1)]
+        waits.append(next(wait for wait in range(10**5) if may_follow(fruitless + wait, sweeps, [])))
+
+    assert waits == [10, 20, 40, 21600]

@@ -19,7 +19,7 @@ from crawler.engine.task import CAREFUL_RETRIES, MOST_DEATHS
 from crawler.engine.verify import verify_run
 from crawler.ground.errors import BadRequest, RunConflict, StoreUnavailable, UnknownRun, UpstreamUnavailable
 from crawler.ground.records import StoredObject, Verdict, found, refused, throttled
-from crawler.rules.fan_out import NAMES_LAST_SECONDS, Plan, Task
+from crawler.rules.fan_out import ENQUEUING_SECONDS, NAMES_LAST_SECONDS, Plan, Task
 from crawler.rules.spec import scopes
 
 
@@ -105,7 +105,6 @@ def test_the_same_call_again_enqueues_nothing_twice(world: World) -> None:
     assert [world.fan_out() for _ in range(3)] == [True] * 3
 
     assert len(world.queue.tasks) == 4
-    assert len(world.queue.refused) == 8
     assert [name for name in world.names() if name.startswith("sweeps/")] == ["sweeps/000000.json"]
 
 
@@ -130,15 +129,15 @@ def test_the_first_plan_stands(world: World) -> None:
     assert len(world.queue.tasks) == 4
 
 
-def test_a_late_call_does_not_enqueue_what_the_queue_has_forgotten(world: World) -> None:
-    """Leave a run alone whose tasks go on, once the queue may no longer know the names of those that ended."""
+def test_a_late_call_leaves_what_the_queue_holds(world: World) -> None:
+    """Enqueue nothing for a run whose tasks wait, once the queue may no longer know the names of those that ended."""
     world.fan_out()
     world.age(NAMES_LAST_SECONDS + 1)
     world.deliver(world.tasks()[0])
-    world.queue.tasks.clear()
+    del world.queue.tasks[next(iter(world.queue.tasks))]
 
     assert world.fan_out()
-    assert world.tasks() == []
+    assert [(task.sweep, task.first) for task in world.tasks()] == [(0, 3), (0, 6), (0, 9)]
 
 
 def test_a_late_call_enqueues_what_was_lost(world: World) -> None:
@@ -321,12 +320,9 @@ def test_stop_ends_all_tasks(world: World) -> None:
 
 
 def test_sweep_leaves_tasks_alone_that_live(world: World) -> None:
-    """Enqueue nothing while parts are committed or rows kept aside."""
+    """Enqueue nothing for parts whose tasks the queue still holds, however long nothing was stored."""
     world.fan_out()
-    world.age(DEADLINE)  # the longest silence so far
-    out_of_time(world, after=2)
-    world.deliver(world.tasks()[0], seconds=0.3)
-    world.pass_time(DEADLINE)
+    world.pass_time(10**6)
 
     assert world.sweep() == [{"run": "trial", "state": "running", "missing_parts": 10, "tasks": 0}]
 
@@ -348,7 +344,7 @@ def test_sweep_enqueues_what_the_queue_lost(world: World) -> None:
 
 
 def test_sweeps_at_the_same_moment_enqueue_once(world: World) -> None:
-    """Give two that found the same silence the same names."""
+    """Give two that found the same tasks lost the same names."""
     world.fan_out()
     world.queue.tasks.clear()
     world.age(2 * DEADLINE)
@@ -359,14 +355,36 @@ def test_sweeps_at_the_same_moment_enqueue_once(world: World) -> None:
 
 
 def test_sweeps_in_vain_come_less_often(world: World) -> None:
-    """Wait twice as long after a sweep that nothing followed: the tasks may wait for an upstream that is down."""
+    """Wait twice as long after a sweep that nothing followed: the queue may forget tasks while the upstream is down."""
     world.fan_out()
     swept = []
     for _ in range(10):
-        world.age(1.5 * DEADLINE)
+        world.queue.tasks.clear()
+        world.age(ENQUEUING_SECONDS)
         swept += [run["state"] for run in world.sweep()]
 
     assert swept == ["enqueued", "running", "enqueued", "running", "running", "running", "enqueued", *["running"] * 3]
+
+
+def test_sweep_enqueues_at_once_what_no_task_will_do(world: World) -> None:
+    """Leave the tasks that the queue holds alone, and create one for each part that is theirs no more."""
+    world.fan_out()
+    del world.queue.tasks[next(name for name in world.queue.tasks if "-parts-3-5-" in name)]
+    world.age(ENQUEUING_SECONDS)
+
+    assert world.sweep() == [{"run": "trial", "state": "enqueued", "missing_parts": 10, "tasks": 3}]
+    assert [(task.sweep, task.first, task.last) for task in world.tasks()[3:]] == [(1, n, n) for n in (3, 4, 5)]
+    assert world.deliver_all() == ["complete"] * 6
+    assert sorted(world.tried) == list(range(1, 41))
+
+
+def test_sweep_leaves_a_call_the_time_to_enqueue(world: World) -> None:
+    """Enqueue nothing for tasks that may be on their way into the queue."""
+    world.fan_out()
+    world.queue.tasks.clear()
+    world.age(ENQUEUING_SECONDS - 2)
+
+    assert [run["state"] for run in world.sweep()] == ["running"]
 
 
 def test_sweep_finishes_a_run_that_is_whole(world: World) -> None:

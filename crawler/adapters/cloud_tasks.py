@@ -1,4 +1,4 @@
-"""The queue in Cloud Tasks, through its REST API: two calls of it are all that is needed, so no gRPC and no client.
+"""The queue in Cloud Tasks, through its REST API: three calls of it are all that is needed, so no gRPC and no client.
 
 https://cloud.google.com/tasks/docs/reference/rest
 """
@@ -10,6 +10,7 @@ import copy
 import math
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from crawler.ground.errors import QueueUnavailable
@@ -22,6 +23,8 @@ _SCOPE = "https://www.googleapis.com/auth/cloud-tasks"
 _REQUEST_SECONDS = 10.0
 _RETRIES = 4
 _RETRIED = (429, 500, 502, 503, 504)
+# Tasks listed on a page, as many as the service gives.
+_PAGE_TASKS = 1000
 # So many tasks are created at once.
 CONNECTIONS = 8
 
@@ -72,6 +75,17 @@ class CloudTasksQueue:
         if not response.ok and response.status_code != 409:
             self._refuse(response)
 
+    def names(self) -> Iterator[str]:
+        """Name the tasks in the queue; one that is being delivered stays there until that went well."""
+        parameters: dict[str, Any] = {"pageSize": _PAGE_TASKS}
+        while True:
+            response = self._send("GET", "/tasks", parameters=parameters)
+            page = response.json() if response.ok else self._refuse(response)
+            yield from (task["name"].rpartition("/")[2] for task in page.get("tasks", ()))
+            if not page.get("nextPageToken"):
+                return
+            parameters["pageToken"] = page["nextPageToken"]
+
     def _task(self, name: str, run: str, content: bytes, seconds: float) -> dict[str, Any]:
         dispatch = math.ceil(max(_LEAST_DISPATCH_SECONDS, min(_MOST_DISPATCH_SECONDS, seconds + _MARGIN_SECONDS)))
         return {
@@ -87,7 +101,9 @@ class CloudTasksQueue:
             },
         }
 
-    def _send(self, method: str, path: str, content: dict[str, Any] | None = None) -> requests.Response:
+    def _send(
+        self, method: str, path: str, content: dict[str, Any] | None = None, parameters: dict[str, Any] | None = None
+    ) -> requests.Response:
         import requests
         from google.auth.exceptions import GoogleAuthError
 
@@ -96,7 +112,8 @@ class CloudTasksQueue:
             raise QueueUnavailable(f"The time of this call is over before {self._queue} had all its tasks.")
         url = f"{self._emulator or _API}/v2/{self._queue}{path}"
         try:
-            return self._session().request(method, url, json=content, timeout=min(_REQUEST_SECONDS, left))
+            seconds = min(_REQUEST_SECONDS, left)
+            return self._session().request(method, url, params=parameters, json=content, timeout=seconds)
         except (GoogleAuthError, requests.RequestException) as error:
             raise QueueUnavailable(f"{self._queue} can't be reached: {type(error).__name__}.") from error
 
@@ -131,4 +148,4 @@ class CloudTasksQueue:
         reason = {403: "this identity may not use it", 404: "there is no such queue"}.get(
             response.status_code, f"HTTP {response.status_code}"
         )
-        raise QueueUnavailable(f"{self._queue} takes no task: {reason}.")
+        raise QueueUnavailable(f"{self._queue} can't be used: {reason}.")

@@ -22,7 +22,9 @@ from crawler.rules.fan_out import (
     Swept,
     Task,
     cut_tasks,
-    is_lost,
+    may_follow,
+    orphans,
+    recut,
     task_parts,
 )
 from crawler.rules.spec import RunSpec, scopes
@@ -53,6 +55,7 @@ class Fleet(msgspec.Struct, frozen=True):
             return False
         sweeps = self.sweeps(spec.run)
         times = sweeps.times()
+        held = list(self.queue.names()) if times else []
         missing = missing_parts(ledger, spec, range(len(spec.grid)))
         if not missing or (not times and len(missing) <= most_parts):
             return False
@@ -62,9 +65,9 @@ class Fleet(msgspec.Struct, frozen=True):
         elif self.epoch - times[-1] < NAMES_LAST_SECONDS:  # perhaps not all were enqueued; the queue knows their names
             last = len(times) - 1
             if plan := sweeps.plan(last):
-                self._enqueue(spec, last, plan, missing)
+                self._enqueue(spec, last, plan, orphans(spec.run, missing, held))
         else:
-            self._sweep(spec)
+            self._sweep(spec, held)
         return True
 
     def assignment(self, run: str, task: Task, source_digest: str) -> tuple[RunSpec, Plan]:
@@ -79,8 +82,10 @@ class Fleet(msgspec.Struct, frozen=True):
         return spec, plan
 
     def sweep(self) -> list[Swept]:
-        """Finish the fanned-out runs that are whole, and enqueue anew what others lack once their tasks are lost."""
-        return [self._sweep(spec) for spec in self.catalog.unfinished(FANNED_OUT)]
+        """Finish the fanned-out runs that are whole, and enqueue anew what others lack and no task will do."""
+        unfinished = list(self.catalog.unfinished(FANNED_OUT))
+        held = list(self.queue.names()) if unfinished else []
+        return [self._sweep(spec, held) for spec in unfinished]
 
     def create(self, run: str, task: Task, plan: Plan) -> None:
         """Enqueue one task, unless it was before."""
@@ -98,35 +103,36 @@ class Fleet(msgspec.Struct, frozen=True):
         self.catalog.conclude(spec.run, [*scopes(spec.request_digest, spec.job), FANNED_OUT])
         return True
 
-    def _sweep(self, spec: RunSpec) -> Swept:
+    def _sweep(self, spec: RunSpec, held: list[str]) -> Swept:
         try:
-            return self._swept(spec)
+            return self._swept(spec, held)
         except Damaged:  # one run must not keep the others from being swept
             return Swept(run=spec.run, state="damaged")
 
-    def _swept(self, spec: RunSpec) -> Swept:
+    def _swept(self, spec: RunSpec, held: list[str]) -> Swept:
         ledger, sweeps = self.catalog.ledger(spec.run), self.sweeps(spec.run)
         parts, times = ledger.parts(spec), sweeps.times()
         missing = sorted(set(range(len(spec.grid))) - {part.key.index for part in parts})
         if not missing and self.finish(spec, 0):
             return Swept(run=spec.run, state="complete")
-        plan = sweeps.plan(len(times) - 1) if times else None
+        lost = orphans(spec.run, missing, held)
+        plan = sweeps.plan(len(times) - 1) if times and lost else None
         signs = [part.stored.created_at for part in parts]
         signs += [stored.created_at for kept in ledger.rests(spec).values() for stored in kept]
-        if plan is None or not is_lost(self.epoch, times, signs, plan.deadline_seconds):
+        if plan is None or not may_follow(self.epoch, times, signs):
             return Swept(run=spec.run, state="running", missing_parts=len(missing))
-        number, plan = len(times), self._recut(spec, plan, len(missing))
-        tasks = self._enqueue(spec, number, sweeps.begin(number, plan), missing)
+        number, plan = len(times), self._recut(spec, plan, len(lost))
+        tasks = self._enqueue(spec, number, sweeps.begin(number, plan), lost)
         return Swept(run=spec.run, state="enqueued", missing_parts=len(missing), tasks=tasks)
 
-    def _recut(self, spec: RunSpec, plan: Plan, missing: int) -> Plan:
-        """Cut what is missing so that all instances have something to do."""
+    def _recut(self, spec: RunSpec, plan: Plan, parts: int) -> Plan:
+        """Cut what was lost so that all instances have something to do."""
         at_once = self.queue.most_at_once()
-        parts = task_parts(missing, spec.part_songs, plan.max_per_second, at_once, plan.deadline_seconds)
-        return msgspec.structs.replace(plan, task_parts=parts)
+        size = task_parts(parts, spec.part_songs, plan.max_per_second, at_once, plan.deadline_seconds)
+        return msgspec.structs.replace(plan, task_parts=recut(plan.task_parts, size))
 
-    def _enqueue(self, spec: RunSpec, sweep: int, plan: Plan, missing: list[int]) -> int:
-        tasks = cut_tasks(missing, sweep, plan, len(spec.grid))
+    def _enqueue(self, spec: RunSpec, sweep: int, plan: Plan, places: list[int]) -> int:
+        tasks = cut_tasks(places, sweep, plan, len(spec.grid))
         for _ in self.executor.map(lambda task: self.create(spec.run, task, plan), tasks):
             pass  # what went wrong with one is raised here
         return len(tasks)

@@ -1,11 +1,11 @@
-"""Fan-out: how a run that is too large for one call is cut into tasks, and when its tasks count as lost."""
+"""Fan-out: how a run that is too large for one call is cut into tasks, and which parts no task is to do any more."""
 
 from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Annotated, Literal
 
 import msgspec
@@ -23,8 +23,11 @@ MOST_DEADLINE_SECONDS = 1750.0
 
 # The queue refuses the name of a task that ended a while ago: for an hour at least, by its documentation.
 NAMES_LAST_SECONDS = 1200.0
-LEAST_QUIET_SECONDS = 10.0
-MOST_QUIET_SECONDS = 6 * 3600.0
+# So long after a sweep began its tasks may still be on their way into the queue: 500, eight at a time, take some 3 s.
+ENQUEUING_SECONDS = 10.0
+MOST_WAIT_SECONDS = 6 * 3600.0
+
+_NAME = re.compile(r"[0-9a-f]{16}-.+-sweep-(\d+)-parts-(\d+)-(\d+)-(\d+)", re.ASCII)
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +71,16 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         """
         text = f"{run}-sweep-{self.sweep}-parts-{self.first}-{self.last}-{self.continuation}"
         return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}-{text.replace('.', '_')}"
+
+    @classmethod
+    def named(cls, name: str, run: str) -> Task | None:
+        """Give the task of a run that has this name, whatever its failures; None: it is none of that run's."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            return None
+        sweep, first, last, continuation = (int(number) for number in match.groups())
+        task = cls(sweep=sweep, first=first, last=last, continuation=continuation)
+        return task if task.name(run) == name else None
 
 
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,19 +142,29 @@ def cut_tasks(missing: Iterable[int], sweep: int, plan: Plan, parts: int) -> lis
     return [Task(sweep=sweep, first=piece * size, last=min(parts, (piece + 1) * size) - 1) for piece in pieces]
 
 
-def quiet_seconds(longest_silence: float, deadline_seconds: float, fruitless: int) -> float:
-    """Give after what silence a run's tasks count as lost: one much longer than any while they went on.
+def recut(size: int, least: int) -> int:
+    """Give the least divisor of a task's `size` that has so many parts, or the size itself.
 
-    At the most half as long again as a task may take, since one that lives commits a part or keeps rows aside by its
-    deadline. It doubles with each sweep that nothing came of: the queue may hold tasks that wait for an upstream.
+    New tasks then never reach over the borders of the old ones: a piece that one of these still does stays its own.
     """
-    usual = min(max(LEAST_QUIET_SECONDS, 3 * longest_silence), 1.5 * deadline_seconds)
-    return min(usual * 2.0**fruitless, MOST_QUIET_SECONDS)
+    return min((part for part in range(1, size + 1) if size % part == 0 and part >= least), default=size)
 
 
-def is_lost(now: float, sweeps: Sequence[float], signs: Iterable[float], deadline_seconds: float) -> bool:
-    """Tell whether a run's tasks count as lost, from the times of its sweeps and of all that its tasks stored."""
-    seen = sorted([sweeps[0], *signs])
-    longest = max((after - before for before, after in pairwise(seen)), default=0.0)
-    fruitless = sum(at > seen[-1] for at in sweeps[1:])
-    return now - max(seen[-1], sweeps[-1]) >= quiet_seconds(longest or deadline_seconds, deadline_seconds, fruitless)
+def orphans(run: str, missing: Iterable[int], names: Iterable[str]) -> list[int]:
+    """List which missing parts of a run no task in the queue is to do; `names` are those of the tasks it holds.
+
+    They must have been read before it was seen what is missing: a task leaves the queue when its parts are stored.
+    """
+    tasks = [task for name in names if (task := Task.named(name, run))]
+    return sorted(set(missing).difference(*(task.places for task in tasks)))
+
+
+def may_follow(now: float, sweeps: Sequence[float], signs: Iterable[float]) -> bool:
+    """Tell whether another sweep may follow those that began at these times, by all that their tasks stored.
+
+    The last one's tasks must have had time to come into the queue. The wait doubles with each sweep that nothing came
+    of: a queue that forgets its tasks while an upstream is down is not to be filled again and again.
+    """
+    last_sign = max(signs, default=sweeps[0])
+    fruitless = sum(at > last_sign for at in sweeps[1:])
+    return now - sweeps[-1] >= min(ENQUEUING_SECONDS * 2.0**fruitless, MOST_WAIT_SECONDS)

@@ -54,6 +54,9 @@ class Queue(Protocol):
     def create(self, name: str, run: str, content: bytes, seconds: float) -> None:
         """Enqueue a task of a run, each delivery of which may take so many seconds; do nothing if its name is taken."""
 
+    def names(self) -> Iterator[str]:
+        """Name the tasks that it holds: those that wait, and those that are being delivered."""
+
 
 class Clock(Protocol):
     """Tell the time, and wait."""

@@ -112,7 +112,7 @@ def _growth(times: int, draw: random.Random) -> Iterator[Part]:
 def _fan_out(_: int, draw: random.Random) -> Iterator[Part]:
     # Twenty songs in flight of 200 ms are 100 a second: neither the cores nor the ceiling bounds three times that.
     fleet: dict[str, Any] = {"max_at_once": 20, "max_per_second": 360, "part_songs": 200, "deadline_seconds": 3600}
-    lossy = QueueFaults(lost=0.02, twice=0.01, late_seconds=1.0, shuffled=True)
+    lossy = QueueFaults(lost=0.06, twice=0.01, late_seconds=1.0, shuffled=True)
     beside_one = partial(fan_out, songs=200_000, beside_one=True, draw=draw, kill_seconds=60, faults=lossy, **fleet)
     yield "200,000 songs of 200 ms", partial(_in_folder, partial(_times, 2.7, beside_one))
     bound = partial(fan_out, songs=15_000, draw=draw, kill_seconds=8, faults=lossy, deadline=10, max_per_second=300)

@@ -1,4 +1,5 @@
-"""A queue that speaks what we need of the Cloud Tasks REST API: create a task, read the queue; and delivers over HTTP.
+"""A queue that speaks what we need of the Cloud Tasks REST API: create a task, list them, read the queue; and delivers
+over HTTP.
 
 It keeps the promises of the service (names are refused while they are known, failures are delivered again after a
 growing wait, no more at once than the queue says) and, as far as asked for, no more than them: tasks come twice, late
@@ -20,13 +21,15 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
 from servers.process import HOST
 
 QUEUE = "projects/songs/locations/nowhere/queues/parts"
+# Tasks on a page of a listing; the service gives 1,000.
+MOST_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class TaskQueue:
         self._draw = draw or random.Random()
         self._changed = threading.Condition()
         self._known: set[str] = set()
+        self._held: dict[str, _Task] = {}
         self._waiting: list[_Task] = []
         self._busy: Counter[str] = Counter()
         self._next_dispatch = 0.0
@@ -161,6 +165,8 @@ class TaskQueue:
         """Lose every task that waits; gives how many."""
         with self._changed:
             lost, self._waiting = self._waiting, []
+            for task in lost:
+                del self._held[task.name]
             self.lost += [task.name for task in lost]
             self._changed.notify_all()
             return len(lost)
@@ -181,9 +187,17 @@ class TaskQueue:
             copies = 1 + (self._draw.random() < self.faults.twice)
             due = now + self._draw.random() * self.faults.late_seconds
             seconds = float(task["dispatchDeadline"].removesuffix("s"))
-            self._waiting.append(_Task(name, task["httpRequest"], seconds, due, copies))
+            self._held[name] = _Task(name, task["httpRequest"], seconds, due, copies)
+            self._waiting.append(self._held[name])
             self._changed.notify_all()
         return HTTPStatus.OK
+
+    def page(self, size: int, after: str) -> dict[str, Any]:
+        """List so many of the tasks that wait or are on their way, from behind a name on."""
+        with self._changed:
+            names = sorted(name for name in self._held if name > after)
+        more = {"nextPageToken": names[size - 1]} if len(names) > size else {}
+        return {"tasks": [{"name": name} for name in names[:size]], **more}
 
     def _dispatch(self) -> None:
         with requests.Session() as session:
@@ -231,6 +245,8 @@ class TaskQueue:
             self.deliveries.append(Delivery(task.name, retries, target, began, time.monotonic(), status))
             if not 200 <= status < 300:
                 self._again(task, status)
+            elif task not in self._waiting and not task.on_the_way:
+                self._held.pop(task.name, None)
             self._changed.notify_all()
 
     def _again(self, task: _Task, status: int) -> None:
@@ -275,7 +291,13 @@ class TaskQueue:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                if self.path != f"/v2/{QUEUE}":
+                asked = urlsplit(self.path)
+                if asked.path == f"/v2/{QUEUE}/tasks":
+                    query = dict(parse_qsl(asked.query))
+                    size = min(int(query.get("pageSize", MOST_LISTED)), MOST_LISTED)
+                    self._answer(HTTPStatus.OK, queue.page(size, query.get("pageToken", "")))
+                    return
+                if asked.path != f"/v2/{QUEUE}":
                     self._answer(HTTPStatus.NOT_FOUND, {})
                     return
                 limits = {"maxConcurrentDispatches": queue.at_once, "maxDispatchesPerSecond": queue._per_second or 500}

@@ -1,15 +1,16 @@
 """A fleet in a world: a queue that loses, doubles, delays and reorders tasks, and the calls that it makes.
 
-A task is delivered again, a few times, when its process died or answered with an error; then the queue forgets it.
-Sweeps must find out, and a run must come to its end whatever the queue did.
+A task is delivered again, a few times, when its process died, answered with an error or not in time; then the queue
+forgets it. Sweeps must find out, and a run must come to its end whatever the queue did.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +25,7 @@ from crawler.rules.fan_out import Plan, Task
 from crawler.rules.spec import RunSpec
 from simulation.caller import SOURCE, make_order
 from simulation.clock import run_coroutine
+from simulation.threads import Process
 from simulation.visits import CrawlCall, Pace, Visit
 from simulation.weather import BREEZE
 
@@ -34,6 +36,9 @@ T = TypeVar("T")
 
 MOST_RETRIES = 8
 MOST_SWEEPS = 60
+
+# What a delivery may take beyond its call's deadline.
+MARGIN_SECONDS = 30.0
 
 
 class Queue:
@@ -46,22 +51,44 @@ class Queue:
         self.lost = world.chance.choice((0.0, 0.1, 0.4))
         self.twice = world.chance.choice((0.0, 0.3, 1.0))
         self.late = world.chance.choice((0.0, 1.0, 60.0))
+        self.held: Counter[str] = Counter()  # deliveries of each task that are to come or on their way
         self.tasks = 0
         self.open = True
+        self._service = Process(world.scheduler, "queue")
 
-    def enqueue(self, run: str, task: Task) -> None:
+    def enqueue(self, name: str, run: str, task: Task, seconds: float) -> None:
         """Take a task, or lose it; the order in which tasks come is that of their delays."""
         chance = self.world.chance
         if chance.random() < self.lost:
             self.world.scheduler.note("queue", f"loses {task}")
             return
         for _ in range(1 + (chance.random() < self.twice)):
-            self.deliver(run, task, 0, chance.random() * self.late)
+            self.deliver(Delivery(name, run, task, seconds), chance.random() * self.late)
 
-    def deliver(self, run: str, task: Task, retries: int, after: float) -> None:
-        """Have an instance be given a task, so many seconds from now."""
+    def deliver(self, delivery: Delivery, after: float) -> None:
+        """Have an instance be given a task, so many seconds from now, and wait for it only so long."""
         self.tasks += 1
-        TaskVisit(self, f"task-{self.tasks}", run, task, retries).start(after)
+        self.held[delivery.name] += 1
+        visit = TaskVisit(self, f"task-{self.tasks}", delivery)
+        visit.start(after)
+        self.world.scheduler.spawn(self._service, visit.give_up, after + delivery.seconds + MARGIN_SECONDS)
+
+    def ended(self, delivery: Delivery, well: bool) -> None:
+        """Deliver again what did not end well, a few times."""
+        self.held[delivery.name] -= 1
+        if self.open and not self.world.scheduler.violation and not well and delivery.retries < MOST_RETRIES:
+            self.deliver(replace(delivery, retries=delivery.retries + 1), 0.1 * 2**delivery.retries)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Be one delivery of a task, for which the queue waits so many `seconds` and a margin."""
+
+    name: str
+    run: str
+    task: Task
+    seconds: float
+    retries: int = 0
 
 
 class Way:
@@ -85,8 +112,15 @@ class Way:
         self._go(f"enqueues {name}")
         if name not in self._queue.names:
             self._queue.names.add(name)
-            self._queue.enqueue(run, msgspec.json.decode(content, type=Task))
+            self._queue.enqueue(name, run, msgspec.json.decode(content, type=Task), seconds)
         self._go("is told so")
+
+    def names(self) -> Iterator[str]:
+        """List the tasks that the queue holds."""
+        self._go("lists the queue")
+        held = [name for name, count in self._queue.held.items() if count]
+        self._go("is told them")
+        return iter(held)
 
     def _go(self, what: str) -> None:
         world = self._queue.world
@@ -139,39 +173,47 @@ class FanOutCall(CrawlCall):
 class TaskVisit(CrawlCall):
     """Be one delivery of a task."""
 
-    def __init__(self, queue: Queue, name: str, run: str, task: Task, retries: int) -> None:
+    def __init__(self, queue: Queue, name: str, delivery: Delivery) -> None:
         super().__init__(queue.world, name, make_order("1"), Pace())
         self._queue = queue
-        self._run_name = run
-        self._task = task
-        self._retries = retries
+        self._delivery = delivery
+        self._awaited = True
         self._alone = Lock()
         self._well = False
+
+    def give_up(self) -> None:
+        """Have the queue wait no longer, whatever becomes of the call."""
+        if self._awaited:
+            self._awaited = False
+            self.scheduler.note("queue", f"waits no longer for {self.name}")
+            self._queue.ended(self._delivery, well=False)
 
     def visit(self) -> None:
         """Carry the task out."""
         began = self.world.clock.now()
         catalog = self.catalog(began + self.pace.deadline_seconds)
         fleet = fleet_of(self._queue, self, catalog)
-        self.spec, plan = fleet.assignment(self._run_name, self._task, SOURCE.digest)
+        run, asked = self._delivery.run, self._delivery.task
+        self.spec, plan = fleet.assignment(run, asked, SOURCE.digest)
         self.pace = replace(self.pace, deadline_seconds=plan.deadline_seconds)
         with self.opened_call(catalog, self.spec, began + plan.deadline_seconds) as call:
-            task = TaskCall(fleet, call, self._task, plan, self._alone, self._retries)
+            task = TaskCall(fleet, call, asked, plan, self._alone, self._delivery.retries)
             report = run_coroutine(self.scheduler, task.carry_out())
         self.scheduler.note(self.name, f"answers: {report}")
         self._hold_kept()
 
     def _hold_kept(self) -> None:
         """Hold a task that answered well against what it settled: all of it is stored."""
-        run = self.world.truth.runs[self._run_name]
+        run = self.world.truth.runs[self._delivery.run]
         lost = self.settled - set(run.held(self.world.bucket.serial))
         self.world.truth.hold(not lost, f"{self.name} answers well and loses {sorted(lost)}")
         self._well = True
 
     def _end(self) -> None:
         super()._end()
-        if self._queue.open and not self.scheduler.violation and not self._well and self._retries < MOST_RETRIES:
-            self._queue.deliver(self._run_name, self._task, self._retries + 1, 0.1 * 2**self._retries)
+        if self._awaited:
+            self._awaited = False
+            self._queue.ended(self._delivery, self._well)
 
 
 class Sweep(Visit):
