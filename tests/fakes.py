@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from crawler.ground.errors import UpstreamUnavailable
@@ -72,6 +72,10 @@ class PlainControl(Control):
     def take(self, now: float, count: int = 1, retries: int = 0) -> None:
         """Count requests."""
         self._plain.take(now, count)
+
+    def found(self, sent: Sequence[float], now: float) -> bool:
+        """Have them told one by one."""
+        return False
 
     def answer(self, sent_at: float, now: float, verdict: Verdict, *, known: bool = False, last: bool = False) -> bool:
         """Note the end of a pause; every failure counts."""

@@ -8,6 +8,8 @@ import time
 from statistics import median
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from virtual import Bucket, Sent, VirtualUpstream, World, between, send
 
 from crawler.ground.records import MISSING, found, retry, throttled
@@ -331,6 +333,43 @@ def test_no_call_gives_up_before_a_probe() -> None:
     assert control.hopeless(NOW + 2 * PATIENCE_SECONDS, math.inf) is None
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 40), st.floats(1e-4, 0.3), st.sampled_from(["found", "throttled"])), max_size=60)
+)
+def test_songs_found_together_teach_what_each_would(answers: list[tuple[int, float, str]]) -> None:
+    """Be in the same state whether songs that were found are told together or one by one."""
+    together, alone = Control(0.0, 64), Control(0.0, 64)
+    now = NOW
+    for count, seconds, kind in answers:
+        sent = [now] * count
+        for control in (together, alone):
+            control.take(now, count)
+        now += seconds
+        if kind == "throttled":
+            for control in (together, alone):
+                for sent_at in sent:
+                    control.answer(sent_at, now, throttled("http_429"))
+            continue
+        assert together.found(sent, now)
+        for sent_at in sent:
+            alone.answer(sent_at, now, found(None))
+        assert together.ready(now) == alone.ready(now)
+
+    assert together.in_flight == alone.in_flight == 0
+    assert vars(together._rate) == vars(alone._rate)
+    assert vars(together._in_flight) == vars(alone._in_flight)
+
+
+def test_an_open_breaker_wants_to_be_told_one_by_one() -> None:
+    """Take no songs together while it is to be found out whether the upstream is there."""
+    control = Control(0.0, 64)
+    control.take(NOW, 12)
+    for _ in range(12):
+        control.answer(NOW, NOW + 1, retry("http_503"))
+
+    assert not control.found([NOW], NOW + 1)
+
+
 def test_retries_are_held_back_where_most_fail() -> None:
     """Spend on trying again what was saved, and what successes and time earn."""
     budget = RetryBudget()
@@ -339,8 +378,7 @@ def test_retries_are_held_back_where_most_fail() -> None:
     count, at = budget.ready(NOW)
     assert count == 0
     assert at == pytest.approx(NOW + 1 / FREE_PER_SECOND)
-    budget.earn()
-    budget.earn()
+    budget.earn(2)
 
     assert budget.ready(NOW)[0] == 1
     assert budget.ready(NOW + 1)[0] == 1 + FREE_PER_SECOND

@@ -87,7 +87,7 @@ class Transfer:
             self._size = 0
 
     def _judge(self, error: int, message: str) -> Verdict:
-        if error not in (pycurl.E_OK, pycurl.E_WRITE_ERROR):  # the latter is how _write ends a body that is too large
+        if error and error != pycurl.E_WRITE_ERROR:  # which is how _write ends a body that is too large
             return self._judge_error(error, message)
         fields = self._fields()
         status = self._status()
@@ -161,7 +161,9 @@ class Transfer:
             self._refusal = f"The upstream {self._host} has the address {host}: {reason}."
             return int(pycurl.SOCKET_BAD)
         self._allowed = True
-        return socket.socket(address.family, address.socktype, address.protocol).detach()
+        descriptor = socket.socket(address.family, address.socktype, address.protocol).detach()
+        self._sockets.opened(descriptor)
+        return descriptor
 
 
 class PageTransfer(Transfer):

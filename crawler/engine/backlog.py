@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Protocol
+
+import msgspec
 
 from crawler.ground.records import Verdict
 from crawler.seams.ports import Lane
@@ -54,8 +55,7 @@ class Batch(Protocol):
         """Weigh all that the batch has in memory."""
 
 
-@dataclass(eq=False, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """Be one song on its way: `number` counts tries from 1, `throttles` the throttled ones since the last other."""
 
     batch: Batch

@@ -66,7 +66,7 @@ class ManyStrand:
         self._work = work
         self._lane = lane
         self._most = most
-        self._on_the_way: set[Attempt] = set()
+        self._on_the_way = 0
 
     def run(self) -> None:
         """Run until the work is done or stopped; an error that is no song's stops the work and is raised."""
@@ -83,7 +83,7 @@ class ManyStrand:
     def _run(self, transfers: Transfers) -> None:
         while (seconds := self._start_more(transfers)) is not None:
             if settled := transfers.perform(min(max(seconds, LEAST_LOOK_SECONDS), LOOK_SECONDS)):
-                self._on_the_way.difference_update([attempt for attempt, _ in settled])
+                self._on_the_way -= len(settled)
                 self._work.settle(settled)
 
     def _start_more(self, transfers: Transfers) -> float | None:
@@ -93,13 +93,13 @@ class ManyStrand:
             attempts = self._work.take(self._most)
             if not attempts:
                 return None
-        elif (more := self._work.take_more(self._most - len(self._on_the_way))) is not None:
+        elif (more := self._work.take_more(self._most - self._on_the_way)) is not None:
             attempts, seconds = more
         else:
             return None
         for attempt in attempts:
             transfers.start(attempt, attempt.item, attempt.timeout)
-        self._on_the_way.update(attempts)
+        self._on_the_way += len(attempts)
         return seconds
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 
 from crawler.ground.records import Verdict
 from crawler.rules.ceiling import Ceiling
@@ -57,6 +58,14 @@ class Limiter:
         self.control.take(now, count, retries)
         for ceiling in self._ceilings:
             ceiling.take(now, count)
+
+    def found(self, sent: Sequence[float], now: float) -> bool:
+        """Take that songs were found, by requests sent at these instants; False: they must be told one by one."""
+        if not self.control.found(sent, now):
+            return False
+        for ceiling in self._ceilings:
+            ceiling.give_back(len(sent))
+        return True
 
     def answer(self, sent_at: float, now: float, verdict: Verdict, *, known: bool = False, last: bool = False) -> bool:
         """Take what came of a request; True if a failure counts as one of its song's attempts.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from crawler.ground.records import Verdict, failed
 from crawler.ground.song_set import SongSet
 from crawler.rules.parts import PartKey
-from crawler.rules.rows import Compressor, Line, encode_row
+from crawler.rules.rows import STATUS, Compressor, Line, encode_row
 from crawler.rules.tally import Tally
 from crawler.seams.ports import Lane
 
@@ -119,7 +119,7 @@ class RunPart:
     def _encoded(self, place: int, outcome: Verdict) -> tuple[str, bytes]:
         number = self._numbers[place]
         try:
-            return outcome.kind.value, encode_row(number, outcome)
+            return STATUS[outcome.kind], encode_row(number, outcome)
         except (TypeError, ValueError, RecursionError):
             return "failed", encode_row(number, failed("not_json"))
 

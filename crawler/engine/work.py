@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import random
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -79,7 +80,7 @@ class Work:
         self._changed = threading.Condition()
         self._backlog = Backlog()
         self._in_flight: set[Attempt] = set()
-        self._known: dict[Lane, Any] = {}  # what was found last
+        self._known: dict[Lane, Attempt] = {}  # what was found last
         self._doubted: Batch | None = None  # that of the last failure
         self._held: list[tuple[Attempt, Verdict]] = []  # failures of which it is in doubt whether they count
         self._opening = False
@@ -121,18 +122,17 @@ class Work:
     def settle(self, settled: Sequence[tuple[Attempt, Verdict]]) -> int:
         """Take the verdicts on attempts; gives how many were taken: not those that were abandoned meanwhile."""
         now = self.clock.now()
-        outcomes: dict[Batch, list[tuple[int, Verdict]]] = {}
+        outcomes: defaultdict[Batch, list[tuple[int, Verdict]]] = defaultdict(list)
         with self._changed:
             taken = [pair for pair in settled if pair[0] in self._in_flight]
             with self._limiter:
-                counted = [self._answer(attempt, now, verdict) for attempt, verdict in taken]
-                judged = self._judge(taken, counted)
+                judged = self._judge_found(taken, now) or self._judge(taken, now)
             for attempt, verdict in taken:
-                self._in_flight.discard(attempt)
                 attempt.batch.record(now - attempt.started, verdict)
+            self._in_flight.difference_update([attempt for attempt, _ in taken])
             for attempt, verdict, counts in judged:
                 if outcome := self._weigh(attempt, verdict, now, counts=counts):
-                    outcomes.setdefault(attempt.batch, []).append((attempt.place, outcome))
+                    outcomes[attempt.batch].append((attempt.place, outcome))
             self._changed.notify()
         for batch, places in outcomes.items():
             for place, outcome in places:
@@ -210,7 +210,7 @@ class Work:
         control = self._limiter.control
         batch = self._doubted
         if control.in_doubt and batch and batch.lane in self._known and most >= 1 and not self._nothing_left():
-            return [Attempt(KnownSong(batch, self._known[batch.lane]), 0)], math.inf
+            return [Attempt(KnownSong(batch, self._known[batch.lane].item), 0)], math.inf
         return self._backlog.draw(now, most, in_flight, *control.retries(now))
 
     def _open_next(self) -> None:
@@ -254,17 +254,26 @@ class Work:
         """Have the limiter learn from a verdict; True if a failure counts."""
         lane = attempt.batch.lane
         if verdict.kind is _FOUND:
-            self._known[lane] = attempt.item
+            self._known[lane] = attempt
             return self._limiter.answer(attempt.started, now, verdict)
         if not isinstance(attempt.batch, KnownSong):
             self._doubted = attempt.batch
         last = attempt.number >= self.limits.max_attempts
         return self._limiter.answer(attempt.started, now, verdict, known=lane in self._known, last=last)
 
-    def _judge(
-        self, taken: Sequence[tuple[Attempt, Verdict]], counted: Sequence[bool]
-    ) -> list[tuple[Attempt, Verdict, bool]]:
+    def _judge_found(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> list[tuple[Attempt, Verdict, bool]]:
+        """Have the limiter learn from songs that were all found, as most are; none: they are not that plain."""
+        if self._held or not taken or any(verdict.kind is not _FOUND for _, verdict in taken):
+            return []
+        if not self._limiter.found([attempt.started for attempt, _ in taken], now):
+            return []
+        attempt = taken[-1][0]
+        self._known[attempt.batch.lane] = attempt
+        return [(attempt, verdict, True) for attempt, verdict in taken]
+
+    def _judge(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> list[tuple[Attempt, Verdict, bool]]:
         """Say of each verdict whether it counts, and of those held before once that is told; hold what is in doubt."""
+        counted = [self._answer(attempt, now, verdict) for attempt, verdict in taken]
         control = self._limiter.control
         if not control.in_doubt:
             told = [(attempt, verdict, control.false_alarm) for attempt, verdict in self._held]

@@ -41,8 +41,11 @@ class Kind(Enum):
     THROTTLED = "throttled"  # the upstream asks us to slow down: not counted
     REFUSED = "refused"  # the upstream as a whole is down or refuses us: no song's fault
 
+    # Members are single objects. Enum's own hash is a function in Python, called several times for every song.
+    __hash__ = object.__hash__
 
-class Verdict(NamedTuple):
+
+class Verdict(msgspec.Struct, frozen=True):
     """Judge one attempt. `error` is a stable word, or for REFUSED a sentence; `retry_after` is in seconds, if given."""
 
     kind: Kind

@@ -18,10 +18,10 @@ class RetryBudget:
         self._tokens = MOST
         self._refilled_at = 0.0
 
-    def earn(self) -> None:
-        """Count a success."""
+    def earn(self, count: int) -> None:
+        """Count successes."""
         if self._tokens < MOST:
-            self._tokens += EARNED
+            self._tokens = min(MOST, self._tokens + EARNED * count)
 
     def ready(self, now: float) -> tuple[int, float]:
         """Give how many may be tried again now; where none may, the instant from which one may."""

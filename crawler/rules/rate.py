@@ -10,6 +10,7 @@ clients, whose constants are absolute: too slow for a thousand requests a second
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 # Requests a second before a latency is known.
 START_PER_SECOND = 150.0
@@ -122,12 +123,12 @@ class Rate:
         if self._ticked_at == math.inf:
             self._ticked_at = self._since = now
 
-    def accept(self, sent_at: float) -> None:
-        """Count a request that came back with anything but a throttled answer."""
-        if sent_at >= self._since:
-            self._accepted += 1
-        elif self._span:  # sent before the cut, and slower to come back than what was throttled
-            self._spanned += 1
+    def accept(self, sent: Sequence[float]) -> None:
+        """Count requests, sent at these instants, that came back with anything but a throttled answer."""
+        late = sum([sent_at < self._since for sent_at in sent])
+        self._accepted += len(sent) - late
+        if late and self._span:  # sent before the cut, and slower to come back than what was throttled
+            self._spanned += late
             self.limit = max(self.limit or 0.0, self._spanned / self._span)
 
     def throttle(self, sent_at: float, now: float, retry_after: float, chance: float) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from crawler.ground.records import Kind, Row, Status, Verdict
 
-_STATUS: dict[Kind, Status] = {Kind.FOUND: "found", Kind.MISSING: "missing", Kind.FAILED: "failed"}
+STATUS: dict[Kind, Status] = {Kind.FOUND: "found", Kind.MISSING: "missing", Kind.FAILED: "failed"}
 
 _FOUND_NOTHING = b'"status":"found","info":null}\n'
 
@@ -26,7 +26,7 @@ _GZIP = 31  # wbits: 2**15 window, gzip header (whose time stamp zlib leaves 0, 
 
 def encode_row(song_num: int, outcome: Verdict) -> bytes:
     """Write one row as a JSON line; raises TypeError or ValueError for info that JSON can't hold."""
-    row = _encode(Row(song_num, _STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
+    row = _encode(Row(song_num, STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
     if row.endswith(_FOUND_NOTHING):
         raise ValueError("not a number, nor anything else that JSON knows")  # NaN is written as null
     return row

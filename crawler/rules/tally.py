@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -17,6 +17,12 @@ MOST_SET_CHARACTERS = 2500
 
 # Buckets of the latency histogram grow by 2**(1/8), 9 %: fine enough for percentiles, few enough for the metadata.
 _BUCKETS_PER_DOUBLING = 8
+# Where they begin, in seconds: the first at 10 us, or less, the last past a day.
+_FIRST_BUCKET, _LAST_BUCKET = -54, 213
+_BEGINNINGS = [2 ** (bucket / _BUCKETS_PER_DOUBLING) / 1000 for bucket in range(_FIRST_BUCKET + 1, _LAST_BUCKET + 1)]
+
+# A member of an enumeration is looked up anew each time it is named: so is this one, once for every song.
+_THROTTLED = Kind.THROTTLED
 
 
 class Tally(msgspec.Struct):
@@ -50,8 +56,9 @@ class Tally(msgspec.Struct):
         if verdict is FORBIDDEN:
             return
         self.requests += 1
-        self.throttled += verdict.kind is Kind.THROTTLED
-        self.latencies[_bucket(seconds)] += 1
+        if verdict.kind is _THROTTLED:
+            self.throttled += 1
+        self.latencies[_FIRST_BUCKET + bisect(_BEGINNINGS, seconds)] += 1
 
     @property
     def seconds(self) -> float:
@@ -128,10 +135,6 @@ def percentile_ms(latencies: Counter[int], share: float) -> float | None:
 def bucket_end_ms(bucket: int) -> float:
     """Give the latency in milliseconds that a bucket of the histogram reaches up to."""
     return float(2 ** ((bucket + 1) / _BUCKETS_PER_DOUBLING))
-
-
-def _bucket(seconds: float) -> int:
-    return math.floor(math.log2(max(seconds * 1000, 0.01)) * _BUCKETS_PER_DOUBLING)
 
 
 def _latency(pair: str) -> tuple[int, int]:
