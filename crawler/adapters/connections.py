@@ -27,6 +27,11 @@ from crawler.adapters.responses import LimitedResponse
 from crawler.adapters.sockets import LimitedSocket, LimitedSSLSocket, connect
 from crawler.rules.response import MOST_HEAD_BYTES, MOST_HEAD_LINES, plain_length
 
+# The lines that end a head, and a field's name (RFC 9110, 5.6.2).
+_ENDS = frozenset({b"\r\n", b"\n"})
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_SPACE = " \t\r\n"
+
 
 class LimitedAdapter(HTTPAdapter):
     """Keep one pool per host that fits all threads, of connections that keep time limits and allowed addresses.
@@ -84,11 +89,6 @@ class LimitedAdapter(HTTPAdapter):
         return response
 
 
-_ENDS = frozenset({b"\r\n", b"\n"})
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110, 5.6.2
-_SPACE = " \t\r\n"
-
-
 class HandshakeError(ssl.SSLError):
     """Say that no TLS connection can be had: a certificate nobody trusts, no version or cipher in common."""
 
@@ -103,28 +103,20 @@ class _Head:
 
     def readline(self, limit: int) -> bytes:
         line = self._source.readline(limit)
+        if self._lines and not line:
+            raise http.client.HTTPException("the head of the answer is cut short")
         self._lines += 1
         self._bytes += len(line)
-        self._check(line)
+        if self._lines > MOST_HEAD_LINES or self._bytes > MOST_HEAD_BYTES:
+            raise http.client.HTTPException("the head of the answer is too large")
         return line
 
     def fields(self) -> list[bytes]:
         """Read what follows the status line, up to the empty line and with it."""
-        lines = []
-        line = b""
-        while line not in _ENDS:
-            line = self._source.readline(MOST_HEAD_BYTES + 1)
-            lines.append(line)
-            self._lines += 1
-            self._bytes += len(line)
-            self._check(line)
+        lines = [self.readline(MOST_HEAD_BYTES + 1)]
+        while lines[-1] not in _ENDS:
+            lines.append(self.readline(MOST_HEAD_BYTES + 1))
         return lines
-
-    def _check(self, line: bytes) -> None:
-        if self._lines > 1 and not line:
-            raise http.client.HTTPException("the head of the answer is cut short")
-        if self._lines > MOST_HEAD_LINES or self._bytes > MOST_HEAD_BYTES:
-            raise http.client.HTTPException("the head of the answer is too large")
 
     def close(self) -> None:
         self._source.close()
@@ -133,7 +125,7 @@ class _Head:
 def _parse(lines: list[bytes]) -> http.client.HTTPMessage:
     """Give the fields of a head; raises HTTPException for a line that is none.
 
-    Where all is plain without Python's parser of e-mails, which is an eighth of what a request costs.
+    Where all is plain without Python's parser of e-mails, which holds the interpreter an eighth of a request.
     """
     message = http.client.HTTPMessage()
     for line in lines[:-1]:

@@ -29,7 +29,6 @@ class CurlSockets:
         self.ended_ports: set[int] = set()
         self._multi = multi
         self._epoll = epoll()
-        self._watched: dict[int, int] = {}  # for what
         self._idle: set[int] = set()
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
 
@@ -49,11 +48,9 @@ class CurlSockets:
         """End a connection on which something came though nothing was asked for: its end, or worse."""
         if events == EPOLLOUT:
             self._epoll.modify(descriptor, EPOLLIN)
-            self._watched[descriptor] = EPOLLIN
             return
         self._idle.discard(descriptor)
         self._epoll.unregister(descriptor)
-        del self._watched[descriptor]
         if not self.multiplexed:
             self._hang_up(descriptor)
 
@@ -72,25 +69,17 @@ class CurlSockets:
     def _watch(self, wanted: int, descriptor: int, _multi: Any, _data: Any) -> None:
         """Watch a socket as libcurl wants it.
 
-        One that is not wanted any more goes on being watched: most are wanted again at once, for the next song.
+        One that is not wanted any more goes on being watched: most are wanted again at once, for the next song. If it
+        was closed meanwhile, and its number given to another, that one is not watched yet.
         """
         if wanted == pycurl.POLL_REMOVE:
             self._idle.add(descriptor)
             return
         self._idle.discard(descriptor)
-        events, before = _EVENTS[wanted], self._watched.get(descriptor)
-        if before is None:
-            self._epoll.register(descriptor, events)
-        elif events != before:
-            self._epoll.modify(descriptor, events)
-        else:
-            return
-        self._watched[descriptor] = events
-
-    def opened(self, descriptor: int) -> None:
-        """Be told of a new socket: it may have the number of one that was closed, and is not watched yet."""
-        self._watched.pop(descriptor, None)
-        self._idle.discard(descriptor)
+        try:
+            self._epoll.modify(descriptor, _EVENTS[wanted])
+        except FileNotFoundError:
+            self._epoll.register(descriptor, _EVENTS[wanted])
 
     def close(self) -> None:
         """Watch nothing any more."""

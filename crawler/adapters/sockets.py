@@ -90,7 +90,7 @@ class LimitedSocket(_Limited, socket.socket):
     """Be a plain socket that keeps its thread's time limit, by the kernel's own timeouts.
 
     Python's cost a poll before each operation and two calls to be set, at each of which a thread lets go of the
-    interpreter and waits to have it back: together a quarter of what a song costs where threads are many.
+    interpreter and waits to have it back: together a sixth of what a song costs where threads are many.
     """
 
     def _limit(self, option: int) -> None:

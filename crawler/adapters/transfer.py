@@ -161,9 +161,7 @@ class Transfer:
             self._refusal = f"The upstream {self._host} has the address {host}: {reason}."
             return int(pycurl.SOCKET_BAD)
         self._allowed = True
-        descriptor = socket.socket(address.family, address.socktype, address.protocol).detach()
-        self._sockets.opened(descriptor)
-        return descriptor
+        return socket.socket(address.family, address.socktype, address.protocol).detach()
 
 
 class PageTransfer(Transfer):

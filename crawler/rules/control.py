@@ -88,7 +88,7 @@ class Control:
     def found(self, sent: Sequence[float], now: float) -> bool:
         """Take that songs were found, by requests sent at these instants; False: the breaker is open, so `answer` must.
 
-        The same as `answer` for each of them, at a third of its price, which is paid for every song.
+        The same as `answer` for each of them, at less of a price, which is paid for every song.
         """
         if self._breaker.open:
             return False
