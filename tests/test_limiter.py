@@ -10,6 +10,7 @@ from fakes import PlainControl
 from crawler.engine.limiter import LOOK_SECONDS, Limiter
 from crawler.ground.records import found, throttled
 from crawler.rules.ceiling import Ceiling
+from crawler.rules.control import Control
 
 NOW = 1000.0
 
@@ -94,3 +95,14 @@ def test_what_was_cut_off_is_given_back() -> None:
         limiter.give_back(2)
 
     assert let_out(limiter, 9) == 2
+
+
+def test_songs_found_together_free_their_places_under_every_ceiling() -> None:
+    """Let as many requests out again as came back found, where a call has a ceiling of its own too."""
+    limiter = Limiter(Control()).narrowed(Ceiling(0.0, 2))
+    with limiter:
+        limiter.take(100.0, 2)
+        full = limiter.ready(100.1, 2)[0]
+        assert limiter.found([100.0, 100.0], 100.2)
+
+        assert (full, limiter.ready(100.3, 0)[0]) == (0, 2)

@@ -37,6 +37,7 @@ from servers import (
 )
 from wire import Wire, dripping, saying, self_signed
 
+from crawler.adapters.connections import _parse
 from crawler.adapters.session import DeclaredLane, FunctionLane, open_session
 from crawler.ground.errors import SongNotFetched
 from crawler.ground.records import MISSING, Kind, Verdict, failed, found, retry
@@ -660,3 +661,8 @@ def test_closed_session_opens_again(session: requests.Session) -> None:
         second = declared(session, upstream.url).attempt(1, TIMEOUT)
 
     assert first == second == found(SONG)
+
+
+def test_a_carriage_return_within_a_line_ends_it() -> None:
+    """Read a head with a bare CR as Python's own parser does: what follows it is a line of its own."""
+    assert _parse([b"A: 1\rB: 2\r\n", b"\r\n"]).items() == [("A", "1"), ("B", "2")]
