@@ -176,9 +176,9 @@ class FakeBatch:
         """Give the item at a place."""
         return self.items[place]
 
-    def record(self, seconds: float, verdict: Verdict) -> None:
-        """Count an attempt."""
-        self.attempts += 1
+    def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
+        """Count attempts."""
+        self.attempts += len(answers)
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
         """Keep outcomes; True once there are as many as items."""

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -238,7 +238,7 @@ def test_error_wakes_the_strands_that_wait() -> None:
     throttled_once = threading.Event()
 
     class Told(FakeBatch):
-        def record(self, seconds: float, verdict: Verdict) -> None:
+        def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
             throttled_once.set()
 
     def judge(item: int, _nth: int) -> Verdict:

@@ -192,8 +192,7 @@ def test_info_that_holds_itself_is_failed() -> None:
 
 def test_tally_tells_what_became_of_the_songs(commits: Commits) -> None:
     """Count rows by status, name the missing and the failed, and add up attempts."""
-    commits.part.record(0.1, retry("timeout"))
-    commits.part.record(0.2, found(1))
+    commits.part.record([(0.1, retry("timeout")), (0.2, found(1))])
     commits.settle(range(len(SONGS)), outcome_of)
 
     tally = commits.part.tally

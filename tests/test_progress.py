@@ -93,7 +93,7 @@ def test_parts_are_counted_while_they_are_open_and_after() -> None:
     part = RunPart(PartKey(0, SongSet.parse("11-13")), FakeLane(), Tally(), lambda part, _data: count.committed(part))
     count.opened(part, restored=0)
     seen = [count.progress(1.0, 20)]
-    part.record(0.1, throttled("http_429"))
+    part.record([(0.1, throttled("http_429"))])
     for place, outcome in enumerate((found(1), MISSING, failed("timeout"))):
         part.settle([(place, outcome)])
         seen.append(count.progress(2.0, 20))

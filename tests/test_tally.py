@@ -42,7 +42,7 @@ def recorded(latencies: list[float]) -> Tally:
     """Tally one found song for every latency in seconds."""
     tally = Tally()
     for seconds in latencies:
-        tally.record(seconds, found({}))
+        tally.record([(seconds, found({}))])
     return tally
 
 
@@ -57,7 +57,7 @@ def test_every_attempt_is_a_request() -> None:
         throttled("song_retry"),
         refused("No."),
     ):
-        tally.record(0.1, verdict)
+        tally.record([(0.1, verdict)])
 
     assert (tally.requests, tally.throttled) == (6, 2)
     assert tally.latencies.total() == 6

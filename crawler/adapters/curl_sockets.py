@@ -13,6 +13,7 @@ from typing import Any
 
 import pycurl
 
+_REMOVE = pycurl.POLL_REMOVE
 # What comes is always watched for: a connection may become idle while libcurl last waited to send on it.
 _EVENTS = {pycurl.POLL_IN: EPOLLIN, pycurl.POLL_OUT: EPOLLIN | EPOLLOUT, pycurl.POLL_INOUT: EPOLLIN | EPOLLOUT}
 
@@ -29,6 +30,7 @@ class CurlSockets:
         self.ended_ports: set[int] = set()
         self._multi = multi
         self._epoll = epoll()
+        self._watched: dict[int, int] = {}  # for what; none that may have been closed and come back as another
         self._idle: set[int] = set()
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
 
@@ -48,9 +50,11 @@ class CurlSockets:
         """End a connection on which something came though nothing was asked for: its end, or worse."""
         if events == EPOLLOUT:
             self._epoll.modify(descriptor, EPOLLIN)
+            self._watched[descriptor] = EPOLLIN
             return
         self._idle.discard(descriptor)
         self._epoll.unregister(descriptor)
+        self._watched.pop(descriptor, None)
         if not self.multiplexed:
             self._hang_up(descriptor)
 
@@ -69,17 +73,28 @@ class CurlSockets:
     def _watch(self, wanted: int, descriptor: int, _multi: Any, _data: Any) -> None:
         """Watch a socket as libcurl wants it.
 
-        One that is not wanted any more goes on being watched: most are wanted again at once, for the next song. If it
-        was closed meanwhile, and its number given to another, that one is not watched yet.
+        One that is not wanted any more goes on being watched: most are wanted again at once, for the next song.
         """
-        if wanted == pycurl.POLL_REMOVE:
+        if wanted == _REMOVE:
             self._idle.add(descriptor)
             return
         self._idle.discard(descriptor)
+        events = _EVENTS[wanted]
+        if self._watched.get(descriptor) == events:  # the kernel need not be told: a twentieth of a song's CPU
+            return
         try:
-            self._epoll.modify(descriptor, _EVENTS[wanted])
+            self._epoll.modify(descriptor, events)
         except FileNotFoundError:
-            self._epoll.register(descriptor, _EVENTS[wanted])
+            self._epoll.register(descriptor, events)
+        self._watched[descriptor] = events
+
+    def opened(self, descriptor: int) -> None:
+        """Be told of a new socket: it may have the number of one that was closed, and is not watched yet."""
+        self._watched.pop(descriptor, None)
+
+    def looks_up(self) -> None:
+        """Be told that libcurl looks a name up: the sockets that it opens for that may have any such number."""
+        self._watched.clear()
 
     def close(self) -> None:
         """Watch nothing any more."""

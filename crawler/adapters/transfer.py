@@ -6,10 +6,11 @@ What libcurl reports becomes a verdict here, and only here.
 from __future__ import annotations
 
 import math
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from itertools import takewhile
 from typing import Any
 
@@ -33,6 +34,11 @@ _VERDICTS = {
     pycurl.E_BAD_CONTENT_ENCODING: retry("invalid_encoding"),
 }
 _BROKEN = retry("connection")
+
+# What a head must hold for its fields to matter; two lengths may contradict each other.
+_TELLING = re.compile(
+    rb"\n(?:content-encoding:|retry-after:|content-length:(?s:.*)\ncontent-length:)", re.IGNORECASE
+)
 
 
 class Transfer:
@@ -62,6 +68,7 @@ class Transfer:
         self.curl.setopt(pycurl.WRITEFUNCTION, self._write)
         self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
         self.curl.setopt(pycurl.PREREQFUNCTION, self._ask)
+        self.curl.setopt(pycurl.RESOLVER_START_FUNCTION, sockets.looks_up)
 
     def begin(self, token: Any, url: str, timeout: float) -> None:
         """Get ready for a song."""
@@ -89,7 +96,8 @@ class Transfer:
     def _judge(self, error: int, message: str) -> Verdict:
         if error and error != pycurl.E_WRITE_ERROR:  # which is how _write ends a body that is too large
             return self._judge_error(error, message)
-        fields = self._fields()
+        head = b"".join(self._lines)
+        fields = _parse_head(head) if len(head) <= MOST_HEAD_BYTES else None
         status = self._status()
         if fields is None or status < 200:
             return _BROKEN
@@ -123,22 +131,6 @@ class Transfer:
             return UNTRUSTED
         return _VERDICTS.get(error, _BROKEN)
 
-    def _fields(self) -> dict[str, str] | None:
-        """Give the fields that matter of the final answer's head; None if it is cut, too large or contradicts itself.
-
-        Most heads hold none of them, and are not taken apart.
-        """
-        head = b"".join(self._lines)
-        whole = head.endswith(b"\r\n\r\n") or b"\n\r\n" in head or b"\n\n" in head
-        if not whole or len(self._lines) > MOST_HEAD_LINES or len(head) > MOST_HEAD_BYTES:
-            return None
-        head = head.lower()
-        telling = b"\ncontent-encoding:" in head or b"\nretry-after:" in head or head.count(b"\ncontent-length:") > 1
-        if not telling:
-            return {}
-        fields = _parse_fields(self._lines)
-        return fields if plain_length([fields["content-length"]] if "content-length" in fields else []) else None
-
     def _write(self, chunk: bytes) -> int | None:
         self._size += len(chunk)
         self._chunks.append(chunk)
@@ -161,7 +153,9 @@ class Transfer:
             self._refusal = f"The upstream {self._host} has the address {host}: {reason}."
             return int(pycurl.SOCKET_BAD)
         self._allowed = True
-        return socket.socket(address.family, address.socktype, address.protocol).detach()
+        descriptor = socket.socket(address.family, address.socktype, address.protocol).detach()
+        self._sockets.opened(descriptor)
+        return descriptor
 
 
 class PageTransfer(Transfer):
@@ -181,12 +175,27 @@ def _no_handshake(message: str) -> bool:
     return message.startswith("TLS connect error") and "unexpected eof" not in message
 
 
-def _parse_fields(lines: list[bytes]) -> dict[str, str]:
+@lru_cache(maxsize=64)
+def _parse_head(head: bytes) -> Mapping[str, str] | None:
+    """Give the fields that matter of the final answer's head; None if it is cut, too large or contradicts itself.
+
+    Most heads hold none of them, and are not taken apart; of quick answers many have the very same.
+    """
+    whole = head.endswith(b"\r\n\r\n") or b"\n\r\n" in head or b"\n\n" in head
+    if not whole or head.count(b"\n") > MOST_HEAD_LINES:
+        return None
+    if not _TELLING.search(head):
+        return {}
+    fields = _parse_fields(head)
+    return fields if plain_length([fields["content-length"]] if "content-length" in fields else []) else None
+
+
+def _parse_fields(head: bytes) -> dict[str, str]:
     """Give the fields of the final answer: not of interim ones before it (RFC 9110, 15.2), not those after its body.
 
     Several of one name are one, with commas between (RFC 9110, 5.2).
     """
-    rest = iter(lines)
+    rest = iter(head.removesuffix(b"\n").split(b"\n"))
     fields: dict[str, str] = {}
     for status_line in rest:
         fields = {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Protocol
@@ -37,8 +37,8 @@ class Batch(Protocol):
     def item(self, place: int) -> Any:
         """Give the item at a place, counted from 0."""
 
-    def record(self, seconds: float, verdict: Verdict) -> None:
-        """Count one attempt and how long it took."""
+    def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
+        """Count attempts, each with the seconds that it took."""
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
         """Keep the outcomes of songs, each with its place; True if there is something for `advance` to do."""
@@ -112,8 +112,8 @@ class Backlog:
         while self._retries and self._retries[0][0] <= now and len(attempts) < min(most, retries):
             attempts.append(heappop(self._retries)[2])
         while len(attempts) < most and (batch := self._drawable(in_flight + len(attempts))):
-            for _ in range(int(min(most - len(attempts), len(batch.pending)))):
-                attempts.append(Attempt(batch, batch.pending.popleft()))
+            draw, count = batch.pending.popleft, int(min(most - len(attempts), len(batch.pending)))
+            attempts += [Attempt(batch, draw()) for _ in range(count)]
         return attempts, max(self._retries[0][0], retries_at) if self._retries else math.inf
 
     def wants_batch(self, in_flight: int, *, ahead: bool) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -38,7 +38,7 @@ class Collected:
         """Weigh nothing either."""
         return 0
 
-    def record(self, seconds: float, verdict: Verdict) -> None:
+    def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
         """Count nothing."""
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from crawler.engine.backlog import Batch
@@ -29,9 +29,9 @@ class KnownSong:
         """Give the song."""
         return self._items[place]
 
-    def record(self, seconds: float, verdict: Verdict) -> None:
-        """Count the attempt where the doubt came from."""
-        self.doubted.record(seconds, verdict)
+    def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
+        """Count attempts where the doubt came from."""
+        self.doubted.record(answers)
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:  # noqa: ARG002 - none is kept
         """Keep nothing."""

@@ -47,8 +47,7 @@ class RunPart:
         self._advance_lock = threading.Lock()
         self._compressor = Compressor()
         self._commit = commit
-        for line in kept:
-            self._place(key.songs.position(line.song_num), line.status, line.text)
+        self._place([(key.songs.position(line.song_num), line.status, line.text) for line in kept])
         self._fresh = 0
         self.pending = deque(place for place, row in enumerate(self._rows) if row is None)
 
@@ -77,16 +76,15 @@ class RunPart:
         """Weigh all that is in memory: what waits, and what is compressed."""
         return self._waiting_bytes + self._compressor.size
 
-    def record(self, seconds: float, verdict: Verdict) -> None:
-        """Count one attempt; called under the work's lock."""
-        self.tally.record(seconds, verdict)
+    def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
+        """Count attempts; called under the work's lock."""
+        self.tally.record(answers)
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
         """Keep the rows of songs; True if a piece is ready to be compressed, or the whole part is there."""
-        rows = [(place, *self._encoded(place, outcome)) for place, outcome in outcomes]
+        rows = [self._encoded(place, outcome) for place, outcome in outcomes]
         with self._rows_lock:
-            for place, status, row in rows:
-                self._place(place, status, row)
+            self._place(rows)
             return self._ready_bytes >= CHUNK_BYTES or self.whole
 
     def advance(self) -> bool:
@@ -116,18 +114,19 @@ class RunPart:
             covered = SongSet.of_numbers(number for numbers in self._outcomes.values() for number in numbers)
             return covered, self._compressor.finish()
 
-    def _encoded(self, place: int, outcome: Verdict) -> tuple[str, bytes]:
+    def _encoded(self, place: int, outcome: Verdict) -> tuple[int, str, bytes]:
         number = self._numbers[place]
         try:
-            return STATUS[outcome.kind], encode_row(number, outcome)
+            return place, STATUS[outcome.kind], encode_row(number, outcome)
         except (TypeError, ValueError, RecursionError):
-            return "failed", encode_row(number, failed("not_json"))
+            return place, "failed", encode_row(number, failed("not_json"))
 
-    def _place(self, place: int, status: str, row: bytes) -> None:
-        self._outcomes[status].append(self._numbers[place])
-        self._rows[place] = row
-        self._fresh += 1
-        self._waiting_bytes += len(row)
+    def _place(self, rows: Sequence[tuple[int, str, bytes]]) -> None:
+        for place, status, row in rows:
+            self._outcomes[status].append(self._numbers[place])
+            self._rows[place] = row
+            self._waiting_bytes += len(row)
+        self._fresh += len(rows)
         while self._prefix < len(self._rows) and (ready := self._rows[self._prefix]) is not None:
             self._ready_bytes += len(ready)
             self._prefix += 1

@@ -21,7 +21,7 @@ from crawler.engine.gather import gather_songs
 from crawler.engine.limiter import Limiter
 from crawler.engine.part import RunPart
 from crawler.engine.state import run_answer
-from crawler.engine.work import Limits, Work, ignore_outcome
+from crawler.engine.work import Limits, Work
 from crawler.ground.deadline import Deadline
 from crawler.ground.errors import UpstreamUnavailable
 from crawler.ground.records import StoredObject, Verdict, failed
@@ -51,7 +51,7 @@ class RunCall:
     strands: Executor
     commits: Executor
     deadline: Deadline = field(default_factory=Deadline)
-    on_outcome: Callable[[int, Verdict], None] = ignore_outcome
+    on_outcome: Callable[[int, Verdict], None] | None = None
     random: random.Random = field(default_factory=random.Random)
     limiter: Limiter | None = None
     abandoned: int = 0

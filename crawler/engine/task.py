@@ -93,7 +93,8 @@ class TaskCall:
 
     def _note(self, song_num: int, outcome: Verdict) -> None:
         self._got_further = True
-        self._tell(song_num, outcome)
+        if self._tell:
+            self._tell(song_num, outcome)
 
     def _report(self, state: str) -> TaskReport:
         task = self.task

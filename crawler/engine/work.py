@@ -17,7 +17,7 @@ import math
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -52,10 +52,6 @@ class Limits(msgspec.Struct, frozen=True):
     max_at_once: int = 100
 
 
-def ignore_outcome(_: Any, __: Verdict) -> None:
-    """Be told of a song's outcome, and do nothing."""
-
-
 @dataclass
 class Work:
     """Hand out attempts and take their verdicts, thread-safe, until every batch is done or the work is stopped.
@@ -70,7 +66,7 @@ class Work:
     submit: Callable[[Callable[[], None]], Any]
     deadline: Deadline = field(default_factory=Deadline)
     random: Callable[[], float] = random.random
-    on_outcome: Callable[[Any, Verdict], None] = ignore_outcome
+    on_outcome: Callable[[Any, Verdict], None] | None = None
     limiter: Limiter | None = None
 
     def __post_init__(self) -> None:
@@ -127,23 +123,19 @@ class Work:
     def settle(self, settled: Sequence[tuple[Attempt, Verdict]]) -> int:
         """Take the verdicts on attempts; gives how many were taken: not those that were abandoned meanwhile."""
         now = self.clock.now()
-        outcomes: defaultdict[Batch, list[tuple[int, Verdict]]] = defaultdict(list)
         with self._changed:
             taken = [pair for pair in settled if pair[0] in self._in_flight]
-            with self._limiter:
-                judged = self._judge_found(taken, now) or self._judge(taken, now)
-            for attempt, verdict in taken:
-                attempt.batch.record(now - attempt.started, verdict)
             self._in_flight.difference_update([attempt for attempt, _ in taken])
-            for attempt, verdict, counts in judged:
-                if outcome := self._weigh(attempt, verdict, now, counts=counts):
-                    outcomes[attempt.batch].append((attempt.place, outcome))
+            with self._limiter:
+                judged = [] if (plain := self._all_found(taken, now)) else self._judge(taken, now)
+            of_batches = _of_batches(taken)
+            for batch, pairs in of_batches.items():
+                batch.record([(now - attempt.started, verdict) for attempt, verdict in pairs])
+            if not plain:
+                of_batches = _of_batches(self._outcomes(judged, now))
             self._changed.notify()
-        for batch, places in outcomes.items():
-            for place, outcome in places:
-                self.on_outcome(batch.item(place), outcome)
-            if batch.settle(places):
-                self.submit(partial(self._advance, batch))
+        for batch, pairs in of_batches.items():
+            self._keep(batch, [(attempt.place, outcome) for attempt, outcome in pairs])
         return len(taken)
 
     def abandon(self, attempt: Attempt) -> bool:
@@ -241,14 +233,20 @@ class Work:
             self.stop(error)
             raise
 
+    def _outcomes(
+        self, judged: Sequence[tuple[Attempt, Verdict, bool]], now: float
+    ) -> Iterator[tuple[Attempt, Verdict]]:
+        for attempt, verdict, counts in judged:
+            if outcome := self._weigh(attempt, verdict, now, counts=counts):
+                yield attempt, outcome
+
     def _weigh(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> Verdict | None:
         """Turn a verdict into the song's outcome; None: it has none yet."""
-        probe = isinstance(attempt.batch, KnownSong)
         if verdict.final:
-            return None if probe else verdict
+            return verdict
         if verdict.kind is Kind.REFUSED:
             self._give_up(UpstreamUnavailable(verdict.error))
-        if probe or self._over(now):
+        if isinstance(attempt.batch, KnownSong) or self._over(now):
             return None
         if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:
             return failed(verdict.error or "failed")
@@ -266,15 +264,15 @@ class Work:
         last = attempt.number >= self.limits.max_attempts
         return self._limiter.answer(attempt.started, now, verdict, known=lane in self._known, last=last)
 
-    def _judge_found(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> list[tuple[Attempt, Verdict, bool]]:
-        """Have the limiter learn from songs that were all found, as most are; none: they are not that plain."""
-        if self._held or not taken or any(verdict.kind is not _FOUND for _, verdict in taken):
-            return []
+    def _all_found(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> bool:
+        """Have the limiter learn from songs that were all found, as most are; False: they are not that plain."""
+        if self._held or not taken or {verdict.kind for _, verdict in taken} != {_FOUND}:
+            return False
         if not self._limiter.found([attempt.started for attempt, _ in taken], now):
-            return []
+            return False
         attempt = taken[-1][0]
         self._known[attempt.batch.lane] = attempt
-        return [(attempt, verdict, True) for attempt, verdict in taken]
+        return True
 
     def _judge(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> list[tuple[Attempt, Verdict, bool]]:
         """Say of each verdict whether it counts, and of those held before once that is told; hold what is in doubt."""
@@ -310,6 +308,13 @@ class Work:
         wait = max(verdict.retry_after or 0.0, backoff(attempt.number, again.throttles, self.random))
         self._backlog.retry(now + wait, again)
 
+    def _keep(self, batch: Batch, outcomes: Sequence[tuple[int, Verdict]]) -> None:
+        if self.on_outcome and not isinstance(batch, KnownSong):
+            for place, outcome in outcomes:
+                self.on_outcome(batch.item(place), outcome)
+        if batch.settle(outcomes):
+            self.submit(partial(self._advance, batch))
+
     def _advance(self, batch: Batch) -> None:
         try:
             finished = batch.advance()
@@ -320,6 +325,13 @@ class Work:
             if finished:
                 self._backlog.finish(batch)
             self._changed.notify()
+
+
+def _of_batches(pairs: Iterable[tuple[Attempt, Verdict]]) -> Mapping[Batch, list[tuple[Attempt, Verdict]]]:
+    of_batches: defaultdict[Batch, list[tuple[Attempt, Verdict]]] = defaultdict(list)
+    for pair in pairs:
+        of_batches[pair[0].batch].append(pair)
+    return of_batches
 
 
 def _seconds(seconds: float) -> float | None:

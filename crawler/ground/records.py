@@ -59,6 +59,8 @@ class Verdict(msgspec.Struct, frozen=True):
         return self.kind in _FINAL
 
 
+# A member of an enumeration is looked up anew each time it is named: so is this one, once for every song.
+_FOUND = Kind.FOUND
 _FINAL = frozenset({Kind.FOUND, Kind.MISSING, Kind.FAILED})
 
 MISSING = Verdict(Kind.MISSING)
@@ -70,7 +72,7 @@ FORBIDDEN = Verdict(Kind.FAILED, error="robots")
 
 def found(info: Any) -> Verdict:
     """Judge the song found."""
-    return Verdict(Kind.FOUND, info)
+    return Verdict(_FOUND, info)
 
 
 def failed(error: str) -> Verdict:

@@ -14,17 +14,20 @@ import msgspec
 # As much as BigQuery reads; Python's own reader gives up before 1000, other versions of it much later.
 MOST_DEPTH = 500
 
+_decode = msgspec.json.Decoder().decode
+
 
 def decode_json(body: bytes) -> Any:
     """Give the value of a JSON text; raises ValueError for what is none, or is refused."""
     try:
-        content = msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"))
+        content = _decode(body.removeprefix(b"\xef\xbb\xbf"))
     except RecursionError:
         raise ValueError("nested too deep") from None
     # Few texts have as many brackets as they would need for it.
-    brackets = body.count(b"[") + body.count(b"{")
-    if brackets > MOST_DEPTH and _deeper(content, MOST_DEPTH, brackets):
-        raise ValueError("nested too deep")
+    if len(body) > 2 * MOST_DEPTH:
+        brackets = body.count(b"[") + body.count(b"{")
+        if brackets > MOST_DEPTH and _deeper(content, MOST_DEPTH, brackets):
+            raise ValueError("nested too deep")
     return content
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -51,14 +51,12 @@ class Tally(msgspec.Struct):
         """Count the songs accounted for."""
         return self.found + self.missing + self.failed
 
-    def record(self, seconds: float, verdict: Verdict) -> None:
-        """Count one attempt and its latency in seconds; none was made at a song that is forbidden."""
-        if verdict is FORBIDDEN:
-            return
-        self.requests += 1
-        if verdict.kind is _THROTTLED:
-            self.throttled += 1
-        self.latencies[_FIRST_BUCKET + bisect(_BEGINNINGS, seconds)] += 1
+    def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
+        """Count attempts, each with its latency in seconds; none was made at a song that is forbidden."""
+        asked = [(seconds, verdict) for seconds, verdict in answers if verdict is not FORBIDDEN]
+        self.requests += len(asked)
+        self.throttled += sum([verdict.kind is _THROTTLED for _, verdict in asked])
+        self.latencies.update([_FIRST_BUCKET + bisect(_BEGINNINGS, seconds) for seconds, _ in asked])
 
     @property
     def seconds(self) -> float:
