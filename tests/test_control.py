@@ -119,6 +119,19 @@ def test_last_songs_of_a_call_cut_nothing() -> None:
     assert control._in_flight.limit >= START_IN_FLIGHT
 
 
+def test_moment_of_standing_still_is_no_queue() -> None:
+    """Go on to as many in flight as are allowed where one round of the start was slow, and the next is not."""
+    control = Control(0.0, 32)
+    now = NOW
+    for latency in (0.001, 0.001, 0.03, *[0.001] * 8):
+        control.take(now, control._in_flight.limit)
+        for _ in range(control.in_flight):
+            control.answer(now, now + latency, found(1))
+        now += latency
+
+    assert control._in_flight.limit == 32
+
+
 SLOW = {
     "of a cache or not": (lambda chance: lambda _now: 0.005 if chance.random() < 0.5 else 0.2, 100 / 0.1025 * 20),
     "404s at times": (lambda _: lambda now: 0.01 if now // 5 % 2 else 0.05, 10 * 100 / 0.05 + 10 * 100 / 0.01),

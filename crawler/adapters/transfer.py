@@ -35,6 +35,8 @@ _VERDICTS = {
 }
 _BROKEN = retry("connection")
 
+_GO, _ABORT = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
+
 # What a head must hold for its fields to matter; two lengths may contradict each other.
 _TELLING = re.compile(
     rb"\n(?:content-encoding:|retry-after:|content-length:(?s:.*)\ncontent-length:)", re.IGNORECASE
@@ -141,10 +143,10 @@ class Transfer:
         if own_port in self._sockets.ended_ports:  # nothing can be sent from there
             self._sockets.ended_ports.discard(own_port)
         elif self._asked and not self._sockets.multiplexed:  # HTTP/2 says which requests were not looked at
-            return int(pycurl.PREREQFUNC_ABORT)
+            return _ABORT
         else:
             self._asked = True
-        return int(pycurl.PREREQFUNC_OK)
+        return _GO
 
     def _open_socket(self, _purpose: int, address: Any) -> int:
         """Open a socket for an address that is allowed: no second look-up lies between, which could give another."""

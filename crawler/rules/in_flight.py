@@ -16,7 +16,8 @@ START_IN_FLIGHT = 10
 # The median latency may be so many times the base, and so many seconds above it (RFC 9406 has 4 ms as its least).
 GROWS_BELOW, CUTS_ABOVE = 1.1, 1.25
 SLACK_SECONDS = 0.004
-# A round of the start whose quickest quarter takes so many times the first rounds' ends it.
+# A round of the start whose quickest quarter takes so many times the first rounds' ends it, if the next is as slow with
+# no more in flight: a process that stands still for a moment (an import, another thread) looks like a queue for once.
 START_ENDS_ABOVE = 2.0
 BASE_SECONDS = 60.0
 
@@ -40,6 +41,7 @@ class InFlight:
         self._start = min(self.limit, START_IN_FLIGHT)
         self.starting = True
         self.latency = math.inf  # the least of the window medians, of late
+        self._suspected = False  # the last round of the start was slow
         self._samples: list[float] = []
         self._since = -math.inf
         self._busy = False
@@ -55,7 +57,7 @@ class InFlight:
         """Take a latency; `in_flight` counts those on their way with it. True if it ended a window."""
         if in_flight >= _BUSY * self.limit:
             self._busy = True
-            if self.starting and self.limit < self._most:
+            if self.starting and self.limit < self._most and not self._suspected:
                 self.limit += 1
         if self._since == -math.inf:
             self._since = sent_at
@@ -78,13 +80,15 @@ class InFlight:
         samples = sorted(self._samples)
         quickest = samples[len(samples) // 4]
         self.latency = min(self.latency, samples[len(samples) // 2])
-        if quickest > START_ENDS_ABOVE * self._quickest + SLACK_SECONDS:
+        slow = quickest > START_ENDS_ABOVE * self._quickest + SLACK_SECONDS
+        if slow and self._suspected:
             # Eight samples, perhaps the last of a call, don't say that fewer would do than it began with.
             self.limit = max(self._start, min(self.limit, int(CUTS_ABOVE * in_flight * self._quickest / quickest)))
             self.starting = False
-        elif self.limit >= self._most:
+        elif self.limit >= self._most and not slow:
             self.starting = False
             self._probed_at = now  # no queue showed: the base was measured just now
+        self._suspected = slow
         self._quickest = min(self._quickest, quickest)
         if not self.starting:
             self._medians.append((now, self.latency))
