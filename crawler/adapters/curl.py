@@ -47,6 +47,9 @@ _OPTIONS = {
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
 }
 
+# libcurl goes through all lines of HTTPHEADER for each field that it may write itself: a sixtieth of a song's CPU.
+_FIELD_OPTIONS = {"user-agent": pycurl.USERAGENT, "accept-encoding": pycurl.ACCEPT_ENCODING}
+
 # What requests leaves as it is in a URL (RFC 3986, 2.2 and 2.3).
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
@@ -223,9 +226,14 @@ class CurlTransfers:
 
 def _options(headers: Mapping[str, str]) -> dict[int, Any]:
     """Give the options of every transfer; of headers alike but for case the last one counts, as in a session."""
-    lines = {name.lower(): f"{name}: {value}" if value else f"{name};" for name, value in headers.items()}
-    options = {**_OPTIONS, pycurl.HTTPHEADER: [line.encode("latin-1") for line in lines.values()]}
-    if "cookie" not in lines:  # a deployment's own cookies stand alone, as in a session
+    fields = {name.lower(): (name, value) for name, value in headers.items()}
+    options: dict[int, Any] = dict(_OPTIONS)
+    for folded, option in _FIELD_OPTIONS.items():
+        if folded in fields and fields[folded][1]:
+            options[option] = fields.pop(folded)[1].encode("latin-1")
+    lines = [f"{name}: {value}" if value else f"{name};" for name, value in fields.values()]
+    options[pycurl.HTTPHEADER] = [line.encode("latin-1") for line in lines]
+    if "cookie" not in fields:  # a deployment's own cookies stand alone, as in a session
         options[pycurl.COOKIEFILE] = ""
     return options
 

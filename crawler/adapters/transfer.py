@@ -38,9 +38,7 @@ _BROKEN = retry("connection")
 _GO, _ABORT = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
 
 # What a head must hold for its fields to matter; two lengths may contradict each other.
-_TELLING = re.compile(
-    rb"\n(?:content-encoding:|retry-after:|content-length:(?s:.*)\ncontent-length:)", re.IGNORECASE
-)
+_TELLING = re.compile(rb"\n(?:content-encoding:|retry-after:|content-length:(?s:.*)\ncontent-length:)", re.IGNORECASE)
 
 
 class Transfer:
@@ -115,7 +113,7 @@ class Transfer:
             return retry("invalid_encoding")
         if len(body) > self._most_bytes or cut:
             return failed("too_large")
-        return self._song.judge(status, body, retry_after)
+        return self._song.judge_body(body, retry_after)
 
     def _body(self, encoding: str | None) -> bytes:
         """Give the body, decompressed; raises ValueError for one that is compressed otherwise than we ask for."""

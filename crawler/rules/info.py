@@ -41,10 +41,11 @@ class DeclaredSong:
     def judge(self, status: int, body: bytes, retry_after: float | None = None) -> Verdict:
         """Judge one whole response; an error's body is never data."""
         if 200 <= status < 300:
-            return self._judge_body(body, retry_after)
+            return self.judge_body(body, retry_after)
         return judge_status(status, retry_after)
 
-    def _judge_body(self, body: bytes, retry_after: float | None) -> Verdict:
+    def judge_body(self, body: bytes, retry_after: float | None = None) -> Verdict:
+        """Judge the body of a 2xx response."""
         try:
             content = decode_json(body)
         except ValueError:

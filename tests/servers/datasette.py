@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 
+from examples.song_api import DATASETTE
 from servers.process import HOST, ServerProcess, answers, free_port
 
 
@@ -17,6 +17,6 @@ def datasette_available() -> str | None:
 def datasette(database: Path) -> ServerProcess:
     """Serve the SQLite file with Datasette."""
     port, file = free_port(), database.resolve()
-    argv = [sys.executable, "-m", "datasette", "serve", str(file), "--host", HOST, "--port", str(port)]
-    # python -m looks in the working directory first, where this module would hide the real datasette.
+    argv = [*DATASETTE, "serve", str(file), "--host", HOST, "--port", str(port)]
+    # Python looks in the working directory first, where this module would hide the real datasette.
     return ServerProcess(argv, port, cwd=file.parent, ready=lambda: answers(port, "/-/versions.json"))
