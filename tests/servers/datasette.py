@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from examples.song_api import DATASETTE
 from servers.process import HOST, ServerProcess, answers, free_port
 
 
@@ -16,6 +15,8 @@ def datasette_available() -> str | None:
 
 def datasette(database: Path) -> ServerProcess:
     """Serve the SQLite file with Datasette."""
+    from examples.song_api import DATASETTE  # our own servers import this package without the repository in their path
+
     port, file = free_port(), database.resolve()
     argv = [*DATASETTE, "serve", str(file), "--host", HOST, "--port", str(port)]
     # Python looks in the working directory first, where this module would hide the real datasette.
