@@ -328,13 +328,25 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "server.pem", folder / "authority.pem"
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_first_song_holds_up_no_other(certificate: tuple[Path, Path], scheme: str) -> None:
-    """Find the other songs soon while the first one hangs, though over TLS it goes alone for a moment."""
+@pytest.mark.parametrize(
+    ("scheme", "hangs", "alone"), [("http", "answer", 60.0), ("https", "answer", 60.0), ("https", "handshake", 0.5)]
+)
+def test_first_song_holds_up_no_other(
+    certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, scheme: str, hangs: str, alone: float
+) -> None:
+    """Find the other songs soon while the first one hangs, though over TLS it connects alone for a moment."""
+    monkeypatch.setattr("crawler.adapters.curl._SCOUT_SECONDS", alone)
     server_file, authorities = certificate
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(server_file)
-    first = threading.Lock()
+    first, over = threading.Lock(), threading.Event()
+
+    def hang(*_: object) -> None:
+        if first.acquire(blocking=False):
+            over.wait()
+
+    if hangs == "handshake":
+        context.sni_callback = hang
 
     def talk(sock: socket.socket) -> None:
         if first.acquire(blocking=False):
@@ -344,6 +356,7 @@ def test_first_song_holds_up_no_other(certificate: tuple[Path, Path], scheme: st
 
     with ExitStack() as opened:
         wire = opened.enter_context(Wire(talk, context if scheme == "https" else None))
+        opened.callback(over.set)
         transfers = opened.enter_context(transfers_of(curl(wire.url, authorities=str(authorities))))
         started = time.monotonic()
         for number in range(8):

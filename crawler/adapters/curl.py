@@ -28,7 +28,7 @@ from crawler.rules.response import MOST_REDIRECTS, same_origin
 # What closing takes at most; without a name look-up on its way it is a millisecond.
 _CLOSE_SECONDS = 0.5
 
-# How long the first song over TLS goes alone, to find out whether one connection can carry them all.
+# How long the first song over TLS connects alone, to find out whether one connection can carry them all.
 _SCOUT_SECONDS = 0.5
 # Songs to a connection that carries many: most servers allow a hundred (RFC 9113, 6.5.2), and some fewer.
 _SONGS_A_CONNECTION = 16
@@ -172,6 +172,8 @@ class CurlTransfers:
         self._sockets.hear(0.0)
         self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         while not (ended := self._ended()) and (left := until - time.monotonic()) > 0:
+            if self._held and self._sockets.connected:  # libcurl knows what that connection can carry
+                self._release()
             timer = self._multi.timeout()
             if not self._sockets.hear(left if timer < 0 else min(left, timer / 1000)):
                 self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)

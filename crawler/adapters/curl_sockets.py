@@ -21,11 +21,12 @@ _EVENTS = {pycurl.POLL_IN: EPOLLIN, pycurl.POLL_OUT: EPOLLIN | EPOLLOUT, pycurl.
 class CurlSockets:
     """Watch the sockets of a multi handle.
 
-    `multiplexed` says that a connection carries many requests at once. `ended_ports` are the local ports of connections
-    on which nothing can be sent any more, though libcurl does not know it yet.
+    `connected` says that a request went out, `multiplexed` that a connection carries many at once. `ended_ports` are
+    the local ports of connections on which nothing can be sent any more, though libcurl does not know it yet.
     """
 
     def __init__(self, multi: pycurl.CurlMulti) -> None:
+        self.connected = False
         self.multiplexed = False
         self.ended_ports: set[int] = set()
         self._multi = multi

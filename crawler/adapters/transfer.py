@@ -143,7 +143,7 @@ class Transfer:
         elif self._asked and not self._sockets.multiplexed:  # HTTP/2 says which requests were not looked at
             return _ABORT
         else:
-            self._asked = True
+            self._asked = self._sockets.connected = True
         return _GO
 
     def _open_socket(self, _purpose: int, address: Any) -> int:
