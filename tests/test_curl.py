@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pycurl
 import pytest
 import trustme
 from servers import Page, Upstream, drip, error, hang, missing, nginx, nginx_available, raw, song, throttled
@@ -24,6 +25,7 @@ from test_session import ANSWERS, BODY, MOST_BYTES, SHORT, TIMEOUT, always, decl
 from wire import HOST, Wire
 
 from crawler.adapters.curl import CurlLane, CurlTransfers
+from crawler.adapters.curl_sockets import CurlSockets
 from crawler.adapters.session import open_session
 from crawler.faces.deployment import Deployment
 from crawler.faces.lanes import declared_lane, session_of
@@ -304,18 +306,86 @@ print(time.monotonic() - started < 5)
 """
 
 
+def run_with_look_up(program: str, look_up: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program of Python with a getaddrinfo of our own, in C."""
+    source, library = folder / "look_up.c", folder / "look_up.so"
+    source.write_text(look_up)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+    environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=20
+    )
+
+
 @pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="needs a C compiler, and LD_PRELOAD")
 def test_name_server_that_is_silent_holds_nothing_up(tmp_path: Path) -> None:
     """Time out, and close at once, while a name is looked up that no server answers for."""
-    source, library = tmp_path / "slow.c", tmp_path / "slow.so"
-    source.write_text(SLOW_LOOK_UP)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
-    environment = {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", LOOKING_UP], env=environment, capture_output=True, text=True, check=True, timeout=20
-    )
+    done = run_with_look_up(LOOKING_UP, SLOW_LOOK_UP, tmp_path)
 
     assert done.stdout.split() == ["timeout", "True"]
+
+
+LATE_LOOK_UP = """
+#include <netdb.h>
+#include <unistd.h>
+int getaddrinfo(const char *n, const char *s, const struct addrinfo *h, struct addrinfo **r) {
+    usleep(500000);
+    return EAI_NONAME;
+}
+"""
+LOOKING_UP_LATE = """
+import select
+from crawler.adapters.curl import CurlLane
+from crawler.rules.info import DeclaredSong
+transfers = CurlLane("http://songs.example/{song_num}", DeclaredSong(), 1000, "test").open_transfers(2)
+transfers.start(1, 1, 0.1)
+print(transfers.perform(5.0)[0][1].error)
+select.select([transfers._sockets._epoll], [], [], 10)  # the look-up has ended, for nobody
+transfers.start(2, 2, 5.0)
+print(transfers.perform(5.0)[0][1].kind)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not shutil.which("cc"), reason="needs a C compiler, and LD_PRELOAD")
+def test_name_that_is_looked_up_too_late_troubles_no_other_song(tmp_path: Path) -> None:
+    """Go on where a look-up ends only after the song that it was for has timed out."""
+    done = run_with_look_up(LOOKING_UP_LATE, LATE_LOOK_UP, tmp_path)
+
+    assert done.stdout.split() == ["timeout", "Kind.REFUSED"]
+
+
+class FakeMulti:
+    """Take down for which sockets something is to be done."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.attended: list[int] = []
+
+    def setopt(self, option: int, value: object) -> None:
+        """Take any option."""
+
+    def socket_action(self, descriptor: int, events: int) -> None:
+        """Take a socket down."""
+        self.attended.append(descriptor)
+
+
+@pytest.mark.parametrize("told", ["opened", "looks_up"])
+def test_number_of_a_closed_socket_is_watched_anew(told: str) -> None:
+    """Hear of what comes on a socket that has the number of one watched before."""
+    multi = FakeMulti()
+    sockets = CurlSockets(multi)
+    with ExitStack() as opened:
+        opened.callback(sockets.close)
+        old, _, new, other = (opened.enter_context(sock) for sock in (*socket.socketpair(), *socket.socketpair()))
+        number = old.fileno()
+        sockets._watch(pycurl.POLL_IN, number, None, None)
+        os.dup2(new.fileno(), number)  # which closes the old one
+        sockets.looks_up() if told == "looks_up" else sockets.opened(number)
+        sockets._watch(pycurl.POLL_IN, number, None, None)
+        other.send(b"x")
+
+        assert sockets.hear(10.0)
+        assert multi.attended == [number]
 
 
 @pytest.fixture(scope="module")

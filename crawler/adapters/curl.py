@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -19,7 +20,7 @@ import certifi
 import pycurl
 
 from crawler.adapters.curl_sockets import CurlSockets
-from crawler.adapters.transfer import PageTransfer, Transfer
+from crawler.adapters.transfer import PageTransfer, Transfer, parse_head
 from crawler.ground.records import Kind, Verdict, failed
 from crawler.ground.settings import PLACEHOLDER
 from crawler.rules.info import DeclaredSong
@@ -47,6 +48,8 @@ _OPTIONS = {
     pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
 }
 
+# So many heads are kept: those of songs that come in the same second often differ in nothing.
+_HEADS = 64
 # libcurl goes through all lines of HTTPHEADER for each field that it may write itself: a sixtieth of a song's CPU.
 _FIELD_OPTIONS = {"user-agent": pycurl.USERAGENT, "accept-encoding": pycurl.ACCEPT_ENCODING}
 
@@ -78,6 +81,7 @@ class CurlLane:
         self.song = song
         self.max_song_bytes = max_song_bytes
         self.allow_private = allow_private
+        self._parse_head = lru_cache(_HEADS)(parse_head)
         self._options = _options({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
         self._options[pycurl.CAINFO] = authorities or certifi.where()
         self._options[pycurl.SHARE] = _share()
@@ -111,7 +115,9 @@ class CurlLane:
 
     def open_transfer(self, sockets: CurlSockets, kind: type[Transfer] = Transfer) -> Transfer:
         """Open what carries one song after the other."""
-        transfer = kind(sockets, self.host, self.song, self.max_song_bytes, allow_private=self.allow_private)
+        transfer = kind(
+            sockets, self.host, self.song, self.max_song_bytes, self._parse_head, allow_private=self.allow_private
+        )
         for option, value in self._options.items():
             transfer.curl.setopt(option, value)
         return transfer

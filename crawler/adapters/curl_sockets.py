@@ -13,6 +13,7 @@ from typing import Any
 
 import pycurl
 
+_CONNECTIONS = (socket.AF_INET, socket.AF_INET6)
 _REMOVE = pycurl.POLL_REMOVE
 # What comes is always watched for: a connection may become idle while libcurl last waited to send on it.
 _EVENTS = {pycurl.POLL_IN: EPOLLIN, pycurl.POLL_OUT: EPOLLIN | EPOLLOUT, pycurl.POLL_INOUT: EPOLLIN | EPOLLOUT}
@@ -31,7 +32,7 @@ class CurlSockets:
         self.ended_ports: set[int] = set()
         self._multi = multi
         self._epoll = epoll()
-        self._watched: dict[int, int] = {}  # for what; none that may have been closed and come back as another
+        self._watched: dict[int, int] = {}  # for what; forgotten before a number can come back as another socket
         self._idle: set[int] = set()
         multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
 
@@ -65,10 +66,14 @@ class CurlSockets:
         libcurl looks only after a second whether an idle connection is still good; what it can't send on this one it
         sends on another.
         """
-        connection = socket.socket(fileno=descriptor)
+        try:
+            connection = socket.socket(fileno=descriptor)
+        except OSError:  # no socket: an eventfd, by which a thread of libcurl's tells it that a name was looked up
+            return
         with suppress(OSError):
-            self.ended_ports.add(connection.getsockname()[1])
-            connection.shutdown(socket.SHUT_RDWR)
+            if connection.family in _CONNECTIONS:
+                self.ended_ports.add(connection.getsockname()[1])
+                connection.shutdown(socket.SHUT_RDWR)
         connection.detach()
 
     def _watch(self, wanted: int, descriptor: int, _multi: Any, _data: Any) -> None:
@@ -94,7 +99,7 @@ class CurlSockets:
         self._watched.pop(descriptor, None)
 
     def looks_up(self) -> None:
-        """Be told that libcurl looks a name up: the sockets that it opens for that may have any such number."""
+        """Be told that libcurl looks a name up: the socket by which a thread tells it the end may have any number."""
         self._watched.clear()
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
@@ -35,6 +35,8 @@ _VERDICTS = {
 }
 _BROKEN = retry("connection")
 
+ParseHead = Callable[[bytes], Mapping[str, str] | None]
+
 _GO, _ABORT = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
 
 # What a head must hold for its fields to matter; two lengths may contradict each other.
@@ -45,7 +47,14 @@ class Transfer:
     """Carry one song after the other on the handle `curl`; `token` stands for the present one."""
 
     def __init__(
-        self, sockets: CurlSockets, host: str, song: DeclaredSong, most_bytes: int, *, allow_private: bool
+        self,
+        sockets: CurlSockets,
+        host: str,
+        song: DeclaredSong,
+        most_bytes: int,
+        parse_head: ParseHead,
+        *,
+        allow_private: bool,
     ) -> None:
         self.curl = pycurl.Curl()
         self.token: Any = None
@@ -54,6 +63,7 @@ class Transfer:
         self._song = song
         self._most_bytes = most_bytes
         self._most_encoded_bytes = most_encoded_bytes(most_bytes)
+        self._parse_head = parse_head
         self._allow_private = allow_private
         self._timeout: float | None = None
         self._lines: list[bytes] = []
@@ -97,7 +107,7 @@ class Transfer:
         if error and error != pycurl.E_WRITE_ERROR:  # which is how _write ends a body that is too large
             return self._judge_error(error, message)
         head = b"".join(self._lines)
-        fields = _parse_head(head) if len(head) <= MOST_HEAD_BYTES else None
+        fields = self._parse_head(head) if len(head) <= MOST_HEAD_BYTES else None
         status = self._status()
         if fields is None or status < 200:
             return _BROKEN
@@ -175,11 +185,10 @@ def _no_handshake(message: str) -> bool:
     return message.startswith("TLS connect error") and "unexpected eof" not in message
 
 
-@lru_cache(maxsize=64)
-def _parse_head(head: bytes) -> Mapping[str, str] | None:
-    """Give the fields that matter of the final answer's head; None if it is cut, too large or contradicts itself.
+def parse_head(head: bytes) -> Mapping[str, str] | None:
+    """Give the fields that matter of the final answer's head; None if it is cut, too long or contradicts itself.
 
-    Most heads hold none of them, and are not taken apart; of quick answers many have the very same.
+    Most heads hold none of them, and are not taken apart.
     """
     whole = head.endswith(b"\r\n\r\n") or b"\n\r\n" in head or b"\n\n" in head
     if not whole or head.count(b"\n") > MOST_HEAD_LINES:

@@ -112,8 +112,8 @@ class Backlog:
         while self._retries and self._retries[0][0] <= now and len(attempts) < min(most, retries):
             attempts.append(heappop(self._retries)[2])
         while len(attempts) < most and (batch := self._drawable(in_flight + len(attempts))):
-            draw, count = batch.pending.popleft, int(min(most - len(attempts), len(batch.pending)))
-            attempts += [Attempt(batch, draw()) for _ in range(count)]
+            songs, place = int(min(most - len(attempts), len(batch.pending))), batch.pending.popleft
+            attempts += [Attempt(batch, place()) for _ in range(songs)]
         return attempts, max(self._retries[0][0], retries_at) if self._retries else math.inf
 
     def wants_batch(self, in_flight: int, *, ahead: bool) -> bool:

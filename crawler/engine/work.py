@@ -126,15 +126,11 @@ class Work:
         with self._changed:
             taken = [pair for pair in settled if pair[0] in self._in_flight]
             self._in_flight.difference_update([attempt for attempt, _ in taken])
-            with self._limiter:
-                judged = [] if (plain := self._all_found(taken, now)) else self._judge(taken, now)
-            of_batches = _of_batches(taken)
-            for batch, pairs in of_batches.items():
+            for batch, pairs in _of_batches(taken).items():
                 batch.record([(now - attempt.started, verdict) for attempt, verdict in pairs])
-            if not plain:
-                of_batches = _of_batches(self._outcomes(judged, now))
+            outcomes = self._outcomes(taken, now)
             self._changed.notify()
-        for batch, pairs in of_batches.items():
+        for batch, pairs in _of_batches(outcomes).items():
             self._keep(batch, [(attempt.place, outcome) for attempt, outcome in pairs])
         return len(taken)
 
@@ -233,15 +229,17 @@ class Work:
             self.stop(error)
             raise
 
-    def _outcomes(
-        self, judged: Sequence[tuple[Attempt, Verdict, bool]], now: float
-    ) -> Iterator[tuple[Attempt, Verdict]]:
-        for attempt, verdict, counts in judged:
-            if outcome := self._weigh(attempt, verdict, now, counts=counts):
-                yield attempt, outcome
+    def _outcomes(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> Sequence[tuple[Attempt, Verdict]]:
+        """Have the limiter learn from verdicts; gives those that end their songs, and tries the other songs again."""
+        with self._limiter:
+            if self._all_found(taken, now):
+                return taken
+            judged = self._judge(taken, now)
+        weighed = [(attempt, self._weigh(attempt, verdict, now, counts=counts)) for attempt, verdict, counts in judged]
+        return [(attempt, outcome) for attempt, outcome in weighed if outcome]
 
     def _weigh(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> Verdict | None:
-        """Turn a verdict into the song's outcome; None: it has none yet."""
+        """Turn a verdict into the song's outcome, which nobody keeps of a probe; None: it has none yet."""
         if verdict.final:
             return verdict
         if verdict.kind is Kind.REFUSED:
@@ -266,7 +264,7 @@ class Work:
 
     def _all_found(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> bool:
         """Have the limiter learn from songs that were all found, as most are; False: they are not that plain."""
-        if self._held or not taken or {verdict.kind for _, verdict in taken} != {_FOUND}:
+        if self._held or {verdict.kind for _, verdict in taken} != {_FOUND}:
             return False
         if not self._limiter.found([attempt.started for attempt, _ in taken], now):
             return False
@@ -309,6 +307,7 @@ class Work:
         self._backlog.retry(now + wait, again)
 
     def _keep(self, batch: Batch, outcomes: Sequence[tuple[int, Verdict]]) -> None:
+        """Have a batch keep outcomes, each with its place, and advance where it wants to."""
         if self.on_outcome and not isinstance(batch, KnownSong):
             for place, outcome in outcomes:
                 self.on_outcome(batch.item(place), outcome)

@@ -17,7 +17,7 @@ START_IN_FLIGHT = 10
 GROWS_BELOW, CUTS_ABOVE = 1.1, 1.25
 SLACK_SECONDS = 0.004
 # A round of the start whose quickest quarter takes so many times the first rounds' ends it, if the next is as slow with
-# no more in flight: a process that stands still for a moment (an import, another thread) looks like a queue for once.
+# no more in flight: a process that stands still for a moment (an import, another thread) looks like a queue, once.
 START_ENDS_ABOVE = 2.0
 BASE_SECONDS = 60.0
 

@@ -44,7 +44,7 @@ class DeclaredSong:
             return self.judge_body(body, retry_after)
         return judge_status(status, retry_after)
 
-    def judge_body(self, body: bytes, retry_after: float | None = None) -> Verdict:
+    def judge_body(self, body: bytes, retry_after: float | None) -> Verdict:
         """Judge the body of a 2xx response."""
         try:
             content = decode_json(body)

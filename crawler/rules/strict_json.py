@@ -23,7 +23,7 @@ def decode_json(body: bytes) -> Any:
         content = _decode(body.removeprefix(b"\xef\xbb\xbf"))
     except RecursionError:
         raise ValueError("nested too deep") from None
-    # Few texts have as many brackets as they would need for it.
+    # A level takes two bytes. Few texts have as many brackets as they would need for it.
     if len(body) > 2 * MOST_DEPTH:
         brackets = body.count(b"[") + body.count(b"{")
         if brackets > MOST_DEPTH and _deeper(content, MOST_DEPTH, brackets):
