@@ -5,8 +5,7 @@ Rules of this module:
 - Only one strand at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
   thread, not a hundred. A strand with requests of its own on their way (`take_more`) waits for those instead.
 - Batches are opened (which asks the store) while strands may settle, one at a time.
-- While it is in doubt whose fault failures are, nothing is drawn but the song of the same lane that was found last;
-  nobody keeps what comes of that. The failures are held until it is told: then they count, or not.
+- While it is in doubt whose fault failures are (engine/doubt.py), nothing is drawn but a song that tells.
 - Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
   undone: never failed.
 """
@@ -25,6 +24,7 @@ from typing import Any
 import msgspec
 
 from crawler.engine.backlog import Attempt, Backlog, Batch
+from crawler.engine.doubt import Doubt
 from crawler.engine.known import KnownSong
 from crawler.engine.limiter import Limiter
 from crawler.ground.deadline import Deadline
@@ -32,10 +32,7 @@ from crawler.ground.errors import UpstreamUnavailable
 from crawler.ground.records import Kind, Verdict, failed, retry
 from crawler.rules.control import Control
 from crawler.rules.retry import backoff
-from crawler.seams.ports import Clock, Lane
-
-# A member of an enumeration is looked up anew each time it is named: so is this one, once for every song.
-_FOUND = Kind.FOUND
+from crawler.seams.ports import Clock
 
 # Each leaves a thread behind that nobody can end: a function that never returns must not make them without end.
 MOST_ABANDONED = 100
@@ -76,9 +73,7 @@ class Work:
         self._changed = threading.Condition()
         self._backlog = Backlog()
         self._in_flight: set[Attempt] = set()
-        self._known: dict[Lane, Attempt] = {}  # what was found last
-        self._doubted: Batch | None = None  # that of the last failure
-        self._held: list[tuple[Attempt, Verdict]] = []  # failures of which it is in doubt whether they count
+        self._doubt = Doubt(self._limiter, limits.max_attempts)
         self._opening = False
         self._stopped = False
         self.error: BaseException | None = None
@@ -175,13 +170,14 @@ class Work:
         return self._stopped or self.deadline.passed(now)
 
     def _nothing_left(self) -> bool:
-        return self._backlog.empty(len(self._in_flight) + len(self._held))
+        return self._backlog.empty(len(self._in_flight) + self._doubt.held)
 
     def _draw(self, now: float, most: int) -> tuple[list[Attempt], float]:
         """Start attempts, as many as the limiter lets out, and give when to look again; now: once a batch is opened."""
         in_flight = len(self._in_flight)
         with self._limiter:
-            self._release(now)
+            for attempt, verdict in self._doubt.told():
+                self._retry(attempt, verdict, now, counts=False)
             allowed, until = self._limiter.ready(now, in_flight)
             if allowed < 1:
                 self._give_up(self._limiter.control.hopeless(now, self.deadline.at))
@@ -200,11 +196,10 @@ class Work:
 
     def _choose(self, now: float, most: float, in_flight: int) -> tuple[list[Attempt], float]:
         """Give what goes out now, and when more of it will be due: songs, or in doubt a known one."""
-        control = self._limiter.control
-        batch = self._doubted
-        if control.in_doubt and batch and batch.lane in self._known and most >= 1 and not self._nothing_left():
-            return [Attempt(KnownSong(batch, self._known[batch.lane].item), 0)], math.inf
-        return self._backlog.draw(now, most, in_flight, *control.retries(now))
+        probe = self._doubt.probe()
+        if probe and most >= 1 and not self._nothing_left():
+            return [probe], math.inf
+        return self._backlog.draw(now, most, in_flight, *self._limiter.control.retries(now))
 
     def _open_next(self) -> None:
         """Open the next batch: the store is asked meanwhile, so the lock is let go."""
@@ -232,9 +227,9 @@ class Work:
     def _outcomes(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> Sequence[tuple[Attempt, Verdict]]:
         """Have the limiter learn from verdicts; gives those that end their songs, and tries the other songs again."""
         with self._limiter:
-            if self._all_found(taken, now):
+            if self._doubt.all_found(taken, now):
                 return taken
-            judged = self._judge(taken, now)
+            judged = self._doubt.judge(taken, now)
         weighed = [(attempt, self._weigh(attempt, verdict, now, counts=counts)) for attempt, verdict, counts in judged]
         return [(attempt, outcome) for attempt, outcome in weighed if outcome]
 
@@ -250,52 +245,6 @@ class Work:
             return failed(verdict.error or "failed")
         self._retry(attempt, verdict, now, counts=counts)
         return None
-
-    def _answer(self, attempt: Attempt, now: float, verdict: Verdict) -> bool:
-        """Have the limiter learn from a verdict; True if a failure counts."""
-        lane = attempt.batch.lane
-        if verdict.kind is _FOUND:
-            self._known[lane] = attempt
-            return self._limiter.answer(attempt.started, now, verdict)
-        if not isinstance(attempt.batch, KnownSong):
-            self._doubted = attempt.batch
-        last = attempt.number >= self.limits.max_attempts
-        return self._limiter.answer(attempt.started, now, verdict, known=lane in self._known, last=last)
-
-    def _all_found(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> bool:
-        """Have the limiter learn from songs that were all found, as most are; False: they are not that plain."""
-        if self._held or {verdict.kind for _, verdict in taken} != {_FOUND}:
-            return False
-        if not self._limiter.found([attempt.started for attempt, _ in taken], now):
-            return False
-        attempt = taken[-1][0]
-        self._known[attempt.batch.lane] = attempt
-        return True
-
-    def _judge(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> list[tuple[Attempt, Verdict, bool]]:
-        """Say of each verdict whether it counts, and of those held before once that is told; hold what is in doubt."""
-        counted = [self._answer(attempt, now, verdict) for attempt, verdict in taken]
-        control = self._limiter.control
-        if not control.in_doubt:
-            told = [(attempt, verdict, control.false_alarm) for attempt, verdict in self._held]
-            self._held.clear()
-            return told + [(*pair, counts) for pair, counts in zip(taken, counted, strict=True)]
-        judged = []
-        for (attempt, verdict), counts in zip(taken, counted, strict=True):
-            ordinary = not isinstance(attempt.batch, KnownSong)
-            # Where there is nothing to probe with but the songs themselves, each of them must be tried again.
-            if verdict.kind is Kind.RETRY and not counts and ordinary and attempt.batch.lane in self._known:
-                self._held.append((attempt, verdict))
-            else:
-                judged.append((attempt, verdict, counts))
-        return judged
-
-    def _release(self, now: float) -> None:
-        """Try again what is held, if another call's probe has settled the doubt."""
-        if self._held and not self._limiter.control.in_doubt:
-            for attempt, verdict in self._held:
-                self._retry(attempt, verdict, now, counts=False)
-            self._held.clear()
 
     def _retry(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> None:
         """Have a song tried again after its backoff, or when the upstream says."""
