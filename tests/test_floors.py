@@ -51,7 +51,7 @@ OWNERS = {
     "google.cloud": {"crawler.adapters.gcs"},
     "google_crc32c": {"crawler.rules.checksum"},
     "jinja2": {"crawler.faces.page"},
-    "jmespath": {"crawler.rules.info"},
+    "jmespath": {"crawler.rules.expression"},
     "nest_asyncio": {"crawler.adapters.loop"},
     "pycurl": {"crawler.adapters.curl", "crawler.adapters.curl_sockets", "crawler.adapters.transfer"},
     "protego": {"crawler.rules.robots"},
@@ -84,7 +84,7 @@ NOT_THE_ENGINES = {"datetime", "http", "logging", "os", "pathlib", "socket", "ss
 
 # google.cloud itself is a namespace that functions_framework fills too.
 HEAVY = ["datasette", "google.api_core", "google.auth", "google.cloud.storage", "google_crc32c", "nest_asyncio"]
-HEAVY += ["pandas", "pyarrow", "pycurl", "pygal", "tqdm"]
+HEAVY += ["jmespath", "pandas", "pyarrow", "pycurl", "pygal", "tqdm"]
 
 # What a crawl needs, and a call that asks how a run stands does not.
 FOR_CRAWLS = ["asyncio", "requests", "urllib3"]

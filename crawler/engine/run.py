@@ -34,7 +34,7 @@ from crawler.rules.tally import Tally
 from crawler.seams.ports import Clock, Lane, ManyLane
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class RunCall:
     """Be one call on a run.
 

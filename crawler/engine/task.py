@@ -18,7 +18,7 @@ MOST_DEATHS = 3
 POISON = "poison"
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class TaskCall:
     """Be one delivery of a task.
 

@@ -49,7 +49,7 @@ class Limits(msgspec.Struct, frozen=True):
     max_at_once: int = 100
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Work:
     """Hand out attempts and take their verdicts, thread-safe, until every batch is done or the work is stopped.
 
