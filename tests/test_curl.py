@@ -27,6 +27,7 @@ from wire import HOST, Wire
 from crawler.adapters.curl import CurlLane, CurlTransfers
 from crawler.adapters.curl_sockets import CurlSockets
 from crawler.adapters.session import open_session
+from crawler.adapters.transfer import parse_head
 from crawler.faces.deployment import Deployment
 from crawler.faces.lanes import declared_lane, session_of
 from crawler.ground.errors import BadSetting
@@ -221,8 +222,9 @@ def test_cookies_are_kept_within_a_run() -> None:
         {},
         {"X-Api-Key": "secret", "accept": "application/json", "USER-AGENT": "mine/1", "X-Empty": ""},
         {"Cookie": "session=1"},
+        {"user-agent": "", "Accept-Encoding": ""},
     ],
-    ids=["none", "several", "cookie"],
+    ids=["none", "several", "cookie", "empty"],
 )
 def test_request_is_that_of_the_function_lane(headers: dict[str, str]) -> None:
     """Send the same headers and the same path, also where the URL holds what must be escaped."""
@@ -386,6 +388,12 @@ def test_number_of_a_closed_socket_is_watched_anew(told: str) -> None:
 
         assert sockets.hear(10.0)
         assert multi.attended == [number]
+
+
+def test_head_of_interim_answers_alone_is_read_to_its_end() -> None:
+    """Take the fields of an interim answer where no other follows, and none where its head is cut short."""
+    assert parse_head(b"HTTP/1.1 103 Early Hints\r\nRetry-After: 5\r\n\r\n") == {"retry-after": "5"}
+    assert parse_head(b"HTTP/1.1 200 OK\r\nRetry-After: 5\r\n") is None
 
 
 @pytest.fixture(scope="module")

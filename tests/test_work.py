@@ -477,6 +477,7 @@ def test_probe_asks_for_a_known_song_and_keeps_nothing_of_it() -> None:
     assert scene.settle(probe, found("again"))
     assert batch.attempts == before + 1
     assert batch.settled == [(0, found("first"))]
+    assert scene.outcomes == [found("first")]
 
 
 def test_every_request_of_an_outage_is_counted_once() -> None:
