@@ -13,10 +13,10 @@ from threading import Lock
 import flask
 import functions_framework
 
-from crawler.faces.deployment import Deployment
-from crawler.faces.http import HttpRequest, respond
-from crawler.faces.log import log_json
-from crawler.rules.request import MOST_BODY_BYTES
+from crawler.app.deployment import Deployment
+from crawler.app.json_log import log_json
+from crawler.app.parameters import MOST_BODY_BYTES
+from crawler.entrypoints.http.routes import HttpRequest, respond
 
 # What the imports made is no garbage: it need not be looked through again, nor be copied into each process that the
 # server forks (https://docs.python.org/3/library/gc.html#gc.freeze).

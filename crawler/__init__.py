@@ -8,19 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crawler.faces.notebook import crawl, execute_async_event_loop, get_data_asynchronously, request_song_info
-    from crawler.ground.records import SongRecord
+    from crawler.core.verdict import SongRecord
+    from crawler.entrypoints.python.api import (
+        crawl,
+        execute_async_event_loop,
+        get_data_asynchronously,
+        request_song_info,
+    )
 
 __all__ = ["SongRecord", "crawl", "execute_async_event_loop", "get_data_asynchronously", "request_song_info"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "SongRecord":
-        from crawler.ground.records import SongRecord
+        from crawler.core.verdict import SongRecord
 
         return SongRecord
     if name in __all__:
-        from crawler.faces import notebook
+        from crawler.entrypoints.python import api as notebook
 
         return getattr(notebook, name)
     raise AttributeError(f"module 'crawler' has no attribute {name!r}")

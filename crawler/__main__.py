@@ -1,6 +1,6 @@
 """The command line: `python -m crawler COMMAND`."""
 
-from crawler.faces.command import main
+from crawler.entrypoints.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deployed import Deployed, deployed
 from hypothesis import settings
 from servers import (
     ServerProcess,
@@ -17,6 +16,7 @@ from servers import (
     fake_gcs_available,
     write_catalogue,
 )
+from support.deployed import Deployed, deployed
 
 # The same examples in every run, and no limit on how long one takes: a busy machine must not fail a test.
 settings.register_profile("songcrawl", derandomize=True, database=None, deadline=None)

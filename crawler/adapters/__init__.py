@@ -1,1 +1,1 @@
-"""The adapters: one outside library or system each, behind a seam."""
+"""One outside library or system each, behind a port."""

@@ -1,1 +1,1 @@
-"""The engine: strands, parts and runs. It knows rules and seams, never adapters, web frameworks or the environment."""
+"""The threaded asyncio gather loop: workers, parts, one call on a run. It never imports an adapter."""

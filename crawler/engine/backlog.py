@@ -18,8 +18,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from crawler.ground.records import Verdict
-from crawler.seams.ports import Lane
+from crawler.core.ports import Lane
+from crawler.core.verdict import Verdict
 
 # Two: a kill costs at most two parts' songs again, and a part is committed while the next is fetched.
 OPEN_BATCHES = 2

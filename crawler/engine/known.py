@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from crawler.core.verdict import Verdict
 from crawler.engine.backlog import Batch
-from crawler.ground.records import Verdict
 
 
 class KnownSong:

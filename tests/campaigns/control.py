@@ -26,9 +26,9 @@ from servers.process import ServerProcess
 from servers.quota import counts, quota_upstream
 
 from campaigns.function import call, start
-from crawler.faces.charts import load_pygal
-from crawler.ground.records import found
-from crawler.rules.control import Control
+from crawler.core.verdict import found
+from crawler.entrypoints.http.charts import load_pygal
+from crawler.rate_control.controller import Control
 
 _ROOT = Path(__file__).parents[2]
 PAGE = _ROOT / "build/control.html"

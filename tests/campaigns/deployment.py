@@ -13,10 +13,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from deploying import Copy, Outcome
 from servers import fake_gcs, function_server
 from servers.google_cloud import PROJECT, GoogleCloud
-from stored import audit, read_bucket
+from support.deploying import Copy, Outcome
+from support.stored import audit, read_bucket
 
 from campaigns.function import call
 from examples.song_api import SONGS_CSV, song_api

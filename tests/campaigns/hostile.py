@@ -19,9 +19,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
-from lanes import LANES
 from servers import Upstream
 from servers.hostile import Trick, pages_of, tricks
+from support.fetchers import LANES
 
 ROOT = Path(__file__).parents[2]
 _CLIENTS = Path(__file__).parent / "clients"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crawler.rules.checksum import crc32c
+from crawler.formats.checksum import crc32c
 
 SONGS = 100
 PART_SONGS = 20

@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import google_crc32c
 import requests
 
-from crawler.adapters.gcs import GcsStore
+from crawler.adapters.storage.gcs import GcsStore
 from servers.process import HOST
 
 Operation = Literal["upload", "begin_upload", "download", "stat", "list", "other"]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from crawler.engine.choice import Order
-from crawler.engine.work import Limits
-from crawler.ground.errors import BadRequest, RunConflict
-from crawler.rules.asked import Next, OfRun, OpenRange, parse_asked
-from crawler.rules.firing import Firing
-from crawler.rules.spec import Source
+from crawler.core.errors import BadRequest, RunConflict
+from crawler.engine.dispatcher import Limits
+from crawler.runs.resolve import Order
+from crawler.runs.scheduled import Firing
+from crawler.runs.selection import Next, OfRun, OpenRange, parse_asked
+from crawler.runs.spec import Source
 from simulation.threads import Process
 from simulation.visits import CrawlCall, Pace
 from simulation.weather import BREEZE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from crawler.engine.catalog import Catalog
+from crawler.runs.index import Catalog
 from simulation.caller import Caller, Wish, draw_wishes, make_order
 from simulation.fleet import run_fleet
 from simulation.world import OpenCatalog, World

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from crawler.ground.errors import BadRequest, RunConflict
-from crawler.rules.asked import Next, OfRun
+from crawler.core.errors import BadRequest, RunConflict
+from crawler.runs.selection import Next, OfRun
 from simulation.store import Entry
 from simulation.stored import StoredRun, expand
 from simulation.upstream import Upstream

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from crawler.engine.catalog import Catalog
-from crawler.engine.choice import Order
-from crawler.engine.fleet import Fleet
-from crawler.engine.task import TaskCall
-from crawler.ground.errors import QueueUnavailable
-from crawler.rules.fan_out import Plan, Task
-from crawler.rules.spec import RunSpec
+from crawler.core.errors import QueueUnavailable
+from crawler.fan_out.fleet import Fleet
+from crawler.fan_out.plan import Plan, Task
+from crawler.fan_out.task_call import TaskCall
+from crawler.runs.index import Catalog
+from crawler.runs.resolve import Order
+from crawler.runs.spec import RunSpec
 from simulation.caller import SOURCE, make_order
 from simulation.clock import run_coroutine
 from simulation.threads import Process

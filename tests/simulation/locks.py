@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from crawler.engine import backlog, limiter, part, work
+from crawler.engine import backlog, dispatcher, part_writer
+from crawler.rate_control import limiter
 from simulation.threads import Crash, Scheduler, SimThread, of_thread
 
 T = TypeVar("T")
@@ -109,9 +110,9 @@ _SIMULATED = SimpleNamespace(
 def engine_scaled(chunk_bytes: int, most_buffered_bytes: int) -> Iterator[None]:
     """Have the engine lock with simulated locks meanwhile, its sizes scaled down to songs of a few bytes."""
     meanwhile: list[tuple[Any, str, Any]] = [
-        (work, "threading", _SIMULATED),
-        (part, "threading", _SIMULATED),
-        (part, "CHUNK_BYTES", chunk_bytes),
+        (dispatcher, "threading", _SIMULATED),
+        (part_writer, "threading", _SIMULATED),
+        (part_writer, "CHUNK_BYTES", chunk_bytes),
         (limiter, "threading", _SIMULATED),
         (backlog, "MOST_BUFFERED_BYTES", most_buffered_bytes),
     ]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from crawler.ground.errors import ObjectExists, StoreUnavailable
-from crawler.ground.records import StoredObject
-from crawler.rules.checksum import crc32c
+from crawler.core.errors import ObjectExists, StoreUnavailable
+from crawler.core.verdict import StoredObject
+from crawler.formats.checksum import crc32c
 
 if TYPE_CHECKING:
     from simulation.visits import Visit

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from crawler.engine.task import MOST_DEATHS, POISON
-from crawler.engine.verify import verify_run
-from crawler.ground.errors import BadRequest
-from crawler.ground.records import Kind, Verdict
-from crawler.rules.answer import DEADLINE_DETAIL, Answer
-from crawler.rules.breaker import OPEN_AFTER_DOUBT
-from crawler.rules.spec import RunSpec
+from crawler.core.errors import BadRequest
+from crawler.core.verdict import Kind, Verdict
+from crawler.fan_out.task_call import MOST_DEATHS, POISON
+from crawler.rate_control.circuit_breaker import OPEN_AFTER_DOUBT
+from crawler.runs.spec import RunSpec
+from crawler.runs.summary import DEADLINE_DETAIL, Answer
+from crawler.runs.verify import verify_run
 from simulation.choices import Choices
 from simulation.store import Entry
 from simulation.stored import Kept, Rows, StoredRun, expand, read_rows

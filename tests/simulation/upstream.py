@@ -6,8 +6,8 @@ import math
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from crawler.engine.gather import GRACE_SECONDS
-from crawler.ground.records import MISSING, Verdict, failed, found, refused, retry, throttled
+from crawler.core.verdict import MISSING, Verdict, failed, found, refused, retry, throttled
+from crawler.engine.workers import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from simulation.visits import CrawlCall

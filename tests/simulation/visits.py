@@ -1,4 +1,4 @@
-"""Calls on the function: each in a process of its own, doing what faces/deployment.py does, on the simulated seams."""
+"""Calls on the function: each in a process of its own, doing what app/deployment.py does, on the simulated seams."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crawler.engine.catalog import Catalog, run_of
-from crawler.engine.choice import Order, choose_run
-from crawler.engine.run import RunCall
-from crawler.engine.state import run_answer
-from crawler.engine.work import Limits
-from crawler.faces.deployment import reserve_seconds
-from crawler.ground.deadline import Deadline
-from crawler.ground.errors import SongcrawlError, UnknownRun
-from crawler.ground.records import Verdict
-from crawler.rules.answer import Answer
-from crawler.rules.spec import RunSpec
+from crawler.app.deployment import reserve_seconds
+from crawler.core.deadline import Deadline
+from crawler.core.errors import SongcrawlError, UnknownRun
+from crawler.core.verdict import Verdict
+from crawler.engine.dispatcher import Limits
+from crawler.engine.run_call import RunCall
+from crawler.runs.index import Catalog, run_of
+from crawler.runs.resolve import Order, choose_run
+from crawler.runs.spec import RunSpec
+from crawler.runs.status import run_answer
+from crawler.runs.summary import Answer
 from simulation.clock import run_coroutine
 from simulation.locks import SimExecutor
 from simulation.store import SimStore

@@ -6,9 +6,9 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from crawler.engine.catalog import Catalog
-from crawler.engine.choice import Order
-from crawler.seams.ports import Store
+from crawler.core.ports import Store
+from crawler.runs.index import Catalog
+from crawler.runs.resolve import Order
 from simulation.clock import SimClock
 from simulation.locks import engine_scaled
 from simulation.store import Bucket, SimStore

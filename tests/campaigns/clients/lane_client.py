@@ -3,7 +3,7 @@
 import sys
 
 from client import Watch, read_job
-from lanes import LANES, Opening
+from support.fetchers import LANES, Opening
 
 job = read_job()
 with LANES[sys.argv[1]](Opening(job.url, job.headers)) as lane:

@@ -1,0 +1,253 @@
+"""The declared lane: a strand that keeps many songs on their way, on the multi interface of libcurl.
+
+It gives the verdicts of the function lane (`adapters/session/fetchers.py`), at a fraction of its work for a song: what
+libcurl does is C, and a song costs a handful of Python calls. Sockets are watched with epoll, so that what a song
+costs does not grow with how many are on their way. Where there is no epoll, importing this module raises ImportError,
+as without pycurl.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import certifi
+import pycurl
+
+from crawler.adapters.curl.sockets import CurlSockets
+from crawler.adapters.curl.transfer import PageTransfer, Transfer, parse_head
+from crawler.core.settings import PLACEHOLDER
+from crawler.core.verdict import Kind, Verdict, failed
+from crawler.upstream.classify import DeclaredSong
+from crawler.upstream.response_limits import MOST_REDIRECTS, same_origin
+
+# What closing takes at most; without a name look-up on its way it is a millisecond.
+_CLOSE_SECONDS = 0.5
+
+# How long the first song over TLS connects alone, to find out whether one connection can carry them all.
+_SCOUT_SECONDS = 0.5
+# Songs to a connection that carries many: most servers allow a hundred (RFC 9113, 6.5.2), and some fewer.
+_SONGS_A_CONNECTION = 16
+
+_OPTIONS = {
+    # With threads about, libcurl must not use signals for its timeouts.
+    pycurl.NOSIGNAL: 1,
+    # The body as it came: upstream/content_encoding.py decompresses it, within a bound.
+    pycurl.HTTP_CONTENT_DECODING: 0,
+    # Nothing of the environment: an empty name is no proxy.
+    pycurl.PROXY: "",
+    pycurl.NETRC: pycurl.NETRC_IGNORED,
+    pycurl.PROTOCOLS: pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS,
+    # HTTP/2 where TLS offers it; CURLOPT_PIPEWAIT would have all songs wait for the first answer, come it or not.
+    pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_2TLS,
+    pycurl.SSLVERSION: pycurl.SSLVERSION_TLSv1_2,
+}
+
+# So many heads are kept: those of songs that come in the same second often differ in nothing.
+_HEADS = 64
+# libcurl goes through all lines of HTTPHEADER for each field that it may write itself: a sixtieth of a song's CPU.
+_FIELD_OPTIONS = {"user-agent": pycurl.USERAGENT, "accept-encoding": pycurl.ACCEPT_ENCODING}
+
+# What requests leaves as it is in a URL (RFC 3986, 2.2 and 2.3).
+_URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
+
+
+class CurlLane:
+    """Try songs declared by SONG_URL, their verdicts by a DeclaredSong; one lane for each run.
+
+    Its cookies, name look-ups and TLS sessions are shared by all that it opens, and gone with it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        song: DeclaredSong,
+        max_song_bytes: int,
+        user_agent: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        allow_private: bool = False,
+        authorities: str | None = None,
+    ) -> None:
+        """`authorities` names a file of the certificates to trust, instead of those that requests does."""
+        self.url = [quote(piece, safe=_URL_SAFE) for piece in url.split(PLACEHOLDER)]
+        self.host = urlsplit(url).hostname or ""
+        self.over_tls = urlsplit(url).scheme == "https"
+        self.song = song
+        self.max_song_bytes = max_song_bytes
+        self.allow_private = allow_private
+        self._parse_head = lru_cache(_HEADS)(parse_head)
+        self._options = _options({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
+        self._options[pycurl.CAINFO] = authorities or certifi.where()
+        self._options[pycurl.SHARE] = _share()
+
+    def open_transfers(self, most: int) -> CurlTransfers:
+        """Open what tries `most` songs at once, for the calling thread alone."""
+        return CurlTransfers(self, most)
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
+        transfers = self.open_transfers(1)
+        try:
+            transfers.start(None, item, timeout)
+            while not (ended := transfers.perform(timeout)):
+                pass
+            return ended[0][1]
+        finally:
+            transfers.close()
+
+    def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
+        """Ask for another page of the songs' origin: see PageLane."""
+        until = time.monotonic() + timeout
+        for _ in range(1 + MOST_REDIRECTS):
+            verdict = _PageLane(self, url, most_bytes).attempt(None, max(0.0, until - time.monotonic()))
+            if verdict.kind is not Kind.FOUND or not (target := verdict.info.target):
+                return verdict
+            if not same_origin(url, target):
+                break
+            url = target
+        return failed("redirect")
+
+    def open_transfer(self, sockets: CurlSockets, kind: type[Transfer] = Transfer) -> Transfer:
+        """Open what carries one song after the other."""
+        transfer = kind(
+            sockets, self.host, self.song, self.max_song_bytes, self._parse_head, allow_private=self.allow_private
+        )
+        for option, value in self._options.items():
+            transfer.curl.setopt(option, value)
+        return transfer
+
+
+class _PageLane(CurlLane):
+    """Try one page, as the client that a lane is for songs."""
+
+    def __init__(self, lane: CurlLane, url: str, most_bytes: int) -> None:
+        vars(self).update(vars(lane), url=[url], max_song_bytes=most_bytes)
+
+    def open_transfer(self, sockets: CurlSockets, kind: type[Transfer] = PageTransfer) -> Transfer:
+        return super().open_transfer(sockets, kind)
+
+
+class CurlTransfers:
+    """Try many songs at once in the calling thread."""
+
+    def __init__(self, lane: CurlLane, most: int) -> None:
+        self._lane = lane
+        self._most = most
+        self._transfers: dict[pycurl.Curl, Transfer] = {}
+        self._idle: list[Transfer] = []
+        self._multi = pycurl.CurlMulti(close_handles=True)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, most)
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, most)
+        self._add, self._remove = self._multi.add_handle, self._multi.remove_handle
+        self._sockets = CurlSockets(self._multi)
+        self._knows_protocol = not lane.over_tls
+        self._scout_until = math.inf
+        self._held: list[Transfer] = []
+
+    def start(self, token: Any, item: Any, timeout: float) -> None:
+        """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
+        transfer = self._idle.pop() if self._idle else self._open_transfer()
+        transfer.begin(token, str(item).join(self._lane.url), timeout)
+        if self._knows_protocol:
+            self._add(transfer.curl)
+        elif self._scout_until == math.inf:
+            self._scout_until = time.monotonic() + _SCOUT_SECONDS
+            self._add(transfer.curl)
+        else:
+            self._held.append(transfer)
+
+    def perform(self, seconds: float) -> list[tuple[Any, Verdict]]:
+        """Move all transfers on, wait `seconds` at most until one ends, and give those that did.
+
+        Raises BadSetting for an address that is not allowed.
+        """
+        now = time.monotonic()
+        until = now + seconds
+        if self._held:
+            if now >= self._scout_until:
+                self._release()
+            else:
+                until = min(until, self._scout_until)
+        # What has come already is heard before anything new is asked for: a connection may have ended.
+        self._sockets.hear(0.0)
+        self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        while not (ended := self._ended()) and (left := until - time.monotonic()) > 0:
+            if self._held and self._sockets.connected:  # libcurl knows what that connection can carry
+                self._release()
+            timer = self._multi.timeout()
+            if not self._sockets.hear(left if timer < 0 else min(left, timer / 1000)):
+                self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
+        return ended
+
+    def close(self) -> None:
+        """Cut what is on its way, and close the connections.
+
+        A name look-up can't be cut: libcurl waits for it, and is left to do so in a thread of its own.
+        """
+        closing = threading.Thread(target=self._close, name="curl-close", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
+
+    def _close(self) -> None:
+        self._multi.close()
+        for transfer in [*self._idle, *self._held]:
+            transfer.curl.close()
+        self._sockets.close()
+
+    def _open_transfer(self) -> Transfer:
+        transfer = self._lane.open_transfer(self._sockets)
+        self._transfers[transfer.curl] = transfer
+        return transfer
+
+    def _ended(self) -> list[tuple[Any, Verdict]]:
+        _, whole, broken = self._multi.info_read()
+        ended = [(self._transfers[curl], pycurl.E_OK, "") for curl in whole]
+        ended += [(self._transfers[curl], error, message) for curl, error, message in broken]
+        for transfer, _, _ in ended:
+            self._remove(transfer.curl)
+            self._idle.append(transfer)
+        if whole and not self._sockets.multiplexed and self._lane.over_tls:
+            self._learn_protocol(whole[0].getinfo(pycurl.INFO_HTTP_VERSION))
+        if ended and not self._knows_protocol:
+            self._release()
+        return [transfer.end(error, message) for transfer, error, message in ended]
+
+    def _learn_protocol(self, version: int) -> None:
+        """Note whether a connection carries many songs: then there are to be few."""
+        self._sockets.multiplexed = version >= pycurl.CURL_HTTP_VERSION_2_0
+        if self._sockets.multiplexed:
+            self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, 1 + self._most // _SONGS_A_CONNECTION)
+
+    def _release(self) -> None:
+        """Send out the songs that waited for the first one."""
+        self._knows_protocol = True
+        for transfer in self._held:
+            self._add(transfer.curl)
+        self._held.clear()
+
+
+def _options(headers: Mapping[str, str]) -> dict[int, Any]:
+    """Give the options of every transfer; of headers alike but for case the last one counts, as in a session."""
+    fields = {name.lower(): (name, value) for name, value in headers.items()}
+    options: dict[int, Any] = dict(_OPTIONS)
+    for folded, option in _FIELD_OPTIONS.items():
+        if folded in fields and fields[folded][1]:
+            options[option] = fields.pop(folded)[1].encode("latin-1")
+    lines = [f"{name}: {value}" if value else f"{name};" for name, value in fields.values()]
+    options[pycurl.HTTPHEADER] = [line.encode("latin-1") for line in lines]
+    if "cookie" not in fields:  # a deployment's own cookies stand alone, as in a session
+        options[pycurl.COOKIEFILE] = ""
+    return options
+
+
+def _share() -> pycurl.CurlShare:
+    share = pycurl.CurlShare()
+    for data in (pycurl.LOCK_DATA_COOKIE, pycurl.LOCK_DATA_DNS, pycurl.LOCK_DATA_SSL_SESSION):
+        share.setopt(pycurl.SH_SHARE, data)
+    return share

@@ -1,0 +1,217 @@
+"""One transfer of libcurl: how a song is asked for, and what its end means.
+
+What libcurl reports becomes a verdict here, and only here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import takewhile
+from typing import Any
+
+import pycurl
+
+from crawler.adapters.curl.sockets import CurlSockets
+from crawler.core.errors import BadSetting
+from crawler.core.verdict import Page, Verdict, failed, found, retry
+from crawler.upstream.address_guard import refusal
+from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
+from crawler.upstream.content_encoding import decode_body, most_encoded_bytes
+from crawler.upstream.response_limits import MOST_HEAD_BYTES, MOST_HEAD_LINES, plain_length, readable
+from crawler.upstream.retry import parse_retry_after
+
+_VERDICTS = {
+    pycurl.E_COULDNT_RESOLVE_HOST: UNRESOLVED,
+    pycurl.E_PEER_FAILED_VERIFICATION: UNTRUSTED,
+    pycurl.E_SSL_CIPHER: UNTRUSTED,
+    pycurl.E_SSL_CERTPROBLEM: UNTRUSTED,
+    pycurl.E_OPERATION_TIMEDOUT: retry("timeout"),
+    pycurl.E_BAD_CONTENT_ENCODING: retry("invalid_encoding"),
+}
+_BROKEN = retry("connection")
+
+ParseHead = Callable[[bytes], Mapping[str, str] | None]
+
+_GO, _ABORT = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
+
+# What a head must hold for its fields to matter; two lengths may contradict each other.
+_TELLING = re.compile(rb"\n(?:content-encoding:|retry-after:|content-length:(?s:.*)\ncontent-length:)", re.IGNORECASE)
+
+
+class Transfer:
+    """Carry one song after the other on the handle `curl`; `token` stands for the present one."""
+
+    def __init__(
+        self,
+        sockets: CurlSockets,
+        host: str,
+        song: DeclaredSong,
+        most_bytes: int,
+        parse_head: ParseHead,
+        *,
+        allow_private: bool,
+    ) -> None:
+        self.curl = pycurl.Curl()
+        self.token: Any = None
+        self._sockets = sockets
+        self._host = host
+        self._song = song
+        self._most_bytes = most_bytes
+        self._most_encoded_bytes = most_encoded_bytes(most_bytes)
+        self._parse_head = parse_head
+        self._allow_private = allow_private
+        self._timeout: float | None = None
+        self._lines: list[bytes] = []
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._refusal: str | None = None
+        self._allowed = False
+        self._asked = False
+        self._setopt = self.curl.setopt
+        self._status: Callable[[], int] = partial(self.curl.getinfo, pycurl.RESPONSE_CODE)
+        self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
+        self.curl.setopt(pycurl.PREREQFUNCTION, self._ask)
+        self.curl.setopt(pycurl.RESOLVER_START_FUNCTION, sockets.looks_up)
+
+    def begin(self, token: Any, url: str, timeout: float) -> None:
+        """Get ready for a song."""
+        self.token = token
+        self._setopt(pycurl.URL, url)
+        if timeout != self._timeout:
+            self._timeout = timeout
+            self._setopt(pycurl.TIMEOUT_MS, max(1, math.ceil(timeout * 1000)))
+
+    def end(self, error: int, message: str) -> tuple[Any, Verdict]:
+        """Judge the song by what came and libcurl's error; gives its token too, and keeps nothing of either.
+
+        Raises BadSetting for an address that is not allowed.
+        """
+        token = self.token
+        try:
+            return token, self._judge(error, message)
+        finally:
+            self.token = self._refusal = None
+            self._allowed = self._asked = False
+            self._lines.clear()
+            self._chunks.clear()
+            self._size = 0
+
+    def _judge(self, error: int, message: str) -> Verdict:
+        if error and error != pycurl.E_WRITE_ERROR:  # which is how _write ends a body that is too large
+            return self._judge_error(error, message)
+        head = b"".join(self._lines)
+        fields = self._parse_head(head) if len(head) <= MOST_HEAD_BYTES else None
+        status = self._status()
+        if fields is None or status < 200:
+            return _BROKEN
+        return self._judge_answer(status, fields, cut=bool(error))
+
+    def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
+        retry_after = parse_retry_after(fields["retry-after"], time.time()) if "retry-after" in fields else None
+        if not 200 <= status < 300:
+            return judge_status(status, retry_after)
+        try:
+            body = self._body(fields.get("content-encoding"))
+        except ValueError:
+            return retry("invalid_encoding")
+        if len(body) > self._most_bytes or cut:
+            return failed("too_large")
+        return self._song.judge_body(body, retry_after)
+
+    def _body(self, encoding: str | None) -> bytes:
+        """Give the body, decompressed; raises ValueError for one that is compressed otherwise than we ask for."""
+        body = b"".join(self._chunks)
+        if encoding is None:
+            return body
+        if not readable(encoding):
+            raise ValueError(encoding)
+        return decode_body(body, encoding, self._most_bytes)
+
+    def _judge_error(self, error: int, message: str) -> Verdict:
+        if self._refusal and not self._allowed:
+            raise BadSetting(self._refusal)
+        if error == pycurl.E_SSL_CONNECT_ERROR and _no_handshake(message):
+            return UNTRUSTED
+        return _VERDICTS.get(error, _BROKEN)
+
+    def _write(self, chunk: bytes) -> int | None:
+        self._size += len(chunk)
+        self._chunks.append(chunk)
+        return -1 if self._size > self._most_encoded_bytes else None
+
+    def _ask(self, _address: str, _own_address: str, _port: int, own_port: int) -> int:
+        """Let one request go out: libcurl would send up to six, uncounted, if a connection ends without an answer."""
+        if own_port in self._sockets.ended_ports:  # nothing can be sent from there
+            self._sockets.ended_ports.discard(own_port)
+        elif self._asked and not self._sockets.multiplexed:  # HTTP/2 says which requests were not looked at
+            return _ABORT
+        else:
+            self._asked = self._sockets.connected = True
+        return _GO
+
+    def _open_socket(self, _purpose: int, address: Any) -> int:
+        """Open a socket for an address that is allowed: no second look-up lies between, which could give another."""
+        host = str(address.addr[0])
+        if reason := refusal(host, self._allow_private):
+            self._refusal = f"The upstream {self._host} has the address {host}: {reason}."
+            return int(pycurl.SOCKET_BAD)
+        self._allowed = True
+        descriptor = socket.socket(address.family, address.socktype, address.protocol).detach()
+        self._sockets.opened(descriptor)
+        return descriptor
+
+
+class PageTransfer(Transfer):
+    """Carry a page that is no song: whatever its status says it is found, and cut where it is too large."""
+
+    def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
+        del cut
+        try:
+            body = self._body(fields.get("content-encoding"))[: self._most_bytes]
+        except ValueError:
+            return retry("invalid_encoding")
+        return found(Page(status, body, self.curl.getinfo(pycurl.REDIRECT_URL)))
+
+
+def _no_handshake(message: str) -> bool:
+    """Tell whether the two have no TLS in common, from libcurl's words: for an end of the connection it has others."""
+    return message.startswith("TLS connect error") and "unexpected eof" not in message
+
+
+def parse_head(head: bytes) -> Mapping[str, str] | None:
+    """Give the fields that matter of the final answer's head; None if it is cut, too long or contradicts itself.
+
+    Most heads hold none of them, and are not taken apart.
+    """
+    whole = head.endswith(b"\r\n\r\n") or b"\n\r\n" in head or b"\n\n" in head
+    if not whole or head.count(b"\n") > MOST_HEAD_LINES:
+        return None
+    if not _TELLING.search(head):
+        return {}
+    fields = _parse_fields(head)
+    return fields if plain_length([fields["content-length"]] if "content-length" in fields else []) else None
+
+
+def _parse_fields(head: bytes) -> dict[str, str]:
+    """Give the fields of the final answer: not of interim ones before it (RFC 9110, 15.2), not those after its body.
+
+    Several of one name are one, with commas between (RFC 9110, 5.2).
+    """
+    rest = iter(head.removesuffix(b"\n").split(b"\n"))
+    fields: dict[str, str] = {}
+    for status_line in rest:
+        fields = {}
+        for line in takewhile(bytes.strip, rest):
+            name, _, value = line.decode("latin-1").partition(":")
+            name, value = name.lower(), value.strip()
+            fields[name] = f"{fields[name]}, {value}" if name in fields else value
+        if not status_line.split()[1].startswith(b"1"):
+            break
+    return fields

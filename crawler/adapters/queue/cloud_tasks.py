@@ -1,0 +1,151 @@
+"""The queue in Cloud Tasks, through its REST API: three calls of it are all that is needed, so no gRPC and no client.
+
+https://cloud.google.com/tasks/docs/reference/rest
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import math
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from crawler.core.errors import QueueUnavailable
+
+if TYPE_CHECKING:
+    import requests
+
+_API = "https://cloudtasks.googleapis.com"
+_SCOPE = "https://www.googleapis.com/auth/cloud-tasks"
+_REQUEST_SECONDS = 10.0
+_RETRIES = 4
+_RETRIED = (429, 500, 502, 503, 504)
+# Tasks listed on a page, as many as the service gives.
+_PAGE_TASKS = 1000
+# So many tasks are created at once.
+CONNECTIONS = 8
+
+# The service takes no other: https://cloud.google.com/tasks/docs/reference/rest/v2/projects.locations.queues.tasks#Task
+_LEAST_DISPATCH_SECONDS, _MOST_DISPATCH_SECONDS = 15, 1800
+# What a delivery may take beyond its call's own deadline: the start of an instance, the way there and back.
+_MARGIN_SECONDS = 30
+
+# What a queue has if nobody said otherwise.
+_DEFAULT_AT_ONCE = 1000
+
+
+class CloudTasksQueue:
+    """Create tasks in a queue, each of which POSTs to `service_url`/runs/RUN/parts as the service account `invoker`.
+
+    `emulator` is the address of one, used without credentials.
+    """
+
+    def __init__(self, queue: str, service_url: str, invoker: str, emulator: str | None = None) -> None:
+        self._queue = queue
+        self._service_url = service_url
+        self._invoker = invoker
+        self._emulator = emulator
+        self._opened: list[requests.Session] = []
+        self._opening = threading.Lock()
+        self._until = math.inf
+
+    def until(self, instant: float) -> CloudTasksQueue:
+        """Give the same queue, on the same connections, whose operations end by an instant of time.monotonic."""
+        bounded = copy.copy(self)
+        bounded._until = instant
+        return bounded
+
+    def close(self) -> None:
+        """Close the connections, those of every queue that `until` gave too."""
+        for session in self._opened:
+            session.close()
+
+    def most_at_once(self) -> int:
+        """Read from the queue itself how many tasks it delivers at the same time, so that no setting can differ."""
+        response = self._send("GET", "")
+        limits = response.json().get("rateLimits", {}) if response.ok else self._refuse(response)
+        return max(1, int(limits.get("maxConcurrentDispatches", _DEFAULT_AT_ONCE)))
+
+    def create(self, name: str, run: str, content: bytes, seconds: float) -> None:
+        """Create a task; a name that is taken, or was lately, is success: it may be our own, sent again."""
+        response = self._send("POST", "/tasks", {"task": self._task(name, run, content, seconds)})
+        if not response.ok and response.status_code != 409:
+            self._refuse(response)
+
+    def names(self) -> Iterator[str]:
+        """Name the tasks in the queue; one that is being delivered stays there until that went well."""
+        parameters: dict[str, Any] = {"pageSize": _PAGE_TASKS}
+        while True:
+            response = self._send("GET", "/tasks", parameters=parameters)
+            page = response.json() if response.ok else self._refuse(response)
+            yield from (task["name"].rpartition("/")[2] for task in page.get("tasks", ()))
+            if not page.get("nextPageToken"):
+                return
+            parameters["pageToken"] = page["nextPageToken"]
+
+    def _task(self, name: str, run: str, content: bytes, seconds: float) -> dict[str, Any]:
+        dispatch = math.ceil(max(_LEAST_DISPATCH_SECONDS, min(_MOST_DISPATCH_SECONDS, seconds + _MARGIN_SECONDS)))
+        return {
+            "name": f"{self._queue}/tasks/{name}",
+            "dispatchDeadline": f"{dispatch}s",
+            "httpRequest": {
+                "httpMethod": "POST",
+                "url": f"{self._service_url}/runs/{run}/parts",
+                "headers": {"Content-Type": "application/json"},
+                "body": base64.b64encode(content).decode(),
+                # The audience would be the whole URL if it were left out, which Cloud Run does not take.
+                "oidcToken": {"serviceAccountEmail": self._invoker, "audience": self._service_url},
+            },
+        }
+
+    def _send(
+        self, method: str, path: str, content: dict[str, Any] | None = None, parameters: dict[str, Any] | None = None
+    ) -> requests.Response:
+        import requests
+        from google.auth.exceptions import GoogleAuthError
+
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise QueueUnavailable(f"The time of this call is over before {self._queue} had all its tasks.")
+        url = f"{self._emulator or _API}/v2/{self._queue}{path}"
+        try:
+            seconds = min(_REQUEST_SECONDS, left)
+            return self._session().request(method, url, params=parameters, json=content, timeout=seconds)
+        except (GoogleAuthError, requests.RequestException) as error:
+            raise QueueUnavailable(f"{self._queue} can't be reached: {type(error).__name__}.") from error
+
+    def _session(self) -> requests.Session:
+        """Open the connections at the first use: importing what they need takes a while, and the server forks."""
+        with self._opening:
+            if not self._opened:
+                self._opened.append(self._open())
+            return self._opened[0]
+
+    def _open(self) -> requests.Session:
+        import google.auth
+        import requests
+        from google.auth.transport.requests import AuthorizedSession
+        from urllib3.util import Retry
+
+        if self._emulator is None:
+            credentials, _ = google.auth.default(scopes=[_SCOPE])
+            session: requests.Session = AuthorizedSession(credentials)  # type: ignore[no-untyped-call]
+        else:
+            session = requests.Session()
+            session.trust_env = False  # a proxy named in the environment must not see loopback requests
+        # Tasks have names: one that is created again is refused, so that every request may be sent again.
+        retry = Retry(
+            _RETRIES, backoff_factor=0.2, status_forcelist=_RETRIED, allowed_methods=None, raise_on_status=False
+        )
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=CONNECTIONS, max_retries=retry))
+        return session
+
+    def _refuse(self, response: requests.Response) -> Any:
+        reason = {403: "this identity may not use it", 404: "there is no such queue"}.get(
+            response.status_code, f"HTTP {response.status_code}"
+        )
+        raise QueueUnavailable(f"{self._queue} can't be used: {reason}.")

@@ -1,0 +1,122 @@
+"""Obeying the upstream's robots.txt: asked for once in a while, and kept to song by song."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from crawler.core.errors import BadSetting, UpstreamUnavailable
+from crawler.core.ports import Lane, ManyLane, Transfers
+from crawler.core.settings import PLACEHOLDER
+from crawler.core.verdict import FORBIDDEN, Kind, Page, Verdict
+from crawler.upstream.robots_rules import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
+
+# What asks for a page: see PageLane.fetch.
+Fetch = Callable[[str, int, float], Verdict]
+
+# RFC 9309, 2.4: not longer than a day. An instance seldom lives as long; a changed mind is heard within the hour.
+FRESH_SECONDS = 3600.0
+_TRIES = 3
+
+_OVERRIDE = "set ROBOTS=ignore if the API is yours"
+
+
+class RobotsFile:
+    """Know the robots.txt of the origin of SONG_URL, and keep it for an hour, for all calls of an instance."""
+
+    def __init__(self, song_url: str, user_agent: str) -> None:
+        self._song_url = song_url
+        self._url = robots_url(song_url)
+        self._user_agent = user_agent
+        self._lock = threading.Lock()
+        self._robots: Robots | None = None
+        self._stale_at = 0.0
+
+    def obey(self, fetch: Fetch, seconds: float) -> Robots:
+        """Give what robots.txt asks for; where it is not known its host has so many seconds to say it.
+
+        Raises BadSetting where SONG_URL is disallowed for every number, UpstreamUnavailable where it can't be told.
+        """
+        with self._lock:
+            if self._robots is None or time.monotonic() >= self._stale_at:
+                self._robots = self._fetch(fetch, time.monotonic() + seconds)
+                self._stale_at = time.monotonic() + FRESH_SECONDS
+            robots = self._robots
+        if robots.allows and not robots.allows(self._song_url):
+            raise BadSetting(
+                f"SONG_URL is disallowed by {self._url} for {self._user_agent.split()[0]!r}; "
+                f"allowed: a URL that it does not disallow, or {_OVERRIDE}."
+            )
+        return robots
+
+    def lane(self, robots: Robots, lane: Lane) -> Lane:
+        """Give a lane that fails the songs whose URL is disallowed, and asks for the others as `lane` does."""
+        if robots.allows is None:
+            return lane
+        kind = _PoliteManyLane if isinstance(lane, ManyLane) else _PoliteLane
+        return kind(lane, self._song_url, robots)
+
+    def _fetch(self, fetch: Fetch, until: float) -> Robots:
+        reason = ""
+        for _ in range(_TRIES):
+            robots, reason = self._judge(fetch(self._url, MOST_ROBOTS_BYTES, max(0.0, until - time.monotonic())))
+            if robots:
+                return robots
+        raise UpstreamUnavailable(f"{self._url} can't be read ({reason}), so nothing may be asked for; {_OVERRIDE}.")
+
+    def _judge(self, verdict: Verdict) -> tuple[Robots | None, str]:
+        if verdict.kind is Kind.FOUND:
+            page: Page = verdict.info
+            return judge_robots(page.status, page.body, self._user_agent), f"http_{page.status}"
+        if verdict.kind is Kind.REFUSED:
+            raise UpstreamUnavailable(verdict.error)
+        # Redirected off the origin, or too often: as good as none (RFC 9309, 2.3.1.2).
+        return Robots("", self._user_agent) if verdict.error == "redirect" else None, verdict.error or "failed"
+
+
+class _PoliteLane:
+    def __init__(self, lane: Any, song_url: str, robots: Robots) -> None:
+        self._lane = lane
+        self._song_url = song_url
+        self._robots = robots
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Try one item, if its URL may be asked for."""
+        verdict: Verdict = self._lane.attempt(item, timeout) if self.allows(item) else FORBIDDEN
+        return verdict
+
+    def allows(self, item: Any) -> bool:
+        """Tell whether an item's URL may be asked for."""
+        allows = self._robots.allows
+        return allows is None or allows(self._song_url.replace(PLACEHOLDER, str(item)))
+
+
+class _PoliteManyLane(_PoliteLane):
+    def open_transfers(self, most: int) -> Transfers:
+        """Open what tries many at once."""
+        return _PoliteTransfers(self._lane.open_transfers(most), self)
+
+
+class _PoliteTransfers:
+    def __init__(self, transfers: Transfers, lane: _PoliteLane) -> None:
+        self._transfers = transfers
+        self._lane = lane
+        self._forbidden: list[tuple[Any, Verdict]] = []
+
+    def start(self, token: Any, item: Any, timeout: float) -> None:
+        """Begin one attempt, if the item's URL may be asked for."""
+        if self._lane.allows(item):
+            self._transfers.start(token, item, timeout)
+        else:
+            self._forbidden.append((token, FORBIDDEN))
+
+    def perform(self, seconds: float) -> Sequence[tuple[Any, Verdict]]:
+        """Move all transfers on; those that are forbidden end at once."""
+        forbidden, self._forbidden = self._forbidden, []
+        return [*forbidden, *self._transfers.perform(0.0 if forbidden else seconds)]
+
+    def close(self) -> None:
+        """Cut what is on its way."""
+        self._transfers.close()

@@ -1,0 +1,183 @@
+"""The function lane: single-request functions on a real requests.Session, one attempt at a time in each thread.
+
+It is the reference for any faster lane. What requests and urllib3 raise becomes a verdict here, and only here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import requests
+import urllib3
+
+from crawler.adapters.session.connections import HandshakeError, LimitedAdapter
+from crawler.adapters.session.responses import LimitedSession, NotTakenError
+from crawler.adapters.session.sockets import time_limit
+from crawler.core.errors import SongcrawlError, SongNotFetched
+from crawler.core.settings import PLACEHOLDER
+from crawler.core.verdict import MISSING, Kind, Page, Verdict, failed, found, retry
+from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
+from crawler.upstream.response_limits import readable
+from crawler.upstream.retry import parse_retry_after
+
+
+def open_session(
+    max_at_once: int,
+    user_agent: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    max_song_bytes: int = 1 << 20,
+    allow_private: bool = False,
+) -> requests.Session:
+    """Open a session whose pool fits `max_at_once` threads, and whose responses hold `max_song_bytes` at most.
+
+    It takes nothing from the environment (no proxies, no .netrc), never retries by itself, leaves an origin by no
+    redirect, and connects to loopback and private addresses only if allowed.
+    """
+    session = LimitedSession()
+    # gzip only: it can be inflated with a bound on what comes out.
+    session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
+    adapter = LimitedAdapter(max_at_once, max_song_bytes, allow_private)
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+class DeclaredLane:
+    """Try songs declared by SONG_URL, their verdicts by a DeclaredSong."""
+
+    def __init__(self, session: requests.Session, url: str, song: DeclaredSong, max_song_bytes: int) -> None:
+        self._session = session
+        self._url = url
+        self._song = song
+        self._max_song_bytes = max_song_bytes
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
+        try:
+            with time_limit(timeout), self._get(self._url.replace(PLACEHOLDER, str(item)), timeout) as response:
+                return self._judge(response)
+        except Exception as error:
+            return verdict_of(error)
+
+    def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
+        """Ask for another page of the songs' origin: see PageLane."""
+        try:
+            with time_limit(timeout), self._session.get(url, stream=True) as response:
+                return found(Page(response.status_code, response.raw.read(most_bytes, decode_content=True)))
+        except Exception as error:
+            return verdict_of(error)
+
+    def _judge(self, response: requests.Response) -> Verdict:
+        status, retry_after = response.status_code, _retry_after(response)
+        if not 200 <= status < 300:
+            response.raw.read(self._max_song_bytes)  # its connection can be used again then
+            return judge_status(status, retry_after)
+        if not readable(response.headers.get("Content-Encoding", "")):
+            return retry("invalid_encoding")
+        body = response.raw.read(self._max_song_bytes + 1, decode_content=True)
+        return failed("too_large") if len(body) > self._max_song_bytes else self._song.judge(status, body, retry_after)
+
+    def _get(self, url: str, timeout: float) -> requests.Response:
+        return self._session.get(url, stream=True, allow_redirects=False, timeout=timeout)
+
+
+class FunctionLane:
+    """Try songs with a user's single-request function, in either form.
+
+    `f(session, song_num)` returns the info; `f(session, song_num, song_urls)` appends `(song_num, info)` to a list.
+    """
+
+    def __init__(self, session: requests.Session, function: Callable[..., Any]) -> None:
+        self._session = session
+        self._function = function
+        self._appends = _takes_three(function)
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Call the function for one item; whatever its requests wait for ends after `timeout` seconds in all."""
+        try:
+            with time_limit(timeout):
+                info = self._append(item) if self._appends else self._function(self._session, item)
+        except SongNotFetched as error:
+            return error.verdict
+        except SystemExit as error:  # a function's own way out is no reason to end the server
+            return retry(type(error).__name__)
+        except Exception as error:
+            return _verdict_of_function(error)
+        return MISSING if info is None else found(info)
+
+    def _append(self, item: Any) -> Any:
+        song_urls: list[Any] = []
+        self._function(self._session, item, song_urls)
+        if not song_urls:
+            return None
+        last = song_urls[-1]
+        return last[1] if isinstance(last, tuple) and len(last) == 2 else last
+
+
+def _takes_three(function: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in positional and p.default is p.empty for p in parameters) >= 3
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    return parse_retry_after(response.headers.get("Retry-After"), time.time())
+
+
+def _verdict_of_function(error: Exception) -> Verdict:
+    """Judge what a user's function raised: an HTTP status as such, anything else is an attempt that failed."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        verdict = judge_status(error.response.status_code, _retry_after(error.response))
+        return retry(verdict.error or "failed") if verdict.kind is Kind.FAILED else verdict
+    return verdict_of(error)
+
+
+def verdict_of(error: Exception) -> Verdict:
+    """Judge an exception by the most telling of those that caused it; raises our own errors on."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, SongcrawlError):
+            raise cause
+        if isinstance(cause, NotTakenError):
+            return cause.verdict
+    for kind, verdict in _VERDICTS:
+        if any(isinstance(cause, kind) for cause in causes):
+            return verdict
+    return retry(type(error).__name__)
+
+
+_VERDICTS: tuple[tuple[type[BaseException], Verdict], ...] = (
+    (urllib3.exceptions.NameResolutionError, UNRESOLVED),
+    (HandshakeError, UNTRUSTED),
+    (TimeoutError, retry("timeout")),
+    # Before the timeouts, one of which urllib3 counts it as: nothing listens there, or no way leads there.
+    (urllib3.exceptions.NewConnectionError, retry("connection")),
+    (requests.Timeout, retry("timeout")),
+    (urllib3.exceptions.TimeoutError, retry("timeout")),
+    (urllib3.exceptions.DecodeError, retry("invalid_encoding")),
+    (requests.exceptions.ContentDecodingError, retry("invalid_encoding")),
+    (requests.exceptions.JSONDecodeError, retry("invalid_json")),
+    (requests.TooManyRedirects, failed("redirect")),
+    (ssl.SSLError, retry("connection")),
+    (requests.ConnectionError, retry("connection")),
+    (requests.exceptions.ChunkedEncodingError, retry("connection")),
+    (urllib3.exceptions.HTTPError, retry("connection")),
+    (ConnectionError, retry("connection")),
+)
+
+
+def _causes(error: BaseException) -> Any:
+    """Yield an exception and all it wraps: requests and urllib3 keep the cause in args, `reason` or the context."""
+    seen: set[int] = set()
+    waiting: list[Any] = [error]
+    while waiting:
+        cause = waiting.pop()
+        if isinstance(cause, BaseException) and id(cause) not in seen:
+            seen.add(id(cause))
+            yield cause
+            waiting += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]

@@ -1,0 +1,128 @@
+"""Responses of requests that stay within bounds, whatever a single-request function does with them.
+
+A user's function reads as it likes (`response.json()`, `.text`, `.iter_content()`): a body without end, a small one
+that inflates to gigabytes, or JSON that two readers understand differently must get past none of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http.cookiejar import Cookie
+from typing import Any
+
+import requests
+from requests.cookies import RequestsCookieJar
+from requests.structures import CaseInsensitiveDict
+
+from crawler.core.verdict import Verdict, failed, retry
+from crawler.upstream.classify import judge_status
+from crawler.upstream.response_limits import MOST_COOKIE_BYTES, MOST_REDIRECTS, readable, same_origin
+from crawler.upstream.strict_json import decode_json
+
+
+class NotTakenError(requests.RequestException):
+    """Say that an answer is not taken, and by `verdict` why; of requests' own family, as whoever asked expects."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.error)
+        self.verdict = verdict
+
+
+class LimitedResponse(requests.Response):
+    """Be a response whose body is `most_bytes` at most, and whose JSON is read strictly."""
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__()
+        self._most_bytes = most_bytes
+
+    def iter_content(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Yield the body, decompressed; all other ways to read it lead through here.
+
+        Raises NotTakenError once it is too large, or for one that is compressed otherwise than we ask for.
+        """
+        return self._limited(super().iter_content(*args, **kwargs))
+
+    def json(self, **kwargs: Any) -> Any:
+        """Read the body as JSON (RFC 8259); with arguments, by Python's own reader. Raises JSONDecodeError."""
+        if kwargs:
+            return super().json(**kwargs)
+        try:
+            return decode_json(self.content)
+        except ValueError as error:
+            raise requests.exceptions.JSONDecodeError(str(error), "", 0) from None
+
+    def raise_for_status(self) -> None:
+        """Raise HTTPError for anything but a 2xx: requests knows neither status 999 nor a redirect to nowhere."""
+        super().raise_for_status()
+        if not 200 <= self.status_code < 300:
+            raise requests.HTTPError(f"status {self.status_code}", response=self)
+
+    def _limited(self, chunks: Iterator[Any]) -> Iterator[Any]:
+        if self.ok and not readable(self.headers.get("Content-Encoding", "")):
+            self._refuse(retry("invalid_encoding"))
+        left = self._most_bytes
+        for chunk in chunks:
+            left -= len(chunk)
+            if left < 0:
+                self._refuse(failed("too_large"))
+            yield chunk
+
+    def _refuse(self, verdict: Verdict) -> None:
+        self.close()
+        raise NotTakenError(verdict if self.ok else judge_status(self.status_code))
+
+
+class LimitedSession(requests.Session):
+    """Be a session that takes nothing from the environment, is not sent elsewhere, and keeps few cookies.
+
+    A redirect that leaves the origin raises NotTakenError: requests would take the deployment's headers along.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.max_redirects = MOST_REDIRECTS
+        self.cookies = _FewCookies()
+
+    def merge_environment_settings(self, _url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """Merge the settings of a request with the session's, without what requests looks up in vain for each."""
+        return {
+            "proxies": {**self.proxies, **(proxies or {})},
+            "stream": self.stream if stream is None else stream,
+            "verify": self.verify if verify is None else verify,
+            "cert": self.cert if cert is None else cert,
+        }
+
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Prepare a request; one of nothing but a URL, as most are, without merging what there is not."""
+        hooks = request.hooks.get("response") or self.hooks.get("response")
+        extras = (request.headers, request.files, request.data, request.json, request.params, request.auth)
+        if any(extras) or request.cookies or hooks or self.auth or self.params or None in self.headers.values():
+            return super().prepare_request(request)
+        prepared = requests.PreparedRequest()
+        prepared.prepare_method(request.method)
+        prepared.prepare_url(request.url, None)
+        prepared.headers = CaseInsensitiveDict(self.headers.items())  # type: ignore[arg-type]
+        prepared.prepare_cookies(self.cookies)
+        prepared.prepare_content_length(None)
+        return prepared
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Give where a response redirects to, within its origin; None: it does not."""
+        target = super().get_redirect_target(resp)
+        if target and not same_origin(resp.url, target):
+            resp.close()
+            raise NotTakenError(failed("redirect"))
+        return target
+
+
+class _FewCookies(RequestsCookieJar):
+    """Keep no more cookies than a server takes back in one header."""
+
+    def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> None:
+        if sum(_weigh(kept) for kept in self if kept.name != cookie.name) + _weigh(cookie) <= MOST_COOKIE_BYTES:
+            super().set_cookie(cookie, *args, **kwargs)
+
+
+def _weigh(cookie: Cookie) -> int:
+    return len(cookie.name) + len(cookie.value or "") + len("=; ")

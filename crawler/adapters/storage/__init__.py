@@ -1,0 +1,1 @@
+"""Where objects are stored: a folder or Cloud Storage."""

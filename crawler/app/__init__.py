@@ -1,0 +1,1 @@
+"""What can be done with a deployment: each use case once, for every entry point."""

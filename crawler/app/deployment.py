@@ -1,0 +1,317 @@
+"""One deployment: settings turned into a store and a song, ready for any number of calls at once."""
+
+from __future__ import annotations
+
+import math
+import random
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from crawler.adapters.robots_fetcher import RobotsFile
+from crawler.adapters.runtime.clock import SystemClock
+from crawler.adapters.runtime.memory import return_large_blocks
+from crawler.adapters.storage.folder import FolderStore
+from crawler.adapters.storage.gcs import GcsStore
+from crawler.app.fetchers import obey_robots, robots_file_of, song_of
+from crawler.app.json_log import LOGGER
+from crawler.app.parameters import Ceilings, CrawlRequest
+from crawler.app.progress_bar import bar, progress_log
+from crawler.app.queueing import Dispatch, request_of
+from crawler.core.deadline import Deadline
+from crawler.core.errors import BadSetting, Damaged, UnknownRun
+from crawler.core.ports import Lane, PageLane, Store
+from crawler.core.settings import DEFAULT_DEADLINE_SECONDS, Settings
+from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskReport
+from crawler.rate_control.ceiling import Ceiling
+from crawler.rate_control.controller import Control
+from crawler.rate_control.learned_store import Rates
+from crawler.rate_control.limiter import Limiter
+from crawler.runs.index import Catalog, run_of
+from crawler.runs.scheduled import Firing
+from crawler.runs.spec import RunSpec, Source
+from crawler.runs.status import run_answer
+from crawler.runs.store import Ledger
+from crawler.runs.summary import Answer, make_plan
+
+# What only some calls need is imported where they need it: a cold start that is asked how a run stands waits for none.
+if TYPE_CHECKING:
+    from crawler.engine.dispatcher import Limits
+    from crawler.engine.run_call import RunCall
+    from crawler.reporting.report import Report
+    from crawler.runs.resolve import Order
+
+QUEUED_DETAIL = "Tasks in the queue go on with the run: GET /runs/RUN follows it."
+
+# Commits at once: compressing takes a core for milliseconds, a bucket's answer some 50 ms.
+_COMMIT_THREADS = 2
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """Answer calls.
+
+    `make_lane` opens a lane on a stack that closes it, `source` names what it crawls, `limiter` keeps MAX_PER_SECOND
+    and MAX_AT_ONCE over all calls, `robots_file` is there where one is to be obeyed, by `dispatch` a queue gets what is
+    too much for one; `alone` is held by the task that must have no other of its kind beside it.
+    """
+
+    settings: Settings
+    store: Store
+    source: Source
+    make_lane: Callable[[ExitStack], Lane]
+    limiter: Limiter = msgspec.field(default_factory=lambda: Limiter(Control()))
+    robots_file: RobotsFile | None = None
+    dispatch: Dispatch = msgspec.field(default_factory=Dispatch)
+    alone: Lock = msgspec.field(default_factory=Lock)
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Deployment:
+        """Read the settings and check all of them; raises BadSetting for the first that is wrong."""
+        settings = Settings.from_environ(environ)
+        if "K_SERVICE" in environ and not settings.output.startswith("gs://"):
+            raise BadSetting(
+                f"OUTPUT is {settings.output!r}; allowed in the cloud: gs://bucket/prefix, "
+                "since a folder there is memory that ends with the instance."
+            )
+        if settings.ssl_cert_file and not Path(settings.ssl_cert_file).is_file():
+            raise BadSetting(f"SSL_CERT_FILE is {settings.ssl_cert_file!r}; allowed: a file of certificates in PEM.")
+        return_large_blocks()
+        source, make_lane = song_of(settings)
+        store = open_store(settings.output, settings.storage_emulator_host)
+        return cls(
+            settings, store, source, make_lane, limiter_of(settings), robots_file_of(settings), Dispatch.of(settings)
+        )
+
+    @property
+    def ceilings(self) -> Ceilings:
+        """Give what a call may lower."""
+        own = self.settings
+        deadline_seconds = own.deadline_seconds or DEFAULT_DEADLINE_SECONDS
+        return Ceilings(own.max_songs, own.max_per_second, own.max_at_once, deadline_seconds)
+
+    def crawl(
+        self,
+        request: CrawlRequest,
+        seconds: float = math.inf,
+        firing: Firing | None = None,
+        *,
+        shown: bool = False,
+    ) -> Answer:
+        """Carry out one call, blocking until it is complete, refused or `seconds` are over; `shown`: with a bar."""
+        from crawler.adapters.runtime.event_loop import run_coroutine
+        from crawler.runs.resolve import choose_run
+
+        clock = SystemClock()
+        ends = clock.now() + seconds
+        catalog = self._catalog(ends, seconds)
+        spec = choose_run(catalog, self._order(request, firing), clock.epoch())
+        limits = limits_of(self.settings, request)
+        working_seconds = seconds - reserve_seconds(seconds)
+        if math.isfinite(seconds) and self.dispatch.fan_out(catalog, spec, limits, ends, seconds, working_seconds):
+            answer = run_answer(catalog.ledger(spec.run), spec, clock.epoch(), detail=QUEUED_DETAIL)
+            answer = msgspec.structs.replace(answer, state="running")
+        else:
+            limiter = self._limiter(request)
+            with (
+                self._open_call(catalog, spec, request, ends, seconds, limiter) as call,
+                bar(call.progress, shown=shown),
+            ):
+                answer = run_coroutine(call.crawl())
+        LOGGER.info(f"crawl {answer.state}", extra={"fields": _fields(spec) | _facts(answer)})
+        return answer
+
+    def carry_out(self, run: str, task: Task, retries: int = 0) -> TaskReport:
+        """Carry out a task that has failed `retries` times before; raises UpstreamUnavailable if nothing came of it."""
+        from crawler.adapters.runtime.event_loop import run_coroutine
+        from crawler.fan_out.task_call import TaskCall
+
+        clock = SystemClock()
+        seconds = min(self.ceilings.deadline_seconds, MOST_DEADLINE_SECONDS)
+        catalog = self._catalog(clock.now() + seconds, seconds)
+        with self.dispatch.fleet(catalog, clock.now() + seconds) as fleet:
+            spec, plan = fleet.assignment(run, task, self.source.digest)
+            request = request_of(spec, plan, fleet, limits_of(self.settings))
+            seconds = min(seconds, plan.deadline_seconds)
+            limiter = self._limiter(request, since=clock.now())
+            with self._open_call(catalog, spec, request, clock.now() + seconds, seconds, limiter) as call:
+                report = run_coroutine(TaskCall(fleet, call, task, plan, self.alone, retries).carry_out())
+        LOGGER.info(f"task {report.state}", extra={"fields": _fields(spec) | msgspec.structs.asdict(report)})
+        return report
+
+    def sweep(self) -> SweepReport:
+        """Finish fanned-out runs that are whole, and enqueue again what the queue has lost of others."""
+        ends = SystemClock().now() + self.ceilings.deadline_seconds
+        with self.dispatch.fleet(self._catalog(ends, self.ceilings.deadline_seconds), ends) as fleet:
+            report = SweepReport(runs=fleet.sweep())
+        LOGGER.info(f"swept {len(report.runs)} runs", extra={"fields": msgspec.to_builtins(report)})
+        return report
+
+    def plan(self, request: CrawlRequest, firing: Firing | None = None) -> Answer:
+        """Say what a call would take, from the store and the settings alone; writes nothing."""
+        from crawler.runs.resolve import plan_run
+
+        catalog = Catalog(self.store)
+        spec = plan_run(catalog, self._order(request, firing), SystemClock().epoch())
+        rate = limits_of(self.settings, request).max_per_second
+        return make_plan(spec, catalog.ledger(spec.run).url, rate)
+
+    def state(self, run: str, *, coverage: bool = False) -> Answer:
+        """Say how a run stands, from the store alone, if wanted with the places of its parts; raises UnknownRun."""
+        ledger, spec = self._known(run)
+        return run_answer(ledger, spec, SystemClock().epoch(), coverage=coverage)
+
+    def report(self, run: str) -> Report:
+        """Report on a run, from the store alone; raises UnknownRun."""
+        from crawler.reporting.run_report import run_report
+
+        return run_report(*self._known(run), SystemClock().epoch())
+
+    def runs(self, limit: int, after: str) -> tuple[list[Answer], str | None]:
+        """Say how a page of runs stand, newest first, and after which the next page comes; None: there is none."""
+        names = Catalog(self.store).newest(limit + 1, after)
+        shown = names[:limit]
+        answers = []
+        for name in shown:
+            with suppress(UnknownRun, Damaged):  # announced and never begun, or no longer to be read
+                answers.append(self.state(run_of(name)))
+        return answers, shown[-1] if len(names) > limit else None
+
+    def stop(self, run: str) -> Answer:
+        """Stop a run: no instance starts a part of it any more; raises UnknownRun."""
+        catalog = Catalog(self.store, attempt=uuid.uuid4().hex)
+        answer = self.state(run)
+        if answer.state == "complete":
+            return answer
+        catalog.ledger(run).stop()
+        return self.state(run)
+
+    def _known(self, run: str) -> tuple[Ledger, RunSpec]:
+        ledger = Catalog(self.store).ledger(run)
+        spec = ledger.spec()
+        if spec is None:
+            raise UnknownRun(f"There is no run {run}.")
+        return ledger, spec
+
+    def _catalog(self, ends: float, seconds: float) -> Catalog:
+        """Open the catalog for one call; a store that does not answer must leave a moment for our own answer."""
+        return Catalog(self.store.until(ends - min(0.5, seconds / 20)), attempt=uuid.uuid4().hex)
+
+    @contextmanager
+    def _open_call(
+        self,
+        catalog: Catalog,
+        spec: RunSpec,
+        request: CrawlRequest,
+        ends: float,
+        seconds: float,
+        limiter: Limiter,
+    ) -> Iterator[RunCall]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from crawler.adapters.runtime.daemon_threads import DaemonThreads
+        from crawler.engine.run_call import RunCall
+
+        LOGGER.info("crawl started", extra={"fields": _fields(spec)})
+        clock, deadline = SystemClock(), Deadline(ends - reserve_seconds(seconds))
+        with ExitStack() as opened, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
+            lane = self.make_lane(opened)
+            if self.robots_file and not catalog.ledger(spec.run).finished():
+                patience = min(self.settings.request_timeout_seconds, deadline.remaining(clock.now()))
+                assert isinstance(lane, PageLane)  # it is SONG_URL's
+                lane, limiter = obey_robots(self.robots_file, lane.fetch, patience, lane, limiter)
+            call = RunCall(
+                catalog,
+                spec,
+                lane=lane,
+                limits=limits_of(self.settings, request),
+                clock=clock,
+                strands=DaemonThreads(),
+                commits=commits,
+                deadline=deadline,
+                limiter=limiter,
+            )
+            with self._learning(catalog, spec, clock), progress_log(call.progress, _fields(spec)):
+                yield call
+        if call.abandoned:
+            message = f"{call.abandoned} requests were abandoned: they did not end within their timeout"
+            LOGGER.warning(message, extra={"fields": _fields(spec)})
+
+    @contextmanager
+    def _learning(self, catalog: Catalog, spec: RunSpec, clock: SystemClock) -> Iterator[None]:
+        """Start at the rate that an earlier run learned, and keep what this call learns."""
+        rates, limiter = Rates(catalog.store, self.source.text, catalog.attempt), self.limiter
+        if limiter.control.fresh and (learned := rates.latest(clock.epoch())):
+            with limiter:
+                limiter.control.start_from(learned)
+        yield
+        with limiter:
+            learned = limiter.control.learned()
+        if learned:
+            rates.keep(spec.run, learned)
+
+    def _order(self, request: CrawlRequest, firing: Firing | None) -> Order:
+        from crawler.runs.resolve import Order
+
+        return Order(
+            asked=request.asked,
+            run=request.run,
+            firing=firing,
+            source=self.source,
+            format=self.settings.format,
+            part_songs=self.settings.songs_per_part(),
+            end_after_missing=self.settings.end_after_missing,
+            max_songs=self.settings.max_songs,
+        )
+
+    def _limiter(self, request: CrawlRequest, since: float | None = None) -> Limiter:
+        if request.max_per_second is None and request.max_at_once is None:
+            return self.limiter
+        own = limits_of(self.settings, request)
+        return self.limiter.narrowed(Ceiling(own.max_per_second, own.max_at_once, since))
+
+
+def _fields(spec: RunSpec) -> dict[str, Any]:
+    return {"run": spec.run, "songs": spec.asked[:200]}
+
+
+def _facts(answer: Answer) -> dict[str, Any]:
+    names = ("state", "found", "missing", "failed", "remaining", "requests", "throttled", "elapsed_seconds", "detail")
+    return {name: getattr(answer, name) for name in names}
+
+
+def reserve_seconds(seconds: float) -> float:
+    """Give how much of a call's time is kept for its last commits and the answer: a tenth, from 2 s to 15 s.
+
+    But never more than three fifths: a call of three seconds is to fetch something too.
+    """
+    return min(max(2.0, seconds / 10), 15.0, seconds * 0.6)
+
+
+def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits:
+    """Give the limits of the settings, lowered by what a request says."""
+    from crawler.engine.dispatcher import Limits
+
+    return Limits(
+        max_attempts=settings.max_attempts,
+        request_timeout=settings.request_timeout_seconds,
+        max_per_second=(request and request.max_per_second) or settings.max_per_second,
+        max_at_once=(request and request.max_at_once) or settings.max_at_once,
+    )
+
+
+def limiter_of(settings: Settings) -> Limiter:
+    """Open the door through which all requests of an instance go out."""
+    return Limiter(Control(settings.max_per_second, settings.max_at_once, random.random))
+
+
+def open_store(output: str, emulator: str | None) -> Store:
+    """Open gs://bucket/prefix, or a folder."""
+    if output.startswith("gs://"):
+        bucket, _, prefix = output.removeprefix("gs://").partition("/")
+        return GcsStore(bucket, prefix, emulator)
+    return FolderStore(Path(output))

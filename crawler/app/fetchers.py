@@ -1,0 +1,132 @@
+"""Lanes: which way the songs of a deployment take, and the session and robots.txt they share."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
+
+from crawler.adapters.robots_fetcher import Fetch, RobotsFile
+from crawler.app.json_log import LOGGER
+from crawler.core.errors import BadSetting
+from crawler.core.ports import Lane
+from crawler.core.settings import Settings
+from crawler.rate_control.ceiling import Ceiling
+from crawler.rate_control.limiter import Limiter
+from crawler.runs.spec import Source
+from crawler.upstream.classify import DeclaredSong
+
+# What only a crawl needs is imported at the first one: a cold start that is asked how a run stands waits for none.
+if TYPE_CHECKING:
+    import requests
+
+    from crawler.adapters.curl.fetcher import CurlLane
+    from crawler.adapters.session.fetchers import DeclaredLane, FunctionLane
+
+
+def song_of(settings: Settings) -> tuple[Source, Callable[[ExitStack], Lane]]:
+    """Name what the settings crawl, and how to open its lane on a stack that closes it; raises BadSetting."""
+    if settings.song_function is None:
+        url, song = _declared_song(settings)
+        return Source.of_url(url, settings.song_info, settings.song_missing), _declared_lanes(settings, url, song)
+    if settings.song_url is not None:
+        raise BadSetting("SONG_URL and SONG_FUNCTION are both set; allowed: one of them.")
+    function = _load_function(settings.song_function)
+    return Source.of_function(settings.song_function), partial(_function_lane, settings, function)
+
+
+def session_of(settings: Settings) -> requests.Session:
+    """Open a session as the settings want it."""
+    from crawler.adapters.session.fetchers import open_session
+
+    session = open_session(
+        settings.max_at_once,
+        settings.user_agent,
+        settings.song_headers,
+        max_song_bytes=settings.max_song_bytes,
+        allow_private=settings.allow_private_upstream,
+    )
+    session.verify = settings.ssl_cert_file or True
+    return session
+
+
+def declared_lane(settings: Settings, session: requests.Session) -> DeclaredLane:
+    """Open the lane of the song that SONG_URL declares; raises BadSetting if it declares none."""
+    from crawler.adapters.session.fetchers import DeclaredLane
+
+    return DeclaredLane(session, *_declared_song(settings), settings.max_song_bytes)
+
+
+def robots_file_of(settings: Settings) -> RobotsFile | None:
+    """Name the robots.txt to obey; None: there is none to know of, or it is to be ignored."""
+    if settings.song_url is None or settings.robots == "ignore":
+        return None
+    return RobotsFile(settings.song_url, settings.user_agent)
+
+
+def obey_robots(file: RobotsFile, fetch: Fetch, seconds: float, lane: Lane, limiter: Limiter) -> tuple[Lane, Limiter]:
+    """Give the lane and the limiter as robots.txt asks for, which its host has so many seconds to say."""
+    robots = file.obey(fetch, seconds)
+    if robots.delay:
+        LOGGER.info(f"robots.txt asks for {robots.delay:g} s between two requests")
+        limiter = limiter.narrowed(Ceiling(1 / robots.delay))
+    return file.lane(robots, lane), limiter
+
+
+def _declared_song(settings: Settings) -> tuple[str, DeclaredSong]:
+    if settings.song_url is None:
+        raise BadSetting(
+            "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num} "
+            "(or SONG_FUNCTION, your own single-request function)."
+        )
+    return settings.song_url, DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry)
+
+
+def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callable[[ExitStack], Lane]:
+    """Choose the lane of declared songs at the first crawl: libcurl's, with many in a thread, where it can be had."""
+
+    @cache
+    def lane_class() -> type[CurlLane] | None:
+        try:
+            from crawler.adapters.curl.fetcher import CurlLane
+        except ImportError as error:
+            LOGGER.warning(f"declared songs are requested by the slower function lane: {error}")
+            return None
+        return CurlLane
+
+    def make_lane(opened: ExitStack) -> Lane:
+        if (curl_lane := lane_class()) is None:
+            return declared_lane(settings, opened.enter_context(session_of(settings)))
+        return curl_lane(
+            url,
+            song,
+            settings.max_song_bytes,
+            settings.user_agent,
+            settings.song_headers,
+            allow_private=settings.allow_private_upstream,
+            authorities=settings.ssl_cert_file,
+        )
+
+    return make_lane
+
+
+def _function_lane(settings: Settings, function: Callable[..., Any], opened: ExitStack) -> FunctionLane:
+    from crawler.adapters.session.fetchers import FunctionLane
+
+    return FunctionLane(opened.enter_context(session_of(settings)), function)
+
+
+def _load_function(name: str) -> Callable[..., Any]:
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # importing runs the user's own code
+        # Only what the import itself says is told: an exception of the user's own code may hold a secret.
+        told = isinstance(error, (ImportError, AttributeError, SyntaxError))
+        reason = f"{type(error).__name__}: {error}" if told else type(error).__name__
+        raise BadSetting(f"SONG_FUNCTION is {name!r}, which can't be loaded: {reason}.") from error
+    if not callable(function):
+        raise BadSetting(f"SONG_FUNCTION is {name!r}, which is no function.")
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,85 @@
+"""The deployment's queue: what it is handed, and what one of its deliveries may do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from crawler.adapters.runtime.clock import SystemClock
+from crawler.app.parameters import CrawlRequest
+from crawler.core.errors import BadSetting, UnknownRun
+from crawler.core.ports import Queue
+from crawler.core.settings import Settings
+from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, Plan, share, task_parts
+from crawler.runs.cost import ASSUMED_PER_SECOND
+from crawler.runs.index import Catalog
+from crawler.runs.selection import parse_asked
+from crawler.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    from crawler.engine.dispatcher import Limits
+    from crawler.fan_out.fleet import Fleet
+
+
+class Dispatch(msgspec.Struct, frozen=True):
+    """Hand runs to a queue; with None there is none, and nothing is handed over."""
+
+    queue: Queue | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Dispatch:
+        """Open the queue of the settings, if there is one; raises BadSetting if it could not call back."""
+        if settings.queue is None:
+            return cls()
+        from crawler.adapters.queue.cloud_tasks import CloudTasksQueue
+
+        for name in ("service_url", "invoker"):
+            if getattr(settings, name) is None:
+                allowed = "QUEUE, SERVICE_URL and INVOKER together"
+                raise BadSetting(f"QUEUE is set, but {name.upper()} is not; allowed: {allowed}.")
+        emulator = settings.cloud_tasks_emulator_host
+        return cls(CloudTasksQueue(settings.queue, settings.service_url or "", settings.invoker or "", emulator))
+
+    @contextmanager
+    def fleet(self, catalog: Catalog, ends: float) -> Iterator[Fleet]:
+        """Open the fleet for a call that must end by an instant; raises UnknownRun where there is no queue."""
+        if self.queue is None:
+            raise UnknownRun("There is no queue here; allowed: a deployment with QUEUE.")
+        from concurrent.futures import ThreadPoolExecutor
+
+        from crawler.adapters.queue.cloud_tasks import CONNECTIONS
+        from crawler.fan_out.fleet import Fleet
+
+        with ThreadPoolExecutor(CONNECTIONS, "tasks") as executor:
+            yield Fleet(catalog, self.queue.until(ends), executor, SystemClock().epoch())
+
+    def fan_out(
+        self, catalog: Catalog, spec: RunSpec, limits: Limits, ends: float, seconds: float, working_seconds: float
+    ) -> bool:
+        """Hand a run to the queue, if there is one and the call's `working_seconds` are too few for the run."""
+        if self.queue is None:
+            return False
+        deadline = min(seconds, MOST_DEADLINE_SECONDS)
+
+        def make_plan(parts: int, at_once: int) -> Plan:
+            return Plan(
+                task_parts=task_parts(parts, spec.part_songs, limits.max_per_second, at_once, deadline),
+                max_per_second=limits.max_per_second,
+                max_at_once=limits.max_at_once,
+                deadline_seconds=deadline,
+            )
+
+        songs = (limits.max_per_second or ASSUMED_PER_SECOND) * working_seconds
+        with self.fleet(catalog, ends) as fleet:
+            return fleet.fan_out(spec, songs / spec.part_songs, make_plan)
+
+
+def request_of(spec: RunSpec, plan: Plan, fleet: Fleet, own: Limits) -> CrawlRequest:
+    """Give a task's limits: of the lower rate, the plan's or our own, the share of one delivery of the queue."""
+    rates = [rate for rate in (plan.max_per_second, own.max_per_second) if rate]
+    rate = share(min(rates), fleet.queue.most_at_once()) if rates else None
+    at_once = min(plan.max_at_once, own.max_at_once)
+    return CrawlRequest(parse_asked(spec.asked), max_per_second=rate, max_at_once=at_once)

@@ -1,0 +1,114 @@
+"""Every error this package raises on purpose, one tree; the class says what the caller may do.
+
+    SongcrawlError
+    ├── BadRequest            400  mend the request: the sentence names the field, its value and what is allowed
+    │   ├── Forbidden         403  call from the function's own page, not from another site's
+    │   ├── UnknownRun        404  list the runs, name one of them
+    │   ├── MethodNotAllowed  405  use a method of the sentence
+    │   ├── RunConflict       409  choose another run name, or ask for what the run asked for
+    │   └── RequestTooLarge   413  send a smaller body
+    ├── BadSetting            500  mend the deployment: the sentence names the variable
+    ├── UpstreamUnavailable   503  wait and send the same call again; no song was marked failed for it
+    ├── StoreUnavailable      503  wait and send the same call again; what is stored stays stored
+    ├── QueueUnavailable      503  wait and send the same call again; what is enqueued already is not enqueued twice
+    ├── SongNotFetched        500  from request_song_info: `verdict` says whether another attempt may do better
+    ├── Damaged               500  look at the run with `python -m crawler verify`: something changed what was stored
+    └── ObjectExists          500  never leaves the engine: another attempt stored this object first
+
+The status is a hint for the faces, so that nothing below them needs a web framework.
+"""
+
+from __future__ import annotations
+
+from crawler.core.verdict import Verdict
+
+
+class SongcrawlError(Exception):
+    """Be the base of every error of this package; its text is one sentence fit for the caller."""
+
+    http_status = 500
+
+
+class BadRequest(SongcrawlError):
+    """Say that the request can't be carried out as it stands."""
+
+    http_status = 400
+
+
+class Forbidden(BadRequest):
+    """Say that another web site sent this request through somebody's browser."""
+
+    http_status = 403
+
+
+class UnknownRun(BadRequest):
+    """Say that no run, or no page, has this name."""
+
+    http_status = 404
+
+
+class MethodNotAllowed(BadRequest):
+    """Say which methods the path takes (`allowed`)."""
+
+    http_status = 405
+
+    def __init__(self, method: str, path: str, *allowed: str) -> None:
+        super().__init__(f"{path} takes {' and '.join(allowed)}, not {method}.")
+        self.allowed = allowed
+
+
+class RunConflict(BadRequest):
+    """Say that the run's name belongs to another request."""
+
+    http_status = 409
+
+
+class RequestTooLarge(BadRequest):
+    """Say that the request's body is over the limit."""
+
+    http_status = 413
+
+
+class BadSetting(SongcrawlError):
+    """Say which setting of the deployment is wrong, and what is allowed."""
+
+
+class UpstreamUnavailable(SongcrawlError):
+    """Say that the upstream as a whole is down or refuses us, whichever song is asked for.
+
+    `retry_after` is its own word on when to come again, in seconds, if it gave one.
+    """
+
+    http_status = 503
+
+    def __init__(self, sentence: str | None, retry_after: int | None = None) -> None:
+        super().__init__(sentence or "The upstream refuses us.")
+        self.retry_after = retry_after
+
+
+class StoreUnavailable(SongcrawlError):
+    """Say that the store can't be reached or refuses us; whether the last write took effect is not known."""
+
+    http_status = 503
+
+
+class Damaged(SongcrawlError):
+    """Say that a stored object is not what was stored."""
+
+
+class ObjectExists(SongcrawlError):
+    """Say that another attempt stored an object of this name first."""
+
+
+class QueueUnavailable(SongcrawlError):
+    """Say that the queue can't be reached or refuses us; whether the last task was created is not known."""
+
+    http_status = 503
+
+
+class SongNotFetched(SongcrawlError):
+    """Say that one attempt at a song did not tell whether it exists; `verdict` says why."""
+
+    def __init__(self, song_num: object, verdict: Verdict) -> None:
+        super().__init__(f"Song {song_num} was not fetched: {verdict.error}.")
+        self.verdict = verdict

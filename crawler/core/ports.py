@@ -1,0 +1,110 @@
+"""What the engine asks of the world: store, queue, clock, and lanes that try songs. Adapters and fakes fulfil these."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from crawler.core.verdict import StoredObject, Verdict
+
+
+class Store(Protocol):
+    """Keep objects that are created once and never changed.
+
+    Every method raises StoreUnavailable if the store can't be reached or refuses.
+    """
+
+    @property
+    def url(self) -> str:
+        """Name the place for people: gs://bucket/prefix, or a folder."""
+
+    def until(self, instant: float) -> Store:
+        """Give the same store for a call that must end by an instant of time.monotonic: no operation outlasts it."""
+
+    def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
+        """Store an object, all of it or nothing; raises ObjectExists if the name is taken.
+
+        `metadata["attempt"]` tells our own object from another's: an upload whose acknowledgement was lost finds its
+        own object there, and that is success.
+        """
+
+    def read(self, name: str) -> bytes | None:
+        """Give an object's bytes, checksum verified; None if there is none."""
+
+    def stat(self, name: str) -> StoredObject | None:
+        """Describe an object; None if there is none."""
+
+    def list(self, prefix: str, after: str = "") -> Iterator[StoredObject]:
+        """Describe every object whose name starts with `prefix` and comes after `after`, by name, ascending."""
+
+
+class Queue(Protocol):
+    """Deliver tasks to instances of this function, each at least once, some time.
+
+    Every method raises QueueUnavailable if the queue can't be reached or refuses.
+    """
+
+    def until(self, instant: float) -> Queue:
+        """Give the same queue for a call that must end by an instant of time.monotonic."""
+
+    def most_at_once(self) -> int:
+        """Give how many tasks are delivered at the same time, at most."""
+
+    def create(self, name: str, run: str, content: bytes, seconds: float) -> None:
+        """Enqueue a task of a run, each delivery of which may take so many seconds; do nothing if its name is taken."""
+
+    def names(self) -> Iterator[str]:
+        """Name the tasks that it holds: those that wait, and those that are being delivered."""
+
+
+class Clock(Protocol):
+    """Tell the time, and wait."""
+
+    def now(self) -> float:
+        """Give the instant on a monotonic clock, in seconds."""
+
+    def epoch(self) -> float:
+        """Give the wall clock, in seconds since 1970 UTC."""
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        """Wait on a held condition, `seconds` at most; None: until notified."""
+
+
+class Transfers(Protocol):
+    """Try many songs at once, all in the calling thread."""
+
+    def start(self, token: Any, item: Any, timeout: float) -> None:
+        """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
+
+    def perform(self, seconds: float) -> Sequence[tuple[Any, Verdict]]:
+        """Move all transfers on, wait `seconds` at most until one ends, and give those that did."""
+
+    def close(self) -> None:
+        """Cut what is on its way, and close the connections."""
+
+
+class Lane(Protocol):
+    """Try songs: one attempt, in the calling thread.
+
+    A lane that can do many there at once has `open_transfers(most)` too (`ManyLane`).
+    """
+
+    def attempt(self, item: Any, timeout: float) -> Verdict:
+        """Try one item within `timeout` seconds; never raises for what the upstream or a user's function did."""
+
+
+@runtime_checkable
+class PageLane(Lane, Protocol):
+    """Ask the songs' origin for other pages too."""
+
+    def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
+        """Ask for a page, redirected within its origin only; as info it gives a Page of `most_bytes` at most."""
+
+
+@runtime_checkable
+class ManyLane(Lane, Protocol):
+    """Try many songs at once in one thread."""
+
+    def open_transfers(self, most: int) -> Transfers:
+        """Open what does so, `most` at once, for the calling thread alone."""

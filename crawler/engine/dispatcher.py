@@ -1,0 +1,286 @@
+"""The work of one call: which song is tried next and when, and what its verdict leads to. Shared by all strands.
+
+Rules of this module:
+- Songs are drawn in the order of their batches; one that must be tried again waits in the backlog, holding no strand.
+- Only one strand at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
+  thread, not a hundred. A strand with requests of its own on their way (`take_more`) waits for those instead.
+- Batches are opened (which asks the store) while strands may settle, one at a time.
+- While it is in doubt whose fault failures are (engine/outage_probe.py), nothing is drawn but a song that tells.
+- Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
+  undone: never failed.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from crawler.core.deadline import Deadline
+from crawler.core.errors import UpstreamUnavailable
+from crawler.core.ports import Clock
+from crawler.core.verdict import Kind, Verdict, failed, retry
+from crawler.engine.backlog import Attempt, Backlog, Batch
+from crawler.engine.known import KnownSong
+from crawler.engine.outage_probe import Doubt
+from crawler.rate_control.controller import Control
+from crawler.rate_control.limiter import Limiter
+from crawler.upstream.retry import backoff
+
+# Each leaves a thread behind that nobody can end: a function that never returns must not make them without end.
+MOST_ABANDONED = 100
+# What is not due yet is waited for so long at least: an instant nearer than floats can add would never come.
+LEAST_WAIT_SECONDS = 1e-4
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bound the work: tries a song, seconds a request, requests a second (0: no ceiling), requests in flight."""
+
+    max_attempts: int = 4
+    request_timeout: float = 10.0
+    max_per_second: float = 0.0
+    max_at_once: int = 100
+
+
+@dataclass(eq=False, repr=False)
+class Work:
+    """Hand out attempts and take their verdicts, thread-safe, until every batch is done or the work is stopped.
+
+    `submit` runs a function away from the strands (compressing, committing); in a simulation, at once. `on_outcome`
+    is told of every song that has one. `limiter` is shared with other work on the same upstream.
+    """
+
+    batches: Iterator[Batch]
+    limits: Limits
+    clock: Clock
+    submit: Callable[[Callable[[], None]], Any]
+    deadline: Deadline = field(default_factory=Deadline)
+    random: Callable[[], float] = random.random
+    on_outcome: Callable[[Any, Verdict], None] | None = None
+    limiter: Limiter | None = None
+
+    def __post_init__(self) -> None:
+        limits = self.limits
+        self._limiter = self.limiter or Limiter(Control(limits.max_per_second, limits.max_at_once, self.random))
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+        self._backlog = Backlog()
+        self._in_flight: set[Attempt] = set()
+        self._doubt = Doubt(self._limiter, limits.max_attempts)
+        self._opening = False
+        self._stopped = False
+        self.error: BaseException | None = None
+        self.abandoned = 0
+
+    def take(self, most: int = 1) -> list[Attempt]:
+        """Wait for the next attempt to make, and give up to `most`; none: there is nothing left to do, ever."""
+        with self._changed:  # where there is something to do nobody queues: that would be a hundred, for every song
+            now = self.clock.now()
+            attempts = [] if self._over(now) else self._draw(now, most)[0]
+        if attempts:
+            return attempts
+        with self._turn, self._changed:
+            while not self._over(now := self.clock.now()):
+                attempts, until = self._draw(now, most)
+                if attempts or self._stopped:
+                    return attempts
+                if until <= now:
+                    self._open_next()
+                elif self._nothing_left():
+                    break
+                else:
+                    self.clock.wait(self._changed, _seconds(min(until, self.deadline.at) - now))
+        return []
+
+    def take_more(self, most: int) -> tuple[list[Attempt], float] | None:
+        """Give up to `most` attempts without waiting, and after how many seconds to ask again at the latest.
+
+        For a strand that has attempts on their way. None: the work is stopped, or its time is over.
+        """
+        with self._changed:
+            now = self.clock.now()
+            if self._over(now):
+                return None
+            attempts, until = self._draw(now, most)
+            ahead = until <= now or (attempts and self._backlog.wants_batch(len(self._in_flight), ahead=True))
+            if ahead and not self._opening:
+                self._opening = True
+                self.submit(self._open_ahead)
+        return attempts, until - now if until > now else math.inf
+
+    def settle(self, settled: Sequence[tuple[Attempt, Verdict]]) -> int:
+        """Take the verdicts on attempts; gives how many were taken: not those that were abandoned meanwhile."""
+        now = self.clock.now()
+        with self._changed:
+            taken = [pair for pair in settled if pair[0] in self._in_flight]
+            self._in_flight.difference_update([attempt for attempt, _ in taken])
+            for batch, pairs in _of_batches(taken).items():
+                batch.record([(now - attempt.started, verdict) for attempt, verdict in pairs])
+            outcomes = self._outcomes(taken, now)
+            self._changed.notify()
+        for batch, pairs in _of_batches(outcomes).items():
+            self._keep(batch, [(attempt.place, outcome) for attempt, outcome in pairs])
+        return len(taken)
+
+    def abandon(self, attempt: Attempt) -> bool:
+        """Give up an attempt that sits in a user's function past its timeout; False if it came back after all."""
+        stuck = self.settle([(attempt, retry("timeout"))]) == 1
+        self.abandoned += stuck
+        if self.abandoned >= MOST_ABANDONED:
+            self.stop(UpstreamUnavailable(f"{self.abandoned} requests did not end within their timeout."))
+        return stuck
+
+    def unfinished(self) -> list[Batch]:
+        """Give the batches that were opened and not finished; call it when no strand is left."""
+        return list(self._backlog.open)
+
+    def stop(self, error: BaseException | None = None) -> None:
+        """Draw no further song; `error` is why: the first one given, but any other before UpstreamUnavailable.
+
+        That one loses no row, so it may be answered with what is stored; what a failed commit loses may not.
+        """
+        with self._changed:
+            self._stopped = True
+            if self.error is None or isinstance(self.error, UpstreamUnavailable):
+                self.error = error or self.error
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop, and take no verdict any more: what is on its way was cut off, or is left behind after an interrupt."""
+        self.stop()
+        with self._changed, self._limiter:
+            self._limiter.give_back(len(self._in_flight))
+            self._in_flight.clear()
+
+    def _give_up(self, error: UpstreamUnavailable | None) -> None:
+        """Stop where the upstream as a whole won't answer: no song's fault."""
+        if error and not self._stopped:
+            self._stopped = True
+            self.error = self.error or error
+            self._changed.notify_all()
+
+    def _over(self, now: float) -> bool:
+        return self._stopped or self.deadline.passed(now)
+
+    def _nothing_left(self) -> bool:
+        return self._backlog.empty(len(self._in_flight) + self._doubt.held)
+
+    def _draw(self, now: float, most: int) -> tuple[list[Attempt], float]:
+        """Start attempts, as many as the limiter lets out, and give when to look again; now: once a batch is opened."""
+        in_flight = len(self._in_flight)
+        with self._limiter:
+            for attempt, verdict in self._doubt.told():
+                self._retry(attempt, verdict, now, counts=False)
+            allowed, until = self._limiter.ready(now, in_flight)
+            if allowed < 1:
+                self._give_up(self._limiter.control.hopeless(now, self.deadline.at))
+                return [], max(until, now + LEAST_WAIT_SECONDS)
+            attempts, until = self._choose(now, min(most, allowed), in_flight)
+            if attempts:
+                self._limiter.take(now, len(attempts), sum(attempt.number > 1 for attempt in attempts))
+                if len(attempts) == allowed < most:
+                    until = min(until, self._limiter.ready(now, in_flight + len(attempts))[1])
+        timeout = min(self.limits.request_timeout, self.deadline.remaining(now))
+        for attempt in attempts:
+            attempt.started, attempt.timeout = now, timeout
+        self._in_flight.update(attempts)
+        opens = not attempts and not self._opening and self._backlog.wants_batch(in_flight, ahead=False)
+        return attempts, now if opens else max(until, now + LEAST_WAIT_SECONDS)
+
+    def _choose(self, now: float, most: float, in_flight: int) -> tuple[list[Attempt], float]:
+        """Give what goes out now, and when more of it will be due: songs, or in doubt a known one."""
+        probe = self._doubt.probe()
+        if probe and most >= 1 and not self._nothing_left():
+            return [probe], math.inf
+        return self._backlog.draw(now, most, in_flight, *self._limiter.control.retries(now))
+
+    def _open_next(self) -> None:
+        """Open the next batch: the store is asked meanwhile, so the lock is let go."""
+        self._opening = True
+        self._changed.release()
+        try:
+            batch = next(self.batches, None)
+        finally:
+            self._changed.acquire()
+            self._opening = False
+        if batch is None:
+            self._backlog.exhausted = True
+        else:
+            self._backlog.add(batch)
+        self._changed.notify_all()
+
+    def _open_ahead(self) -> None:
+        try:
+            with self._changed:
+                self._open_next()
+        except BaseException as error:  # whatever it is, the strands must not wait for this batch any longer
+            self.stop(error)
+            raise
+
+    def _outcomes(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> Sequence[tuple[Attempt, Verdict]]:
+        """Have the limiter learn from verdicts; gives those that end their songs, and tries the other songs again."""
+        with self._limiter:
+            if self._doubt.all_found(taken, now):
+                return taken
+            judged = self._doubt.judge(taken, now)
+        weighed = [(attempt, self._weigh(attempt, verdict, now, counts=counts)) for attempt, verdict, counts in judged]
+        return [(attempt, outcome) for attempt, outcome in weighed if outcome]
+
+    def _weigh(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> Verdict | None:
+        """Turn a verdict into the song's outcome, which nobody keeps of a probe; None: it has none yet."""
+        if verdict.final:
+            return verdict
+        if verdict.kind is Kind.REFUSED:
+            self._give_up(UpstreamUnavailable(verdict.error))
+        if isinstance(attempt.batch, KnownSong) or self._over(now):
+            return None
+        if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:
+            return failed(verdict.error or "failed")
+        self._retry(attempt, verdict, now, counts=counts)
+        return None
+
+    def _retry(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> None:
+        """Have a song tried again after its backoff, or when the upstream says."""
+        if verdict.kind is Kind.THROTTLED or not counts:
+            again = Attempt(attempt.batch, attempt.place, attempt.number, attempt.throttles + 1)
+        else:
+            again = Attempt(attempt.batch, attempt.place, attempt.number + 1)
+        wait = max(verdict.retry_after or 0.0, backoff(attempt.number, again.throttles, self.random))
+        self._backlog.retry(now + wait, again)
+
+    def _keep(self, batch: Batch, outcomes: Sequence[tuple[int, Verdict]]) -> None:
+        """Have a batch keep outcomes, each with its place, and advance where it wants to."""
+        if self.on_outcome and not isinstance(batch, KnownSong):
+            for place, outcome in outcomes:
+                self.on_outcome(batch.item(place), outcome)
+        if batch.settle(outcomes):
+            self.submit(partial(self._advance, batch))
+
+    def _advance(self, batch: Batch) -> None:
+        try:
+            finished = batch.advance()
+        except BaseException as error:  # whatever it is, the strands must not wait for this batch any longer
+            self.stop(error)
+            raise
+        with self._changed:
+            if finished:
+                self._backlog.finish(batch)
+            self._changed.notify()
+
+
+def _of_batches(pairs: Iterable[tuple[Attempt, Verdict]]) -> Mapping[Batch, list[tuple[Attempt, Verdict]]]:
+    of_batches: defaultdict[Batch, list[tuple[Attempt, Verdict]]] = defaultdict(list)
+    for pair in pairs:
+        of_batches[pair[0].batch].append(pair)
+    return of_batches
+
+
+def _seconds(seconds: float) -> float | None:
+    return None if seconds == math.inf else max(0.0, seconds)

@@ -1,0 +1,62 @@
+"""A crawl whose results stay in memory: for a notebook, a script, a test."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from crawler.core.ports import Lane
+from crawler.core.verdict import Verdict
+
+BATCH_SONGS = 1000
+
+
+class Collected:
+    """Be the batch of some items (see engine/dispatcher.py) that keeps every outcome as it came."""
+
+    def __init__(self, lane: Lane, items: list[Any]) -> None:
+        self.lane = lane
+        self.items = items
+        self.outcomes: dict[int, Verdict] = {}
+        self.pending = deque(range(len(items)))
+        self._lock = threading.Lock()
+
+    def item(self, place: int) -> Any:
+        """Give the caller's own object at a place."""
+        return self.items[place]
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Weigh nothing: what is kept here is the result."""
+        return 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Weigh nothing either."""
+        return 0
+
+    def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
+        """Count nothing."""
+
+    def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
+        """Keep outcomes; True from the one call after which all are there."""
+        with self._lock:
+            self.outcomes.update(outcomes)
+            return len(self.outcomes) == len(self.items)
+
+    def advance(self) -> bool:
+        """Have nothing heavy to do."""
+        return True
+
+
+def collect(lanes: Iterable[tuple[Lane, Iterable[Any]]], into: list[Collected]) -> Iterator[Collected]:
+    """Cut the items of several lanes into batches, kept in the order of the items as they are drawn."""
+    for lane, items in lanes:
+        rest = iter(items)
+        while chunk := list(islice(rest, BATCH_SONGS)):
+            batch = Collected(lane, chunk)
+            into.append(batch)
+            yield batch

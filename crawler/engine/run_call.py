@@ -1,0 +1,185 @@
+"""One call's work on a run: fetch the parts that are not there, finish it if the parts tile it, say how it stands.
+
+The store's create-only objects are the whole protocol (runs/store.py): no lease, no lock, no clock, nothing
+overwritten or deleted. Two calls on one run are waste, never harm: each looks before it starts a part.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
+
+import msgspec
+
+from crawler.core.deadline import Deadline
+from crawler.core.errors import UpstreamUnavailable
+from crawler.core.ports import Clock, Lane, ManyLane
+from crawler.core.verdict import StoredObject, Verdict, failed
+from crawler.engine.dispatcher import Limits, Work
+from crawler.engine.part_writer import RunPart
+from crawler.engine.progress import Progress
+from crawler.engine.run_progress import RunCount
+from crawler.engine.workers import gather_songs
+from crawler.rate_control.limiter import Limiter
+from crawler.runs.grid import PartKey
+from crawler.runs.index import Catalog
+from crawler.runs.open_range import OpenEnd
+from crawler.runs.spec import RunSpec, scopes
+from crawler.runs.status import run_answer
+from crawler.runs.summary import DEADLINE_DETAIL, Answer
+from crawler.runs.tally import Tally
+
+
+@dataclass(eq=False, repr=False)
+class RunCall:
+    """Be one call on a run.
+
+    `strands` runs the strands' threads, `commits` what is kept away from them; `limiter` is shared with other calls.
+    `places` are those of the grid whose parts it may fetch; None: all. `retry_after` is when the upstream, where it
+    would have no more of this call, wants to be asked again, in seconds; None: it did not say.
+    """
+
+    catalog: Catalog
+    spec: RunSpec
+    lane: Lane
+    limits: Limits
+    clock: Clock
+    strands: Executor
+    commits: Executor
+    deadline: Deadline = field(default_factory=Deadline)
+    on_outcome: Callable[[int, Verdict], None] | None = None
+    random: random.Random = field(default_factory=random.Random)
+    limiter: Limiter | None = None
+    abandoned: int = 0
+    retry_after: int | None = None
+    places: range | None = None
+
+    def __post_init__(self) -> None:
+        self._ledger = self.catalog.ledger(self.spec.run)
+        self._rests: dict[int, list[StoredObject]] = {}
+        self._count = RunCount()
+        self._end = OpenEnd(self.spec.grid, self.spec.end_after_missing) if self.spec.end_after_missing else None
+
+    async def crawl(self) -> Answer:
+        """Do what the run still needs, and say how it stands then.
+
+        Raises StoreUnavailable if the store fails. Where the upstream refuses, the run is stopped or the deadline
+        comes, the answer is not complete: the same call again continues.
+        """
+        if self._ledger.finished():
+            answer = run_answer(self._ledger, self.spec, self.clock.epoch())
+            self._count.was_there(Tally(found=answer.found, missing=answer.missing, failed=answer.failed))
+            return answer
+        detail = await self.fetch()
+        answer = run_answer(self._ledger, self.spec, self.clock.epoch(), finish=True, detail=detail)
+        if answer.state in ("complete", "stopped"):
+            self.catalog.conclude(self.spec.run, scopes(self.spec.request_digest, self.spec.job))
+            return answer
+        return msgspec.structs.replace(answer, retry_after=self.retry_after)
+
+    def progress(self) -> Progress:
+        """Say how far the call's share of the run is, as far as it knows; any thread may ask, at any time."""
+        grid, places = self.spec.grid, self._places
+        songs = min(places.stop * grid.part_songs, len(grid.songs)) - places.start * grid.part_songs
+        return self._count.progress(self.clock.now(), None if self._end else songs)
+
+    @property
+    def _places(self) -> range:
+        return self.places or range(len(self.spec.grid))
+
+    async def fetch(self) -> str:
+        """Fetch the parts that are not there; gives a sentence on what came between, in case anything did."""
+        work = Work(
+            self._open_parts(self._wanted()),
+            self.limits,
+            self.clock,
+            self.commits.submit,
+            self.deadline,
+            self.random.random,
+            on_outcome=self.on_outcome,
+            limiter=self.limiter,
+        )
+        at_once = min(self.limits.max_at_once, len(self.spec.grid.songs))
+        lane = self.lane if isinstance(self.lane, ManyLane) else None
+        try:
+            with suppress(UpstreamUnavailable):
+                await gather_songs(work, at_once, self.strands, lane)
+        finally:
+            self.commits.shutdown()
+            self.abandoned = work.abandoned
+            self._keep(work)
+        if isinstance(work.error, UpstreamUnavailable):
+            self.retry_after = work.error.retry_after
+            return str(work.error)
+        if work.error:
+            raise work.error
+        return DEADLINE_DETAIL
+
+    def give_up(self, key: PartKey, error: str) -> None:
+        """Commit a part in which every song is failed that has no row yet."""
+        self._rests = self._ledger.rests(self.spec, range(key.index, key.index + 1))
+        part = self._restored(key)
+        part.settle([(place, failed(error)) for place in part.pending])
+        part.advance()
+
+    def _wanted(self) -> Iterator[PartKey]:
+        """Yield the parts to fetch: those not committed when the call began.
+
+        From a place drawn at random, so that two calls on one run seldom meet, a part that was cut off if there is one;
+        an open range in order, since its end shows only in the committed prefix.
+        """
+        grid, places = self.spec.grid, self._places
+        committed = set()
+        for part in self._ledger.parts(self.spec, places):
+            committed.add(part.key.index)
+            self._count.was_there(part.tally)
+            if self._end:
+                self._end.add(part.key.index, self._ledger.with_sets(part).tally)
+        self._rests = self._ledger.rests(self.spec, places)
+        cut_off = sorted(set(self._rests) - committed)
+        start = 0 if self._end else self.random.choice(cut_off or places or [0])
+        for index in chain(range(start, places.stop), range(places.start, start)):
+            if index not in committed:
+                yield grid[index]
+
+    def _open_parts(self, keys: Iterator[PartKey]) -> Iterator[RunPart]:
+        """Open one part after the other, looking first whether it is still wanted."""
+        for key in keys:
+            if (self._end and self._end.parts is not None) or self._ledger.stopped():
+                return
+            if committed := self._ledger.part(key):
+                self._count.was_there(committed.tally)
+                if self._end:
+                    self._end.add(key.index, self._ledger.with_sets(committed).tally)
+                continue
+            part = self._restored(key)
+            part.advance()  # rows kept aside are compressed at once; where nothing is missing they are the part
+            if not part.whole:
+                yield part
+
+    def _restored(self, key: PartKey) -> RunPart:
+        tally = Tally(attempt=self._ledger.attempt, started_at=self.clock.epoch())
+        lines, cost = self._ledger.restore(self._rests.get(key.index, []))
+        tally.carry(cost)
+        part = RunPart(key, self.lane, tally, self._commit, lines)
+        self._count.opened(part, len(lines))
+        return part
+
+    def _commit(self, part: RunPart, data: bytes) -> None:
+        part.tally.finished_at = self.clock.epoch()
+        self._ledger.commit(part.key, data, part.tally)
+        self._count.committed(part)
+        if self._end:
+            self._end.add(part.key.index, part.tally)
+
+    def _keep(self, work: Work) -> None:
+        """Keep aside the rows of the parts that were cut off."""
+        for part in work.unfinished():
+            assert isinstance(part, RunPart)
+            if rows := part.cut_off():
+                part.tally.finished_at = self.clock.epoch()
+                self._ledger.keep(part.key, *rows, part.tally)

@@ -1,0 +1,1 @@
+"""What people and programs call: HTTP, the command line, Python."""

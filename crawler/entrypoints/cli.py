@@ -1,0 +1,209 @@
+"""The command line: `python -m crawler crawl 1-1000`, `plan`, `verify`, `status`, `settings`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from crawler.app.deployment import Deployment, open_store
+from crawler.app.parameters import CrawlRequest, parse_crawl, parse_run_name
+from crawler.core.errors import BadRequest, SongcrawlError, UnknownRun
+from crawler.core.ports import Store
+from crawler.core.settings import SETTINGS, VERSION, Setting
+from crawler.runs.index import Catalog
+from crawler.runs.selection import SONGS_HELP
+from crawler.runs.status import run_answer
+from crawler.runs.verify import verify_run
+
+# Exit codes a script can use: 2 is argparse's own for a wrong command line.
+COMPLETE, FAILED, PARTIAL, INTERRUPTED = 0, 1, 3, 130
+
+_EPILOG = """\
+An API whose songs have a number, crawled into the folder songs/runs/first:
+
+  export SONG_URL='https://api.example.com/songs/{song_num}'
+  python -m crawler plan 1-10000              time and cost; nothing is sent
+  python -m crawler crawl 1-10 --run try      a few first: is info right?
+  python -m crawler crawl 1-10000 --run first
+  python -m crawler verify songs/runs/first   each number in exactly one row
+
+Exit codes:
+  0    done: the run is complete, the proof found nothing wrong
+  1    wrong: the sentence on stderr, or the faults that verify names, say what
+  2    the command line is wrong
+  3    the run is not complete; crawl: the same command again continues it
+  130  interrupted (Ctrl-C); the same command again continues it
+
+COMMAND --help says more of each. Settings are environment variables too."""
+
+_CRAWL_EPILOG = """\
+Set first: SONG_URL, or SONG_FUNCTION where a URL is not enough; SONG_INFO, to
+keep what you need of the body; USER_AGENT, so that the API's owner can reach
+you; MAX_PER_SECOND, by what the API allows. The rest can wait.
+
+  --song-url 'https://api.deezer.com/track/{song_num}'
+  --song-info '{title: title, artist: artist.name}'     JMESPath: jmespath.org
+  --song-missing 'error.code == `800`'     where the API says it with a 200
+  --song-function songs:request_song_info  f(session, song_num) in songs.py
+  --output gs://bucket/prefix --format parquet
+
+A run goes on where it ended: after Ctrl-C, a full disk or a dead API, send the
+same command again. The answer is JSON on stdout, the bar on stderr.
+Exit codes: 0 complete, 1 error, 2 wrong command line, 3 not complete,
+130 interrupted."""
+
+# Which settings stand together in the help; whatever is named nowhere comes last.
+_GROUPS = {
+    "the song": ("SONG_URL", "SONG_INFO", "SONG_MISSING", "SONG_RETRY", "SONG_FUNCTION", "SONG_HEADERS"),
+    "the output": ("OUTPUT", "FORMAT", "PART_SONGS"),
+    "pace and patience": (
+        *("MAX_PER_SECOND", "MAX_AT_ONCE", "REQUEST_TIMEOUT_SECONDS", "MAX_ATTEMPTS", "DEADLINE_SECONDS"),
+        *("USER_AGENT", "ROBOTS"),
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit code: see the end of `--help`."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run_command(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("songcrawl: interrupted; the same command continues from what is committed", file=sys.stderr)
+        return INTERRUPTED
+    except SongcrawlError as error:
+        print(f"songcrawl: {error}", file=sys.stderr)
+        return FAILED
+    except BrokenPipeError:  # whoever read the output has seen enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+def _crawl(options: argparse.Namespace) -> int:
+    deployment = Deployment.from_environ({**os.environ, **_given(options)})
+    request = _request(options, deployment)
+    seconds = deployment.settings.deadline_seconds or math.inf
+    answer = deployment.crawl(request, seconds, shown=sys.stderr.isatty())
+    _print(answer)
+    return COMPLETE if answer.state == "complete" else PARTIAL
+
+
+def _plan(options: argparse.Namespace) -> int:
+    deployment = Deployment.from_environ({**os.environ, **_given(options)})
+    _print(deployment.plan(_request(options, deployment)))
+    return COMPLETE
+
+
+def _request(options: argparse.Namespace, deployment: Deployment) -> CrawlRequest:
+    query = [("songs", options.songs)] + ([("run", options.run)] if options.run else [])
+    return parse_crawl(query, b"", deployment.ceilings)
+
+
+def _print(content: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
+
+
+def _verify(options: argparse.Namespace) -> int:
+    store, run = _stored_run(options.run)
+    proof = verify_run(Catalog(store), run)
+    _print(proof)
+    return FAILED if proof.faults else COMPLETE
+
+
+def _status(options: argparse.Namespace) -> int:
+    store, run = _stored_run(options.run)
+    ledger = Catalog(store).ledger(run)
+    spec = ledger.spec()
+    if spec is None:
+        raise UnknownRun(f"There is no run at {options.run}.")
+    answer = run_answer(ledger, spec, time.time())
+    _print(answer)
+    return COMPLETE if answer.state == "complete" else PARTIAL
+
+
+def _stored_run(place: str) -> tuple[Store, str]:
+    """Take OUTPUT/runs/RUN apart."""
+    output, _, run = place.rstrip("/").replace(os.sep, "/").rpartition("/runs/")
+    if not output:
+        raise BadRequest(f"{place} is no run; allowed: OUTPUT/runs/RUN, such as songs/runs/nightly.")
+    return open_store(output, os.environ.get("STORAGE_EMULATOR_HOST") or None), parse_run_name("run", run)
+
+
+def _settings(_: argparse.Namespace) -> int:
+    for setting in SETTINGS:
+        print(f"{setting.name:<26} {setting.default or '(none)':<28} {setting.help}")
+    return COMPLETE
+
+
+def _given(options: argparse.Namespace) -> Mapping[str, str]:
+    return {s.name: value for s in SETTINGS if (value := getattr(options, s.name.lower())) is not None}
+
+
+def _parser() -> argparse.ArgumentParser:
+    description = "Pull every record of a song API into a folder or a bucket, each accounted for\nexactly once."
+    parser = argparse.ArgumentParser(
+        "python -m crawler",
+        description=description,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"songcrawl {VERSION}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    for name, run_command, text in (
+        ("plan", _plan, "say what a crawl would take, time and cost; nothing is sent or stored"),
+        ("crawl", _crawl, "crawl song numbers; the same command again continues"),
+    ):
+        _add_crawl_arguments(_add(commands, name, run_command, text, _CRAWL_EPILOG))
+    for name, run_command, text in (
+        ("verify", _verify, "read a run again and prove that every number is in it exactly once"),
+        ("status", _status, "say how a run stands"),
+    ):
+        command = _add(commands, name, run_command, text, "")
+        command.add_argument("run", metavar="OUTPUT/runs/RUN", help="gs://bucket/prefix/runs/RUN, or a folder's")
+    _add(commands, "settings", _settings, "list every setting, its default and meaning", "")
+    return parser
+
+
+def _add(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run_command: Callable[[argparse.Namespace], int],
+    text: str,
+    epilog: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(run_command=run_command)
+    return command
+
+
+def _add_crawl_arguments(command: argparse.ArgumentParser) -> None:
+    command.usage = f"{command.prog} SONGS [--run NAME] [--SETTING VALUE ...]"
+    command.add_argument("songs", metavar="SONGS", help=SONGS_HELP)
+    command.add_argument("--run", metavar="NAME", help="name of the run (a-z, 0-9, dot, dash, underscore)")
+    grouped = {name for names in _GROUPS.values() for name in names}
+    groups = {**_GROUPS, "other settings": [s.name for s in SETTINGS if s.name not in grouped]}
+    for title, names in groups.items():
+        group = command.add_argument_group(title)
+        for setting in SETTINGS:
+            if setting.name in names:
+                option = f"--{setting.name.lower().replace('_', '-')}"
+                group.add_argument(option, metavar="VALUE", help=_help(setting))
+
+
+def _help(setting: Setting) -> str:
+    default = f" (default: {setting.default})" if setting.default else ""
+    return f"{setting.help}{default}".replace("%", "%%")

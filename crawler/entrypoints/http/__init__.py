@@ -1,0 +1,1 @@
+"""HTTP without a web framework, and the pages for people."""

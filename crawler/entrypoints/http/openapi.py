@@ -1,0 +1,210 @@
+"""The description of the HTTP interface as OpenAPI 3.1, made from the definitions that read requests and write answers.
+
+https://spec.openapis.org/oas/v3.1.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from crawler.app.parameters import (
+    CRAWL_PARAMETERS,
+    LOOK_PARAMETERS,
+    PAGE_PARAMETERS,
+    RUN_PARAMETER,
+    TASK_PARAMETERS,
+    Ceilings,
+    Parameter,
+)
+from crawler.core.settings import VERSION
+from crawler.fan_out.plan import SweepReport, TaskReport
+from crawler.runs.summary import Answer, Problem, RunsPage
+
+_SCHEMAS = "#/components/schemas/{name}"
+_HTML = {"text/html": {"schema": {"type": "string"}}}
+# The web framework answers a path with a line break in it by itself.
+_UNROUTED = {404: _HTML}
+_RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}, "required": True}}
+
+_MEANINGS = {
+    400: "The request is wrong; the sentence names the field, its value and what is allowed.",
+    403: "Another web site sent this through somebody's browser.",
+    404: "There is no such run, or no queue.",
+    409: "The run's name belongs to another request.",
+    413: "The body is over 64 KiB.",
+    500: "The deployment is wrong; the sentence names what to change.",
+    503: "The store, the queue or the upstream can't be reached. Send the same call again.",
+}
+
+
+def describe(ceilings: Ceilings) -> dict[str, Any]:
+    """Give the document; `ceilings` are the bounds of this deployment's parameters."""
+    _, schemas = msgspec.json.schema_components(
+        [Answer, RunsPage, TaskReport, SweepReport, Problem], ref_template=_SCHEMAS
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Songcrawl",
+            "version": VERSION,
+            "description": "Name a range of song numbers; every one of them is stored as found, missing or failed. "
+            "Another method than those described is answered 405, another path 404.",
+        },
+        "paths": _paths(ceilings),
+        "components": {"schemas": schemas, "responses": {"MethodNotAllowed": _method_not_allowed()}},
+    }
+
+
+def _paths(ceilings: Ceilings) -> dict[str, Any]:
+    run = {**_parameter("run", RUN_PARAMETER, ceilings, "path"), "required": True}
+    look = [run, *_query(LOOK_PARAMETERS, ceilings)]
+    return {
+        "/": {
+            "post": {
+                "operationId": "crawl",
+                "summary": "Crawl; the same call again continues",
+                "description": "The parameters may also stand in the query, each once.",
+                "requestBody": _request_body(CRAWL_PARAMETERS, ceilings),
+                "responses": _crawled(),
+            },
+            "get": {
+                "operationId": "crawlByGet",
+                "summary": "Crawl, for callers that can't send a body; a browser gets a page and starts nothing",
+                "parameters": _query(CRAWL_PARAMETERS, ceilings),
+                "responses": _crawled(page=True),
+            },
+        },
+        "/sweep": {
+            "post": {
+                "operationId": "sweep",
+                "summary": "Enqueue again what the queue lost of runs that are fanned out",
+                "responses": _responses("What became of each unfinished one.", SweepReport, 403, 404, 500, 503),
+            }
+        },
+        "/runs": {
+            "get": {
+                "operationId": "runs",
+                "summary": "List runs, newest first",
+                "parameters": _query(PAGE_PARAMETERS, ceilings),
+                "responses": _responses("A page of runs.", RunsPage, 400, 500, 503),
+            }
+        },
+        "/runs/{run}": {
+            "get": {
+                "operationId": "run",
+                "summary": "Say how a run stands; a browser gets the report",
+                "parameters": look,
+                "responses": _responses("How the run stands.", Answer, 400, 404, 500, 503, page=True),
+            }
+        },
+        "/runs/{run}/stop": {
+            "post": {
+                "operationId": "stop",
+                "summary": "Stop a run on every instance; what is committed stays",
+                "parameters": [run],
+                "responses": _responses("How the run stands.", Answer, 400, 403, 404, 500, 503),
+            }
+        },
+        "/runs/{run}/parts": {
+            "post": {
+                "operationId": "carryOut",
+                "summary": "Do some parts of a run that is fanned out: the queue sends this",
+                "parameters": [run],
+                "requestBody": _request_body(TASK_PARAMETERS, ceilings),
+                "responses": _responses(
+                    "The parts are there, or another task continues them.",
+                    TaskReport,
+                    *(400, 403, 404, 409, 413, 500, 503),
+                ),
+            }
+        },
+        "/openapi.json": {
+            "get": {
+                "operationId": "openapi",
+                "summary": "This document",
+                "responses": {
+                    "200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {}}}},
+                    "500": _problem(500),
+                },
+            }
+        },
+    }
+
+
+def _crawled(*, page: bool = False) -> dict[str, Any]:
+    """Describe what a crawl may be answered with."""
+    partial = {
+        "description": "Partial: out of time, stopped, or the upstream or the store is down. Send the same call again.",
+        "headers": _RETRY_AFTER,
+        "content": {**_json(Answer), **_problem_json()},
+    }
+    whole = _responses("The run is complete, or planned.", Answer, 400, 403, 404, 409, 413, 500, page=page)
+    queued = {"description": "Tasks in the queue go on: GET /runs/RUN follows them.", "content": _json(Answer)}
+    return {**whole, "202": queued, "503": partial}
+
+
+def _responses(meaning: str, answer: type, *errors: int, page: bool = False) -> dict[str, Any]:
+    content = {**_json(answer), **(_HTML if page else {})}
+    return {
+        "200": {"description": meaning, "content": content},
+        **{str(status): _problem(status) for status in errors},
+    }
+
+
+def _problem(status: int) -> dict[str, Any]:
+    headers = {"headers": _RETRY_AFTER} if status == 503 else {}
+    return {
+        "description": _MEANINGS[status],
+        **headers,
+        "content": {**_problem_json(), **_UNROUTED.get(status, {})},
+    }
+
+
+def _method_not_allowed() -> dict[str, Any]:
+    allow = {"Allow": {"description": "the methods that the path takes", "schema": {"type": "string"}}}
+    return {"description": "405: the path takes other methods.", "headers": allow, "content": _problem_json()}
+
+
+def _problem_json() -> dict[str, Any]:
+    return {"application/problem+json": {"schema": _reference(Problem)}}
+
+
+def _json(answer: type) -> dict[str, Any]:
+    return {"application/json": {"schema": _reference(answer)}}
+
+
+def _reference(schema: type) -> dict[str, str]:
+    return {"$ref": _SCHEMAS.format(name=schema.__name__)}
+
+
+def _query(parameters: Mapping[str, Parameter], ceilings: Ceilings) -> list[dict[str, Any]]:
+    return [_parameter(name, parameter, ceilings, "query") for name, parameter in parameters.items()]
+
+
+def _parameter(name: str, parameter: Parameter, ceilings: Ceilings, place: str) -> dict[str, Any]:
+    required = {"required": True} if name in _required(CRAWL_PARAMETERS) and place == "query" else {}
+    schema = parameter.schema(ceilings)
+    return {"name": name, "in": place, "description": parameter.meaning, **required, "schema": schema}
+
+
+def _request_body(parameters: Mapping[str, Parameter], ceilings: Ceilings) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": _body(parameters, ceilings)}}}
+
+
+def _body(parameters: Mapping[str, Parameter], ceilings: Ceilings) -> dict[str, Any]:
+    properties = {
+        name: {"description": parameter.meaning, **parameter.schema(ceilings)} for name, parameter in parameters.items()
+    }
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": _required(parameters),
+        "additionalProperties": False,
+    }
+
+
+def _required(parameters: Iterable[str]) -> list[str]:
+    return [name for name in parameters if name in ("songs", *TASK_PARAMETERS)]

@@ -1,0 +1,1 @@
+"""Crawling from a script or a notebook."""

@@ -1,0 +1,196 @@
+"""Crawling from Python: the article's three steps under their names, and `crawl` on top of them.
+
+Works the same in a script and in a notebook, whose event loop runs already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import msgspec
+import requests
+
+from crawler.adapters.runtime.clock import SystemClock
+from crawler.adapters.runtime.daemon_threads import DaemonThreads
+from crawler.adapters.runtime.event_loop import run_coroutine
+from crawler.adapters.session.fetchers import FunctionLane
+from crawler.app.deployment import Deployment, limiter_of, limits_of, open_store
+from crawler.app.fetchers import declared_lane, obey_robots, robots_file_of, session_of
+from crawler.app.parameters import CrawlRequest, parse_run_name
+from crawler.app.progress_bar import bar
+from crawler.core.errors import BadRequest, SongNotFetched
+from crawler.core.ports import Lane
+from crawler.core.settings import SETTINGS, Settings
+from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
+from crawler.core.verdict import Kind
+from crawler.engine.dispatcher import Limits, Work
+from crawler.engine.in_memory import Collected, collect
+from crawler.engine.progress import Progress
+from crawler.engine.workers import gather_songs
+from crawler.entrypoints.python.songs import Songs, StoredSongs
+from crawler.rate_control.limiter import Limiter
+from crawler.runs.selection import Numbers
+from crawler.runs.spec import Source
+
+SongFunction = Callable[..., Any]
+
+_DECLARING = frozenset({"song_url", "song_info", "song_missing", "song_retry", "song_function"})
+
+
+def request_song_info(session: requests.Session, song_num: Any, song_urls: list[Any]) -> None:
+    """Request one song, declared by SONG_URL and its companions, and append `(song_num, info)` to `song_urls`.
+
+    A missing song appends nothing. Raises SongNotFetched if the attempt told neither, BadSetting without a SONG_URL.
+    """
+    settings = _settings({})
+    verdict = declared_lane(settings, session).attempt(song_num, settings.request_timeout_seconds)
+    if verdict.kind is Kind.FOUND:
+        song_urls.append((song_num, verdict.info))
+    elif verdict.kind is not Kind.MISSING:
+        raise SongNotFetched(song_num, verdict)
+
+
+async def get_data_asynchronously(song_nums: Iterable[Any], song_urls: list[Any]) -> None:
+    """Gather `request_song_info` over the numbers, in threads, and append what it found to `song_urls`, in order."""
+    settings = _settings({})
+    with session_of(settings) as session:
+        lane: Lane = FunctionLane(session, request_song_info)
+        limiter = limiter_of(settings)
+        if file := robots_file_of(settings):
+            patience = settings.request_timeout_seconds
+            fetch = declared_lane(settings, session).fetch
+            lane, limiter = await asyncio.to_thread(obey_robots, file, fetch, patience, lane, limiter)
+        batches: list[Collected] = []
+        await _gather([(lane, song_nums)], limits_of(settings), batches, limiter)
+    song_urls.extend((record.song_num, record.info) for record in Songs(batches))
+
+
+def execute_async_event_loop(song_nums: Iterable[Any], song_urls: list[Any]) -> None:
+    """Run `get_data_asynchronously` to its end, whether or not a loop already runs in this thread."""
+    run_coroutine(get_data_asynchronously(song_nums, song_urls))
+
+
+def crawl(
+    *tasks: Any, output: str | None = None, run: str | None = None, progress: bool = True, **settings: Any
+) -> Songs | StoredSongs:
+    """Crawl `function, items`, or several `(function, items)` pairs, and block until every item is accounted for.
+
+    A function is `f(session, item) -> info` (None: missing) or the article's `f(session, item, song_urls)`. Items are
+    ints, strings or any objects. With `output` (gs://bucket/prefix or a folder) they are song numbers, of one function;
+    the crawl is durable (the same call continues), and its songs come ascending. `settings` are those of the
+    environment, in lower case. Raises UpstreamUnavailable if the upstream as a whole refuses, BadSetting or BadRequest
+    for what can't be done.
+    """
+    pairs = _pairs(tasks)
+    if declared := sorted(_DECLARING & set(settings)):
+        raise BadRequest(f"{declared[0]} declares a song; allowed: a function, or python -m crawler crawl.")
+    if output is not None:
+        options = _settings({**settings, "output": output})
+        return _crawl_durably(
+            pairs, options, run, progress, options.deadline_seconds if "deadline_seconds" in settings else None
+        )
+    if run is not None:
+        raise BadRequest("run names a stored run; allowed: together with output.")
+    if "deadline_seconds" in settings:
+        raise BadRequest("deadline_seconds is for a stored run; allowed: together with output.")
+    options = _settings(settings)
+    batches: list[Collected] = []
+    with session_of(options) as session, bar(partial(_progress, batches, _total(pairs)), shown=progress):
+        lanes: list[tuple[Lane, Iterable[Any]]] = [
+            (FunctionLane(session, function), items) for function, items in pairs
+        ]
+        run_coroutine(_gather(lanes, limits_of(options), batches))
+    return Songs(batches)
+
+
+def _progress(batches: list[Collected], songs: int | None) -> Progress:
+    return Progress(time.monotonic(), songs, found=sum(len(batch.outcomes) for batch in batches))
+
+
+async def _gather(
+    lanes: list[tuple[Lane, Iterable[Any]]], limits: Limits, batches: list[Collected], limiter: Limiter | None = None
+) -> None:
+    """Gather the lanes' items into `batches`."""
+    songs = _total(lanes)
+    strands = limits.max_at_once if songs is None else min(limits.max_at_once, songs)
+    with ThreadPoolExecutor(1) as ends:
+        work = Work(collect(lanes, batches), limits, SystemClock(), ends.submit, limiter=limiter)
+        await gather_songs(work, strands, DaemonThreads())
+
+
+def _total(pairs: Sequence[tuple[Any, Iterable[Any]]]) -> int | None:
+    """Count the items of all pairs; None if one of them can't tell before it is drawn."""
+    sizes = [len(items) if isinstance(items, Sized) else None for _, items in pairs]
+    return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def _crawl_durably(
+    pairs: list[tuple[SongFunction, Iterable[Any]]],
+    settings: Settings,
+    run: str | None,
+    progress: bool,
+    seconds: float | None,
+) -> StoredSongs:
+    if len(pairs) != 1:
+        raise BadRequest("output takes one function a run; allowed: one call for each function.")
+    function, items = pairs[0]
+    songs = _song_set(items)
+    if len(songs) > settings.max_songs:
+        raise BadRequest(f"items are {len(songs)} numbers; allowed: {settings.max_songs} (max_songs).")
+    deployment = Deployment(
+        settings,
+        open_store(settings.output, settings.storage_emulator_host),
+        Source.of_function(_name(function, run)),
+        lambda opened: FunctionLane(opened.enter_context(session_of(settings)), function),
+        limiter_of(settings),
+    )
+    request = CrawlRequest(Numbers(songs), parse_run_name("run", run) if run else None)
+    answer = deployment.crawl(request, seconds or math.inf, shown=progress)
+    return StoredSongs(deployment.store, answer)
+
+
+def _name(function: SongFunction, run: str | None) -> str:
+    """Name a function as the source of a run: the same call later must mean the same function."""
+    named = getattr(function, "func", function)
+    name = getattr(named, "__qualname__", type(named).__qualname__)
+    if "<lambda>" in name and run is None:
+        raise BadRequest("Every lambda has the same name; allowed: a function with a name of its own, or run=.")
+    return f"{getattr(named, '__module__', type(named).__module__)}:{name}"
+
+
+def _pairs(tasks: tuple[Any, ...]) -> list[tuple[SongFunction, Iterable[Any]]]:
+    pairs = [tasks] if len(tasks) == 2 and callable(tasks[0]) else list(tasks)
+    if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0]) for pair in pairs):
+        raise BadRequest("crawl takes a function and its items, or (function, items) pairs.")
+    return pairs
+
+
+def _song_set(items: Iterable[Any]) -> SongSet:
+    if isinstance(items, range) and items.step == 1 and len(items) and 0 <= items[0] <= items[-1] <= LARGEST_SONG_NUM:
+        return SongSet.of([(items[0], items[-1])])
+    numbers = list(items)
+    if not numbers or not all(isinstance(number, int) and 0 <= number <= LARGEST_SONG_NUM for number in numbers):
+        raise BadRequest(f"items are no song numbers; allowed with output: whole numbers from 0 to {LARGEST_SONG_NUM}.")
+    return SongSet.of_numbers(numbers)
+
+
+def _settings(given: Mapping[str, Any]) -> Settings:
+    """Read the environment, and over it what a caller gave under the settings' names in lower case."""
+    names = {setting.name.lower() for setting in SETTINGS}
+    unknown = sorted(set(given) - names)
+    if unknown:
+        raise BadRequest(f"{unknown[0]!r} is no setting; allowed: {', '.join(sorted(names))}.")
+    texts = {name.upper(): value if isinstance(value, str) else _text(value) for name, value in given.items()}
+    # The code that crawls here is the caller's own, on the caller's own machine: it may reach what it likes there.
+    return Settings.from_environ({"ALLOW_PRIVATE_UPSTREAM": "1", **os.environ, **texts})
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, bool) else msgspec.json.encode(value).decode()

@@ -1,0 +1,143 @@
+"""The fleet: a run that is too large for one call, spread over many instances by tasks in a queue.
+
+The protocol is the same as for one call: a task is a call on some of a run's parts. The queue may lose tasks, deliver
+them twice or late; what is done and what is not stands in the store alone, and so does which tasks there ought to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+import msgspec
+
+from crawler.core.errors import BadRequest, Damaged, RunConflict, UnknownRun
+from crawler.core.ports import Queue
+from crawler.fan_out.plan import (
+    NAMES_LAST_SECONDS,
+    Plan,
+    Swept,
+    Task,
+    cut_tasks,
+    may_follow,
+    orphans,
+    recut,
+    task_parts,
+)
+from crawler.fan_out.sweeps import Sweeps
+from crawler.runs.index import FANNED_OUT, Catalog
+from crawler.runs.spec import RunSpec, scopes
+from crawler.runs.status import run_answer
+from crawler.runs.store import Ledger
+
+
+class Fleet(msgspec.Struct, frozen=True):
+    """Hand runs to a queue; `executor` creates tasks at once, `epoch` is the present second."""
+
+    catalog: Catalog
+    queue: Queue
+    executor: Executor
+    epoch: float
+
+    def sweeps(self, run: str) -> Sweeps:
+        """Open the sweeps of a run."""
+        return Sweeps(self.catalog.store, run, self.catalog.attempt)
+
+    def fan_out(self, spec: RunSpec, most_parts: float, make_plan: Callable[[int, int], Plan]) -> bool:
+        """Have the queue do the parts that a run lacks; False: one call can do them, `most_parts` at the most.
+
+        A run once fanned out stays so, with the plan it began with (`make_plan` is given how many parts there are, and
+        how many deliveries at once), and is enqueued once however often it is asked for. An open range has an order,
+        and stays with its call.
+        """
+        ledger = self.catalog.ledger(spec.run)
+        if spec.end_after_missing is not None or ledger.finished() or ledger.stopped():
+            return False
+        sweeps = self.sweeps(spec.run)
+        times = ledger.sweep_times()
+        held = list(self.queue.names()) if times else []
+        missing = missing_parts(ledger, spec, range(len(spec.grid)))
+        if not missing or (not times and len(missing) <= most_parts):
+            return False
+        if not times:
+            self.catalog.mark_fanned_out(spec.run)
+            self._enqueue(spec, 0, sweeps.begin(0, make_plan(len(missing), self.queue.most_at_once())), missing)
+        elif self.epoch - times[-1] < NAMES_LAST_SECONDS:  # perhaps not all were enqueued; the queue knows their names
+            last = len(times) - 1
+            if plan := sweeps.plan(last):
+                self._enqueue(spec, last, plan, orphans(spec.run, missing, held))
+        else:
+            self._sweep(spec, held)
+        return True
+
+    def assignment(self, run: str, task: Task, source_digest: str) -> tuple[RunSpec, Plan]:
+        """Give what a task of a run is to do, by the store alone; raises UnknownRun, RunConflict and BadRequest."""
+        spec, plan = self.catalog.ledger(run).spec(), self.sweeps(run).plan(task.sweep)
+        if spec is None or plan is None:
+            raise UnknownRun(f"There is no run {run} whose sweep {task.sweep} enqueued this.")
+        if spec.source_digest != source_digest:
+            raise RunConflict(f"The run {run} is of another source than this function's: {spec.source}.")
+        if task.last >= len(spec.grid):
+            raise BadRequest(f"last is {task.last}; allowed: a whole number up to {len(spec.grid) - 1}.")
+        return spec, plan
+
+    def sweep(self) -> list[Swept]:
+        """Finish the fanned-out runs that are whole, and enqueue anew what others lack and no task will do."""
+        unfinished = list(self.catalog.unfinished(FANNED_OUT))
+        held = list(self.queue.names()) if unfinished else []
+        return [self._sweep(spec, held) for spec in unfinished]
+
+    def create(self, run: str, task: Task, plan: Plan) -> None:
+        """Enqueue one task, unless it was before."""
+        self.queue.create(task.name(run), run, msgspec.json.encode(task), plan.deadline_seconds)
+
+    def finish(self, spec: RunSpec, start: int) -> bool:
+        """Finish a run if it is whole; its parts are looked through from a place of the grid on, up to the first gap.
+
+        Other tasks lack parts mostly just behind: so each task reads a page of the listing, and only the last all.
+        """
+        ledger = self.catalog.ledger(spec.run)
+        if not ledger.is_whole(spec, start):
+            return False
+        run_answer(ledger, spec, self.epoch, finish=True)
+        self.catalog.conclude(spec.run, [*scopes(spec.request_digest, spec.job), FANNED_OUT])
+        return True
+
+    def _sweep(self, spec: RunSpec, held: list[str]) -> Swept:
+        try:
+            return self._swept(spec, held)
+        except Damaged:  # one run must not keep the others from being swept
+            return Swept(run=spec.run, state="damaged")
+
+    def _swept(self, spec: RunSpec, held: list[str]) -> Swept:
+        ledger, sweeps = self.catalog.ledger(spec.run), self.sweeps(spec.run)
+        parts, times = ledger.parts(spec), ledger.sweep_times()
+        missing = sorted(set(range(len(spec.grid))) - {part.key.index for part in parts})
+        if not missing and self.finish(spec, 0):
+            return Swept(run=spec.run, state="complete")
+        lost = orphans(spec.run, missing, held)
+        plan = sweeps.plan(len(times) - 1) if times and lost else None
+        signs = [part.stored.created_at for part in parts]
+        signs += [stored.created_at for kept in ledger.rests(spec).values() for stored in kept]
+        if plan is None or not may_follow(self.epoch, times, signs):
+            return Swept(run=spec.run, state="running", missing_parts=len(missing))
+        number, plan = len(times), self._recut(spec, plan, len(lost))
+        tasks = self._enqueue(spec, number, sweeps.begin(number, plan), lost)
+        return Swept(run=spec.run, state="enqueued", missing_parts=len(missing), tasks=tasks)
+
+    def _recut(self, spec: RunSpec, plan: Plan, parts: int) -> Plan:
+        """Cut what was lost so that all instances have something to do."""
+        at_once = self.queue.most_at_once()
+        size = task_parts(parts, spec.part_songs, plan.max_per_second, at_once, plan.deadline_seconds)
+        return msgspec.structs.replace(plan, task_parts=recut(plan.task_parts, size))
+
+    def _enqueue(self, spec: RunSpec, sweep: int, plan: Plan, places: list[int]) -> int:
+        tasks = cut_tasks(places, sweep, plan, len(spec.grid))
+        for _ in self.executor.map(lambda task: self.create(spec.run, task, plan), tasks):
+            pass  # what went wrong with one is raised here
+        return len(tasks)
+
+
+def missing_parts(ledger: Ledger, spec: RunSpec, places: range) -> list[int]:
+    """List the places of a range of the grid whose parts are not committed."""
+    return sorted(set(places) - {part.key.index for part in ledger.parts(spec, places)})

@@ -1,0 +1,101 @@
+"""One delivery of a task: a call on some of a run's parts, and what is to become of the rest of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Lock
+
+from crawler.core.errors import SongcrawlError, UpstreamUnavailable
+from crawler.core.verdict import Verdict
+from crawler.engine.run_call import RunCall
+from crawler.fan_out.fleet import Fleet, missing_parts
+from crawler.fan_out.plan import Plan, Task, TaskReport
+
+# From so many failed deliveries on a task tries one part, alone on its instance, and notes that it does;
+CAREFUL_RETRIES = 3
+# a part that so many have begun alone, none of whom lived to say how it ended, is given up.
+MOST_DEATHS = 3
+POISON = "poison"
+
+
+@dataclass(eq=False, repr=False)
+class TaskCall:
+    """Be one delivery of a task.
+
+    `call` is the call on its parts, `retries` how often the queue says that the task has failed. That is a hint, which
+    anybody may send who may call at all: it makes the task careful. Only the store's own notes give a part up. `alone`
+    is the instance's: of careful tasks it has one at a time, or what kills one would be laid at the others' door.
+    """
+
+    fleet: Fleet
+    call: RunCall
+    task: Task
+    plan: Plan
+    alone: Lock
+    retries: int = 0
+
+    def __post_init__(self) -> None:
+        self._spec = self.call.spec
+        self._ledger = self.fleet.catalog.ledger(self._spec.run)
+        self._failures = self.task.failures + self.retries
+        self._got_further = False
+        self._tell = self.call.on_outcome
+        self.call.on_outcome = self._note
+
+    async def carry_out(self) -> TaskReport:
+        """Do what the task still lacks; where time ran out, enqueue its continuation.
+
+        Raises UpstreamUnavailable if not one song came of it: the queue is to deliver the task again, later.
+        """
+        if self._ledger.stopped() or self._ledger.finished():
+            return self._report("over")
+        self.call.places = self.task.places
+        detail = await (self._fetch_alone() if self._failures >= CAREFUL_RETRIES else self.call.fetch())
+        if not missing_parts(self._ledger, self._spec, self.task.places):
+            self.fleet.finish(self._spec, self.task.last + 1)
+            return self._report("complete")
+        if self._ledger.stopped():
+            return self._report("over")
+        if not self._got_further:
+            raise UpstreamUnavailable(detail, self.call.retry_after)
+        careful = self._failures >= CAREFUL_RETRIES  # until it is known what was wrong
+        self.fleet.create(self._spec.run, self.task.next(self._failures if careful else 0), self.plan)
+        return self._report("continued")
+
+    async def _fetch_alone(self) -> str:
+        """Fetch the first part that is missing, and no other, so that it is known what killed us if anything does."""
+        if not self.alone.acquire(blocking=False):
+            return "Another task that failed again and again is at work here, alone: this one may come again."
+        try:
+            return await self._fetch_first()
+        finally:
+            self.alone.release()
+
+    async def _fetch_first(self) -> str:
+        sweeps = self.fleet.sweeps(self._spec.run)
+        for place in missing_parts(self._ledger, self._spec, self.task.places):
+            key = self._spec.grid[place]
+            # What began less than a deadline ago may live.
+            if sweeps.deaths(key, self.fleet.epoch - self.plan.deadline_seconds) >= MOST_DEATHS:
+                self.call.give_up(key, POISON)
+                self._got_further, self._failures = True, 0
+                continue
+            sweeps.begin_try(key)
+            self.call.places = range(place, place + 1)
+            try:
+                detail = await self.call.fetch()
+            except SongcrawlError:  # foreseen: it is not the part's fault
+                sweeps.end_try(key)
+                raise
+            sweeps.end_try(key)
+            return detail
+        return ""
+
+    def _note(self, song_num: int, outcome: Verdict) -> None:
+        self._got_further = True
+        if self._tell:
+            self._tell(song_num, outcome)
+
+    def _report(self, state: str) -> TaskReport:
+        task = self.task
+        return TaskReport(run=self._spec.run, first=task.first, last=task.last, state=state)  # type: ignore[arg-type]

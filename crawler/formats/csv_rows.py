@@ -1,0 +1,80 @@
+"""Rows as CSV (RFC 4180): a gzip of one row a line, the same four columns in every part.
+
+- Lines end in CRLF, as the RFC has them. JSON text holds no line break, so that a row is a line.
+- Every part has the header line: whatever reads one file alone, or skips a line of each (BigQuery), finds it. Its names
+  are quoted, or DuckDB may guess from a part without a text that quotes mean nothing.
+- `info` is JSON text, as in Parquet: nobody knows its fields before the last song came, and every part needs the same
+  columns. An empty cell is null.
+- No cell is a spreadsheet's formula (https://owasp.org/www-community/attacks/CSV_Injection). JSON text starts like one
+  only where it is a negative number, which a blank precedes then; an error word would get an apostrophe. A semicolon
+  inside a text is written \\u003b, since some spreadsheets cut there.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from io import StringIO
+from itertools import islice
+
+from crawler.core.verdict import Row
+from crawler.formats.jsonl_rows import Compressor, RawRow, gunzip, parse_row, raw_rows
+
+COLUMNS = RawRow._fields
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# The reader's own limit is 128 Ki characters a cell, for the whole process; this is the most it takes on any platform.
+_MOST_CHARACTERS = 2**31 - 1
+_CHUNK_ROWS = 100
+
+
+class Csv:
+    """Keep a part as CSV."""
+
+    suffix = "csv.gz"
+    note: str | None = (
+        "info is JSON text; no cell starts with = + - @ or a control character: "
+        "a blank precedes a negative number, an apostrophe an error; a semicolon in info is \\u003b"
+    )
+
+    def encode(self, lines: bytes) -> bytes:
+        """Write the header and the rows."""
+        compressor = Compressor()
+        compressor.feed([_text([COLUMNS], csv.QUOTE_ALL)])
+        cells = map(_cells, raw_rows(lines))
+        while chunk := list(islice(cells, _CHUNK_ROWS)):
+            compressor.feed([_text(chunk, csv.QUOTE_MINIMAL)])
+        return compressor.finish()
+
+    def decode(self, data: bytes) -> list[Row]:
+        """Read the rows back; raises ValueError if they are not as `encode` writes them."""
+        csv.field_size_limit(_MOST_CHARACTERS)
+        records = csv.reader(StringIO(gunzip(data).decode(), newline=""), strict=True)
+        try:
+            if next(records, None) != list(COLUMNS):
+                raise ValueError("its header is not the one of every part")
+            return [_row(record) for record in records]
+        except (ValueError, RecursionError, csv.Error) as error:
+            raise ValueError(f"not a part: {error}") from error
+
+
+def _text(records: Iterable[Iterable[object]], quoting: int) -> bytes:
+    text = StringIO(newline="")
+    csv.writer(text, quoting=quoting).writerows(records)  # type: ignore[arg-type]
+    return text.getvalue().encode()
+
+
+def _cells(row: RawRow) -> tuple[int, str, str | None, str | None]:
+    info, error = row.info, row.error
+    if info is not None:
+        info = f"{' ' if info.startswith(_FORMULA) else ''}{info}".replace(";", "\\u003b")
+    if error is not None and error.startswith((*_FORMULA, "'")):
+        error = f"'{error}"
+    return row.song_num, row.status, info, error
+
+
+def _row(record: list[str]) -> Row:
+    song_num, status, info, error = record
+    if not (song_num.isascii() and song_num.isdigit()):
+        raise ValueError(f"{song_num[:40]!r} is no song number")
+    return parse_row(int(song_num), status, info or None, error.removeprefix("'") or None)

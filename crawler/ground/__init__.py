@@ -1,1 +1,0 @@
-"""The ground floor: values and errors; the standard library and msgspec only."""

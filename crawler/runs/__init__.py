@@ -1,0 +1,1 @@
+"""What was asked for, where it is stored, and how it stands."""

@@ -1,0 +1,227 @@
+"""The catalog of a store's runs: which there are, and which one a call means.
+
+Empty objects serve as the index, all create-only like the rest:
+    index/all/TIME-RUN                every run, newest first by name (TIME counts down)
+    index/begun/SCOPE/RUN             the runs of one request, or of one Scheduler job
+    index/ended/SCOPE/RUN             those of them that are finished or stopped, so that nobody looks again
+    firings/JOB/TIME.json             which run one firing of a Scheduler job went to
+    index/begun/fanned-out/RUN        and likewise of those that tasks in a queue work on
+    next/SOURCE/NNNNNN.json           the claims of next:, one after the other
+
+A marker is stored before what it stands for: one that leads nowhere, or to a run that another request began first, is
+passed over; nothing is ever without one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import suppress
+
+import msgspec
+
+from crawler.core.errors import Damaged, ObjectExists
+from crawler.core.ports import Store
+from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
+from crawler.runs.manifest import CommittedPart
+from crawler.runs.spec import RunSpec, scopes
+from crawler.runs.store import Ledger
+
+# The scope of the runs that are handed to a queue, whatever was asked for (fan_out/fleet.py).
+FANNED_OUT = "fanned-out"
+
+_LATEST = 9_999_999_999_999  # ms of an epoch in the year 2286: what TIME counts down from
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """Hold one claim of next:. `run` took `songs`; `found` is the highest number found by the finished runs before.
+
+    The songs up to `found` are asked for again: they may have been born after they were found missing.
+    """
+
+    run: str
+    songs: str
+    found: int
+
+    def is_of(self, spec: RunSpec, source: str) -> bool:
+        """Tell whether a run is the claim's: another request may have begun one of that name first."""
+        return (spec.songs, spec.source_digest) == (self.songs, source)
+
+
+class Catalog(msgspec.Struct, frozen=True):
+    """Find runs, and add to the index; `attempt` is the id of the call that does it."""
+
+    store: Store
+    attempt: str = ""
+
+    def ledger(self, run: str) -> Ledger:
+        """Open a run's ledger."""
+        return Ledger(self.store, run, self.attempt)
+
+    def announce(self, spec: RunSpec, scopes: list[str], created_ms: int) -> None:
+        """Index a run that is about to begin."""
+        self._mark(f"index/all/{_LATEST - created_ms:013d}-{spec.run}")
+        for scope in scopes:
+            self._mark(f"index/begun/{scope}/{spec.run}")
+
+    def mark_fanned_out(self, run: str) -> None:
+        """Index a run that is about to be handed to a queue."""
+        self._mark(f"index/begun/{FANNED_OUT}/{run}")
+
+    def conclude(self, run: str, scopes: list[str]) -> None:
+        """Note that a run is finished or stopped."""
+        for scope in scopes:
+            self._mark(f"index/ended/{scope}/{run}")
+
+    def newest_unfinished(self, scope: str) -> RunSpec | None:
+        """Find the newest run of a scope that is neither finished nor stopped."""
+        return next(self.unfinished(scope), None)
+
+    def unfinished(self, scope: str) -> Iterator[RunSpec]:
+        """Find the runs of a scope that are neither finished nor stopped, the newest first."""
+        ended = {_last(stored.name) for stored in self.store.list(f"index/ended/{scope}/")}
+        begun = self.store.list(f"index/begun/{scope}/")
+        waiting = [(stored.created_at, _last(stored.name)) for stored in begun if _last(stored.name) not in ended]
+        for _, run in sorted(waiting, reverse=True):
+            ledger = self.ledger(run)
+            if ledger.finished() or ledger.stopped():
+                self.conclude(run, [scope])
+            elif spec := self._spec_in(scope, run):
+                yield spec
+
+    def finished_since(self, scope: str, instant: float) -> RunSpec | None:
+        """Find the newest run of a scope that finished (and was not merely stopped) since an epoch second."""
+        ended = [(s.created_at, _last(s.name)) for s in self.store.list(f"index/ended/{scope}/")]
+        for _, run in sorted((pair for pair in ended if pair[0] >= instant), reverse=True):
+            ledger = self.ledger(run)
+            # The marker may be days younger than the manifest: a call that died between them left it to the next.
+            finished_at = ledger.finished_at()
+            if finished_at is not None and finished_at >= instant and (spec := self._spec_in(scope, run)):
+                return spec
+        return None
+
+    def free_name(self, name: str) -> str:
+        """Give the name, or the first of name-2, name-3, ... that no run that has ended bears."""
+        return next(each for each in _numbered(name) if not self.ledger(each).finished() and not self._stopped(each))
+
+    def name_not_stopped(self, name: str) -> str:
+        """Give the name, or the first of name-2, name-3, ... that no stopped run bears."""
+        return next(each for each in _numbered(name) if not self._stopped(each))
+
+    def newest(self, limit: int, after: str = "") -> list[str]:
+        """List the index names of the newest runs, newest first, after the given one; `run_of` gives the run's."""
+        stored = self.store.list("index/all/", after=f"index/all/{after}" if after else "")
+        return [_last(marker.name) for marker in itertools.islice(stored, limit)]
+
+    def fired(self, job: str, time: str, run: str) -> str:
+        """Give the run that one firing of a job goes to: `run`, unless an earlier delivery of it said another."""
+        name = f"firings/{job}/{time}.json"
+        with suppress(ObjectExists):
+            self.store.create(name, msgspec.json.encode(run), {"attempt": self.attempt})
+            return run
+        return msgspec.json.decode(self.store.read(name) or b'""', type=str) or run
+
+    def firing(self, job: str, time: str) -> str | None:
+        """Give the run that an earlier delivery of a firing went to, if there was one."""
+        data = self.store.read(f"firings/{job}/{time}.json")
+        return None if data is None else msgspec.json.decode(data, type=str)
+
+    def claim(self, source: str, count: int, run: str | None) -> Claim:
+        """Give the claim of next: that is to be worked on: the last one while it is unfinished, else a new one."""
+        while True:
+            number, claim = self.next_claim(source, count, run)
+            if number is None:
+                return claim
+            with suppress(ObjectExists):
+                data = msgspec.json.encode(claim)
+                self.store.create(f"next/{source}/{number:06d}.json", data, {"attempt": self.attempt})
+                return claim
+
+    def next_claim(self, source: str, count: int, run: str | None) -> tuple[int | None, Claim]:
+        """Give the claim that next: means now, and its number if it has yet to be made."""
+        last = self._last_claim(source)
+        if last and not self._over(last[1], source):
+            return None, last[1]
+        number = last[0] + 1 if last else 1
+        found, again = self._outcome(last[1], source) if last else (0, SongSet())
+        songs = again | SongSet.of([(found + 1, found + count)])
+        return number, Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
+
+    def _spec_in(self, scope: str, run: str) -> RunSpec | None:
+        """Read a run that a scope's marker names; None: it never began, is damaged, or is another request's."""
+        with suppress(Damaged):
+            spec = self.ledger(run).spec()
+            return spec if spec and scope in (FANNED_OUT, *scopes(spec.request_digest, spec.job)) else None
+        return None
+
+    def _last_claim(self, source: str) -> tuple[int, Claim] | None:
+        names = [stored.name for stored in self.store.list(f"next/{source}/")]
+        if not names:
+            return None
+        number = int(_last(names[-1]).partition(".")[0])
+        return number, msgspec.json.decode(self.store.read(names[-1]) or b"", type=Claim)
+
+    def _over(self, claim: Claim, source: str) -> bool:
+        ledger = self.ledger(claim.run)
+        spec = ledger.spec()
+        return spec is not None and (not claim.is_of(spec, source) or ledger.finished() or ledger.stopped())
+
+    def _outcome(self, claim: Claim, source: str) -> tuple[int, SongSet]:
+        """Give the highest number found by the finished next: runs up to this claim's, and those to ask for again."""
+        ledger = self.ledger(claim.run)
+        spec = ledger.spec()
+        if spec is None or not claim.is_of(spec, source) or not ledger.finished():
+            return claim.found, SongSet.parse(claim.songs) - _span(claim.found + 1, LARGEST_SONG_NUM)
+        parts = [ledger.with_sets(part) for part in ledger.parts(spec)]
+        return _after(parts, set(ledger.rests(spec)), claim.found)
+
+    def _stopped(self, run: str) -> bool:
+        """Tell whether a run was stopped before it was finished."""
+        ledger = self.ledger(run)
+        return ledger.stopped() and not ledger.finished()
+
+    def _mark(self, name: str) -> None:
+        with suppress(ObjectExists):
+            self.store.create(name, b"", {"attempt": self.attempt})
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+
+
+def _after(parts: list[CommittedPart], cut_off: set[int], found: int) -> tuple[int, SongSet]:
+    """Give the highest number found by a run's parts, `found` at least, and the numbers to ask for again.
+
+    A number is missing for good if the call that asked for it, or a run before, found a higher one. Else it may have
+    been born before a later call of the run found that. Rows of a part that was `cut_off` are of several calls.
+    """
+    highest: dict[str, int] = defaultdict(lambda: found)  # by the call that found it
+    for part in parts:
+        highest[part.tally.attempt] = max(highest[part.tally.attempt], _last_found(part))
+    top = max(found, *highest.values())
+    again = SongSet()
+    for part in parts:
+        mixed = part.key.index in cut_off or not part.tally.attempt
+        known = found if mixed else highest[part.tally.attempt]
+        again |= (part.tally.missing_songs or SongSet()) & _span(known + 1, top)
+    return top, again
+
+
+def _last_found(part: CommittedPart) -> int:
+    others = (part.tally.missing_songs or SongSet()) | (part.tally.failed_songs or SongSet())
+    songs = part.key.songs - others
+    return songs.last if songs else 0
+
+
+def _span(first: int, last: int) -> SongSet:
+    return SongSet.of([(first, last)] if first <= last else [])
+
+
+def run_of(index_name: str) -> str:
+    """Give the run that a name of index/all/ stands for."""
+    return index_name.partition("-")[2]
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -1,0 +1,98 @@
+"""What a run was asked for: the content of its run.json, fixed by whichever call came first."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cached_property
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+
+from crawler.core.song_set import SongSet
+from crawler.core.verdict import FormatName
+from crawler.formats.registry import FORMATS
+from crawler.runs.grid import Grid
+
+RUN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+
+
+class Source(msgspec.Struct, frozen=True):
+    """Name what is crawled: `text` for people, without any secret; `digest` tells two sources apart all the same."""
+
+    text: str
+    digest: str
+
+    @classmethod
+    def of_url(cls, url: str, info: str, missing: str | None) -> Source:
+        """Name a declared song: its URL template and the expressions that decide what is data."""
+        return cls(redact_url(url), _digest([url, info, missing]))
+
+    @classmethod
+    def of_function(cls, name: str) -> Source:
+        """Name a user's function."""
+        return cls(name, _digest([name]))
+
+
+class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """Hold what a run was asked for, and the grid it is stored in.
+
+    `asked` is the request as the caller wrote it, in its normal form; `songs` the numbers that it came to, for an open
+    range the most it may reach; `parent` the run a `failed:` or `missing:` set came from; `end_after_missing` is there
+    for an open range only; `job` names the Scheduler job whose firing began the run.
+    """
+
+    run: str
+    parent: str | None = None
+    asked: str
+    songs: str
+    source: str
+    source_digest: str
+    format: FormatName
+    part_songs: Annotated[int, msgspec.Meta(ge=1)]
+    end_after_missing: int | None = None
+    job: str | None = None
+    created_at: str
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Cut the songs into parts."""
+        songs = SongSet.parse(self.songs) if self.songs else SongSet()
+        return Grid(songs, self.part_songs, FORMATS[self.format])
+
+    @property
+    def request_digest(self) -> str:
+        """Tell requests apart: equal for equal songs, source and format, whatever the run is called."""
+        return request_digest(self.asked, self.source_digest, self.format)
+
+    def encode(self) -> bytes:
+        """Write run.json."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+    @classmethod
+    def decode(cls, data: bytes) -> RunSpec:
+        """Read run.json; raises ValueError if it is none."""
+        return msgspec.json.decode(data, type=cls)
+
+
+def request_digest(asked: str, source_digest: str, format: str) -> str:
+    """Give 16 hex digits that are equal for equal requests."""
+    return _digest([asked, source_digest, format])
+
+
+def scopes(request_digest: str, job: str | None) -> list[str]:
+    """Name where a run is looked for: among those of its request and, if a Scheduler job began it, of that job."""
+    return [f"request-{request_digest}", *([f"job-{_digest([job, request_digest])}"] if job else [])]
+
+
+def redact_url(url: str) -> str:
+    """Keep the names in a URL's query and drop their values: a key may stand there. `{song_num}` stays."""
+    parts = urlsplit(url)
+    pairs = [pair.partition("=") for pair in parts.query.split("&")] if parts.query else []
+    query = "&".join(f"{name}={value if value == '{song_num}' else '…'}" if eq else name for name, eq, value in pairs)
+    return parts._replace(query=query, fragment="").geturl()
+
+
+def _digest(parts: list[str | None]) -> str:
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]

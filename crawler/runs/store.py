@@ -1,0 +1,224 @@
+"""The ledger of one run: everything the store says of it, and the few objects a call may add.
+
+Object names, below the output:
+    runs/RUN/run.json                     what was asked, and the grid
+    runs/RUN/songs-FIRST-LAST.jsonl.gz    a part: the commit point; .csv.gz or .parquet in a run of that format
+    runs/RUN/rest/songs-FIRST-LAST.ATTEMPT.jsonl.gz   rows of a part that a call was cut off with, in any format
+    runs/RUN/manifest.json                once the parts tile the request
+    runs/RUN/stop.json                    start no new part
+
+Everything is create-only; whoever comes second finds what the first stored, and goes on from there.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import msgspec
+
+from crawler.core.errors import Damaged, ObjectExists, StoreUnavailable
+from crawler.core.ports import Store
+from crawler.core.song_set import SongSet
+from crawler.core.verdict import Row, StoredObject
+from crawler.formats.jsonl_rows import Line, split_rows
+from crawler.runs.grid import Grid, PartKey
+from crawler.runs.manifest import CommittedPart, encode_manifest, gaps
+from crawler.runs.open_range import OpenEnd
+from crawler.runs.spec import RunSpec
+from crawler.runs.tally import Tally, set_from_metadata, set_to_metadata
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """Read and extend one run's objects; `attempt` is the id of the call that does it."""
+
+    store: Store
+    run: str
+    attempt: str = ""
+
+    @property
+    def url(self) -> str:
+        """Name the run's place for people."""
+        return f"{self.store.url}/runs/{self.run}"
+
+    def spec(self) -> RunSpec | None:
+        """Read run.json; None: there is no such run."""
+        data = self.spec_bytes()
+        try:
+            return None if data is None else RunSpec.decode(data)
+        except ValueError as error:
+            raise Damaged(f"{self._name('run.json')} is damaged: {error}.") from error
+
+    def spec_bytes(self) -> bytes | None:
+        """Read run.json as it stands; None: there is no such run."""
+        return self.store.read(self._name("run.json"))
+
+    def begin(self, spec: RunSpec) -> RunSpec:
+        """Store run.json, or give the one another call stored first."""
+        try:
+            self._create("run.json", spec.encode())
+        except ObjectExists:
+            first = self.spec()
+            if first is None:
+                raise StoreUnavailable(f"{self._name('run.json')} can't be read though it exists.") from None
+            return first
+        return spec
+
+    def parts(self, spec: RunSpec, places: range | None = None) -> list[CommittedPart]:
+        """List the committed parts, in the grid's order: all, or those at some places in a row.
+
+        One listing, unless an object lacks its metadata; of some places it reads no more than it must.
+        """
+        # The metadata is in the tally; kept twice it would weigh half as much again in a run of 10,000 parts.
+        return [
+            CommittedPart(key, msgspec.structs.replace(stored, metadata={}), self._tally(key, stored))
+            for key, stored in self._listed("songs-", spec.grid.find, spec, places)
+        ]
+
+    def is_whole(self, spec: RunSpec, start: int) -> bool:
+        """Tell whether the parts tile the grid, from a place on and round; the listing ends at the first gap."""
+        for places in (range(start, len(spec.grid)), range(start)):
+            wanted = iter(places)
+            if any(key.index != next(wanted) for key, _ in self._listed("songs-", spec.grid.find, spec, places)):
+                return False
+            if next(wanted, None) is not None:
+                return False
+        return True
+
+    def part(self, key: PartKey) -> CommittedPart | None:
+        """Look whether a part is committed."""
+        stored = self.store.stat(self._name(key.name))
+        return CommittedPart(key, stored, self._tally(key, stored)) if stored else None
+
+    def commit(self, key: PartKey, lines: bytes, tally: Tally) -> None:
+        """Create a part from its JSON lines: its commit point. If another attempt was first, its rows stand."""
+        with suppress(ObjectExists):
+            self.store.create(self._name(key.name), key.format.encode(lines), tally.to_metadata())
+
+    def rows(self, key: PartKey) -> list[Row]:
+        """Read a part's rows; none if it is not there. Raises Damaged."""
+        data = self.store.read(self._name(key.name))
+        try:
+            return [] if data is None else key.format.decode(data)
+        except ValueError as error:
+            raise Damaged(f"{self._name(key.name)} is damaged: {error}.") from error
+
+    def keep(self, key: PartKey, covered: SongSet, data: bytes, tally: Tally) -> None:
+        """Keep aside the rows of a part that was cut off; whoever tries it next starts from them."""
+        counts = {name: text for name, text in tally.to_metadata().items() if not name.endswith("_songs")}
+        metadata = {**counts, **set_to_metadata("covered", covered)}
+        with suppress(ObjectExists):
+            self.store.create(self._name(f"rest/{key.rest_name(self.attempt)}"), data, metadata)
+
+    def rests(self, spec: RunSpec, places: range | None = None) -> dict[int, list[StoredObject]]:
+        """List what was kept aside, by the place of the part it belongs to: all, or for some places in a row."""
+        kept = defaultdict(list)
+        for key, stored in self._listed("rest/songs-", spec.grid.find_rest, spec, places):
+            kept[key.index].append(stored)
+        return kept
+
+    def restore(self, kept: list[StoredObject]) -> tuple[list[Line], Tally]:
+        """Give the rows kept aside for one part, each number once, ascending, and what they cost.
+
+        Every attempt keeps all rows it had, those it restored too: mostly the longest object holds them all.
+        """
+        lines: dict[int, Line] = {}
+        cost = Tally()
+        for stored in sorted(kept, key=lambda stored: -stored.size):
+            covered = set_from_metadata(stored.metadata, "covered")
+            if covered is None or any(number not in lines for number in covered):
+                fresh = {line.song_num: line for line in self._lines(stored.name) if line.song_num not in lines}
+                if fresh:
+                    lines |= fresh
+                    cost.carry(Tally.from_metadata(stored.metadata) or Tally())
+        return [lines[number] for number in sorted(lines)], cost
+
+    def end(self, spec: RunSpec, parts: list[CommittedPart]) -> Grid | None:
+        """Give the grid that the run comes to: its own, or for an open range up to its end; None: not known yet."""
+        if spec.end_after_missing is None:
+            return spec.grid
+        end = OpenEnd(spec.grid, spec.end_after_missing)
+        for part in parts:
+            end.add(part.key.index, self.with_sets(part).tally)
+        return None if end.parts is None else spec.grid.head(end.parts)
+
+    def finish(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> bool:
+        """Write the manifest if the parts tile the grid; False if they don't."""
+        if gaps(grid, parts):
+            return False
+        for part in parts:
+            self.with_sets(part)
+        with suppress(ObjectExists):  # every finisher writes the same bytes
+            self._create("manifest.json", encode_manifest(spec, grid, parts))
+        return True
+
+    def sweep_times(self) -> list[float]:
+        """List when each sweep of a fanned-out run began, in epoch seconds, from sweep 0 on; none: not fanned out."""
+        return [stored.created_at for stored in self.store.list(self._name("sweeps/"))]
+
+    def with_sets(self, part: CommittedPart) -> CommittedPart:
+        """Have a part's tally hold its sets of numbers, from its rows if the metadata had no room for them."""
+        if part.tally.missing_songs is None or part.tally.failed_songs is None:
+            self._count(part.key, part.tally)
+        return part
+
+    def finished(self) -> bool:
+        """Look whether the manifest is there."""
+        return self.finished_at() is not None
+
+    def finished_at(self) -> float | None:
+        """Give when the manifest was written, in epoch seconds; None: the run is not finished."""
+        stored = self.store.stat(self._name("manifest.json"))
+        return stored.created_at if stored else None
+
+    def manifest(self) -> bytes | None:
+        """Read the manifest; None: the run is not finished."""
+        return self.store.read(self._name("manifest.json"))
+
+    def stop(self) -> None:
+        """Store the stop marker: no call starts a new part of this run from now on."""
+        with suppress(ObjectExists):
+            self._create("stop.json", b"{}\n")
+
+    def stopped(self) -> bool:
+        """Look whether the stop marker is there."""
+        return self.store.stat(self._name("stop.json")) is not None
+
+    def _listed(
+        self, prefix: str, find: Callable[[str], PartKey | None], spec: RunSpec, places: range | None
+    ) -> Iterator[tuple[PartKey, StoredObject]]:
+        """List the objects that stand for the parts at some places, in order."""
+        places = range(len(spec.grid)) if places is None else places
+        if not places:
+            return
+        # Names begin with the first number of their part, so that no other comes between this and the first wanted.
+        after = f"{prefix}{spec.grid[places.start].songs.first:012d}" if places.start else ""
+        for stored in self.store.list(self._name(prefix), after=self._name(after) if after else ""):
+            key = find(stored.name.rpartition("/")[2])
+            if key is not None and key.index >= places.stop:
+                return
+            if key is not None and key.index >= places.start:
+                yield key, stored
+
+    def _lines(self, name: str) -> list[Line]:
+        """Read rows kept aside; damaged ones count as none, and are fetched again."""
+        try:
+            return split_rows(self.store.read(name) or b"")
+        except ValueError:
+            return []
+
+    def _tally(self, key: PartKey, stored: StoredObject) -> Tally:
+        tally = Tally.from_metadata(stored.metadata)
+        return tally or self._count(key, Tally(started_at=stored.created_at, finished_at=stored.created_at))
+
+    def _count(self, key: PartKey, tally: Tally) -> Tally:
+        """Count a part's own rows, where its metadata doesn't say enough."""
+        tally.count_rows(self.rows(key))
+        return tally
+
+    def _create(self, name: str, data: bytes) -> None:
+        self.store.create(self._name(name), data, {"attempt": self.attempt})
+
+    def _name(self, name: str) -> str:
+        return f"runs/{self.run}/{name}"

@@ -1,0 +1,187 @@
+"""The answer to a crawl, the same at `GET /runs/RUN`: what became of every song asked for, from the store alone."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from crawler.core.intervals import covered
+from crawler.core.song_set import SongSet
+from crawler.core.timestamps import utc_text
+from crawler.runs.cost import ASSUMED_PER_SECOND, cost_usd
+from crawler.runs.grid import Grid
+from crawler.runs.spec import RunSpec
+from crawler.runs.tally import Tally, percentile_ms
+
+DEADLINE_DETAIL = "The time of this call is over: send the same call again, it continues from here."
+
+State = Literal["complete", "partial", "running", "stopped", "planned"]
+
+
+class Coverage(msgspec.Struct, kw_only=True, frozen=True):
+    """Tell which parts of a run are there, by their places from 1, as ranges such as 1-41,43.
+
+    `asked` is the request as a call repeats it; `grid` how many parts the run comes to, None while an open range's end
+    is not known; `kept` the parts of which an earlier call kept only some rows; `failing` the committed parts that
+    hold failed songs.
+    """
+
+    asked: str
+    part_songs: int
+    grid: int | None
+    committed: str
+    kept: str
+    failing: str
+
+
+class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Tell how a run stands; found + missing + failed + remaining is the number of songs asked for.
+
+    `remaining` is None while an open range's end is not known. `detail` says in a
+    sentence why a call did not complete the run, and what to do; `retry_after` there is the upstream's own word on when
+    to come again, in seconds. `coverage` is there if it was asked for.
+    """
+
+    run: str
+    state: State
+    songs: str
+    found: int
+    missing: int
+    failed: int
+    remaining: int | None
+    parts: int
+    output: str
+    requests: int
+    throttled: int
+    songs_per_second: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    elapsed_seconds: float | None
+    cost_usd: float | None
+    started_at: str
+    finished_at: str | None
+    detail: str | None = None
+    retry_after: int | None = None
+    coverage: Coverage | None = None
+
+
+class RunsPage(msgspec.Struct, kw_only=True, frozen=True):
+    """Hold a page of runs, newest first; `next`, if there are more, is the query of the page after."""
+
+    runs: list[Answer]
+    next: str | None
+
+
+class Problem(msgspec.Struct, kw_only=True, frozen=True):
+    """Tell what is wrong, as problem+json does (RFC 9457); `detail` is one sentence, with what is allowed."""
+
+    title: str
+    status: int
+    detail: str
+
+
+def make_answer(
+    spec: RunSpec,
+    state: State,
+    output: str,
+    *,
+    grid: Grid | None,
+    parts: Sequence[Tally],
+    kept: Sequence[Tally] = (),
+    detail: str | None = None,
+    coverage: Coverage | None = None,
+) -> Answer:
+    """Add up a run: its committed `parts` and the rows `kept` aside of others.
+
+    `grid` is what the run comes to, None while an open range's end is not known. Elapsed is the time in which at least
+    one instance was at work; the cost counts each instance's own.
+    """
+    tallies = [*parts, *kept]
+    found, missing, failed = (sum(getattr(t, name) for t in tallies) for name in ("found", "missing", "failed"))
+    latencies = sum((t.latencies for t in tallies), Counter[int]())
+    done = found + missing + failed
+    elapsed = _elapsed(tallies)
+    return Answer(
+        run=spec.run,
+        state=state,
+        songs=spec.asked if grid is None else str(grid.songs),
+        found=found,
+        missing=missing,
+        failed=failed,
+        remaining=None if grid is None else len(grid.songs) - done,
+        parts=len(parts),
+        output=output,
+        requests=sum(t.requests for t in tallies),
+        throttled=sum(t.throttled for t in tallies),
+        songs_per_second=round(done / elapsed, 1) if elapsed else None,
+        p50_ms=percentile_ms(latencies, 0.50),
+        p95_ms=percentile_ms(latencies, 0.95),
+        elapsed_seconds=round(elapsed, 3),
+        cost_usd=round(cost_usd(_instance_seconds(tallies), len(parts)), 6),
+        started_at=spec.created_at,
+        finished_at=utc_text(max(t.finished_at for t in tallies)) if state == "complete" and tallies else None,
+        detail=detail,
+        coverage=coverage,
+    )
+
+
+def make_coverage(spec: RunSpec, grid: Grid | None, failed: Mapping[int, int], kept: Iterable[int]) -> Coverage:
+    """Say which parts are there: `failed` counts failed songs by committed place, `kept` are places; both from 0."""
+    return Coverage(
+        asked=spec.asked,
+        part_songs=spec.part_songs,
+        grid=None if grid is None else len(grid),
+        committed=_places(failed),
+        kept=_places(kept),
+        failing=_places(place for place, times in failed.items() if times),
+    )
+
+
+def make_plan(spec: RunSpec, output: str, max_per_second: float) -> Answer:
+    """Say what a run would take: time and cost at `max_per_second`, or at ASSUMED_PER_SECOND where there is no ceiling.
+
+    Of an open range nobody knows the end: no time, no cost.
+    """
+    songs = None if spec.end_after_missing else len(spec.grid.songs)
+    per_second = max_per_second or ASSUMED_PER_SECOND
+    seconds = None if songs is None else songs / per_second
+    return Answer(
+        run=spec.run,
+        state="planned",
+        songs=spec.asked if songs is None else spec.songs,
+        found=0,
+        missing=0,
+        failed=0,
+        remaining=songs,
+        parts=0 if songs is None else len(spec.grid),
+        output=output,
+        requests=0,
+        throttled=0,
+        songs_per_second=per_second,
+        p50_ms=None,
+        p95_ms=None,
+        elapsed_seconds=None if seconds is None else round(seconds, 3),
+        cost_usd=None if seconds is None else round(cost_usd(seconds, len(spec.grid)), 6),
+        started_at=spec.created_at,
+        finished_at=None,
+        detail="Nothing was asked of the upstream and nothing was stored.",
+    )
+
+
+def _places(places: Iterable[int]) -> str:
+    return str(SongSet.of_numbers(place + 1 for place in places))
+
+
+def _elapsed(tallies: Sequence[Tally]) -> float:
+    return covered((t.started_at, t.finished_at) for t in tallies) + sum(t.carried_seconds for t in tallies)
+
+
+def _instance_seconds(tallies: Iterable[Tally]) -> float:
+    """Add up how long each instance was at work: its parts share an attempt id and overlap."""
+    of_attempt = defaultdict(list)
+    for tally in tallies:
+        of_attempt[tally.attempt].append(tally)
+    return sum(_elapsed(own) for own in of_attempt.values())

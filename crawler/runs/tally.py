@@ -1,0 +1,165 @@
+"""What became of a part's songs, and at what cost: kept as the part's object metadata, added up to a run's answer."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from crawler.core.song_set import SongSet
+from crawler.core.verdict import FORBIDDEN, Kind, Row, Status, Verdict
+
+# Cloud Storage allows 8 KiB of metadata for an object (https://cloud.google.com/storage/quotas#objects): two sets of
+# numbers of at most this many characters and a latency histogram fit.
+MOST_SET_CHARACTERS = 2500
+
+# Buckets of the latency histogram grow by 2**(1/8), 9 %: fine enough for percentiles, few enough for the metadata.
+_BUCKETS_PER_DOUBLING = 8
+# Where they begin, in seconds: the first at 10 us, or less, the last past a day.
+_FIRST_BUCKET, _LAST_BUCKET = -54, 213
+_BEGINNINGS = [2 ** (bucket / _BUCKETS_PER_DOUBLING) / 1000 for bucket in range(_FIRST_BUCKET + 1, _LAST_BUCKET + 1)]
+
+# A member of an enumeration is looked up anew each time it is named: so is this one, once for every song.
+_THROTTLED = Kind.THROTTLED
+
+
+class Tally(msgspec.Struct):
+    """Count one part, or several added up.
+
+    The sets hold the missing and failed numbers; None where they are too scattered for the metadata, so that only the
+    rows tell. Times are epoch seconds, `carried_seconds` is what earlier calls spent on the
+    same part; `latencies` maps a bucket to how many requests fell in it.
+    """
+
+    found: int = 0
+    missing: int = 0
+    failed: int = 0
+    missing_songs: SongSet | None = None
+    failed_songs: SongSet | None = None
+    requests: int = 0
+    throttled: int = 0
+    latencies: Counter[int] = msgspec.field(default_factory=Counter)
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    carried_seconds: float = 0.0
+    attempt: str = ""
+
+    @property
+    def songs(self) -> int:
+        """Count the songs accounted for."""
+        return self.found + self.missing + self.failed
+
+    def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
+        """Count attempts, each with its latency in seconds; none was made at a song that is forbidden."""
+        asked = [(seconds, verdict) for seconds, verdict in answers if verdict is not FORBIDDEN]
+        self.requests += len(asked)
+        self.throttled += sum([verdict.kind is _THROTTLED for _, verdict in asked])
+        self.latencies.update([_FIRST_BUCKET + bisect(_BEGINNINGS, seconds) for seconds, _ in asked])
+
+    @property
+    def seconds(self) -> float:
+        """Give how long the part took, over all calls."""
+        return self.carried_seconds + self.finished_at - self.started_at
+
+    def carry(self, earlier: Tally) -> None:
+        """Add what an earlier call's rows of the same part cost."""
+        self.requests += earlier.requests
+        self.throttled += earlier.throttled
+        self.latencies += earlier.latencies
+        self.carried_seconds += earlier.seconds
+
+    def count_rows(self, rows: Iterable[Row]) -> None:
+        """Set counts and sets from a part's rows; what they cost stays as it is."""
+        numbers: dict[str, list[int]] = {"found": [], "missing": [], "failed": []}
+        for row in rows:
+            numbers[row.status].append(row.song_num)
+        self.found, self.missing, self.failed = (len(numbers[status]) for status in ("found", "missing", "failed"))
+        self.missing_songs = SongSet.of_numbers(numbers["missing"])
+        self.failed_songs = SongSet.of_numbers(numbers["failed"])
+
+    def count_statuses(self, statuses: Iterable[Status]) -> None:
+        """Set the counts alone."""
+        counts = Counter(statuses)
+        self.found, self.missing, self.failed = counts["found"], counts["missing"], counts["failed"]
+
+    def to_metadata(self) -> dict[str, str]:
+        """Write the tally as object metadata."""
+        counts = ("found", "missing", "failed", "requests", "throttled")
+        return {
+            "attempt": self.attempt,
+            **{name: str(getattr(self, name)) for name in counts},
+            **set_to_metadata("missing_songs", self.missing_songs),
+            **set_to_metadata("failed_songs", self.failed_songs),
+            "latencies": ",".join(f"{bucket}:{times}" for bucket, times in sorted(self.latencies.items())),
+            "started_at": f"{self.started_at:.3f}",
+            "finished_at": f"{self.finished_at:.3f}",
+            "carried_seconds": f"{self.carried_seconds:.3f}",
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> Tally | None:
+        """Read a tally from object metadata; None if it is not all there, so that the rows must be counted."""
+        try:
+            return cls(
+                **{name: int(metadata[name]) for name in ("found", "missing", "failed", "requests", "throttled")},
+                missing_songs=set_from_metadata(metadata, "missing_songs"),
+                failed_songs=set_from_metadata(metadata, "failed_songs"),
+                latencies=Counter(dict(_latency(pair) for pair in metadata["latencies"].split(",") if pair)),
+                started_at=float(metadata["started_at"]),
+                finished_at=float(metadata["finished_at"]),
+                carried_seconds=float(metadata["carried_seconds"]),
+                attempt=metadata["attempt"],
+            )
+        except (KeyError, ValueError):
+            return None
+
+
+def percentile_ms(latencies: Counter[int], share: float) -> float | None:
+    """Give the latency in milliseconds that `share` (0 to 1) of the requests stay under, to some 5 %; None: no request.
+
+    Nearest rank, the geometric middle of its bucket.
+    """
+    rank = share * sum(latencies.values())
+    passed = 0
+    for bucket, times in sorted(latencies.items()):
+        passed += times
+        if passed >= rank:
+            return round(2 ** ((bucket + 0.5) / _BUCKETS_PER_DOUBLING), 2)
+    return None
+
+
+def bucket_end_ms(bucket: int) -> float:
+    """Give the latency in milliseconds that a bucket of the histogram reaches up to."""
+    return float(2 ** ((bucket + 1) / _BUCKETS_PER_DOUBLING))
+
+
+def _latency(pair: str) -> tuple[int, int]:
+    bucket, _, times = pair.partition(":")
+    return int(bucket), int(times)
+
+
+def set_to_metadata(name: str, songs: SongSet | None) -> dict[str, str]:
+    """Write a set of numbers as an entry of object metadata; nothing if it is too scattered to fit.
+
+    A scattered one is written as its first number and how far the others are from it: of a thousand numbers in a row,
+    every second of which is missing, that is 2,000 characters, where the numbers themselves would be 7,000.
+    """
+    if songs is None:
+        return {}
+    text = str(songs)
+    if len(text) > MOST_SET_CHARACTERS:
+        text = f"{songs.first}+{songs.shifted(-songs.first)}"
+    return {name: text} if len(text) <= MOST_SET_CHARACTERS else {}
+
+
+def set_from_metadata(metadata: Mapping[str, str], name: str) -> SongSet | None:
+    """Read a set of numbers from object metadata; None if it is not there. Raises ValueError if it is none."""
+    text = metadata.get(name)
+    if text is None:
+        return None
+    first, plus, offsets = text.partition("+")
+    if plus:
+        return SongSet.parse(offsets).shifted(int(first))
+    return SongSet.parse(text) if text else SongSet()

@@ -1,0 +1,182 @@
+"""The proof of a run: every object read again, and every way in which it could be wrong named.
+
+A run is right if its parts tile what was asked for, each number stands in exactly one row, and names, metadata,
+checksums and manifest say of the rows what the rows say themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from crawler.core.errors import StoreUnavailable
+from crawler.core.song_set import SongSet
+from crawler.core.verdict import Row, StoredObject
+from crawler.formats.checksum import crc32c
+from crawler.runs.grid import Grid, PartKey
+from crawler.runs.index import Catalog
+from crawler.runs.manifest import CommittedPart, encode_manifest, gaps
+from crawler.runs.spec import RunSpec
+from crawler.runs.store import Ledger
+from crawler.runs.tally import Tally
+
+_OTHER_OBJECTS = ("run.json", "manifest.json", "stop.json")
+_OTHER_FOLDERS = ("rest/", "sweeps/", "tries/")
+
+
+@dataclass
+class Proof:
+    """Hold what a run's objects came to: the counts over all rows, and a sentence for each of its `faults`."""
+
+    run: str
+    found: int = 0
+    missing: int = 0
+    failed: int = 0
+    parts: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+def verify_run(catalog: Catalog, run: str) -> Proof:
+    """Read a run again, whole; one made of another run's numbers is held against that one's manifest too."""
+    proof = Proof(run)
+    ledger = catalog.ledger(run)
+    spec = _verify_spec(ledger, proof)
+    if spec is None:
+        return proof
+    parts = list(_verify_objects(ledger, spec, proof))
+    grid = ledger.end(spec, parts)
+    if grid is None:
+        proof.faults.append("the open range has no end: no part edge has enough missing numbers before it")
+        return proof
+    parts = parts[: len(grid)]
+    proof.parts = len(parts)
+    for name in ("found", "missing", "failed"):
+        setattr(proof, name, sum(getattr(part.tally, name) for part in parts))
+    proof.faults += [*_gap_faults(grid, parts), *_manifest_faults(ledger, spec, grid, parts)]
+    proof.faults += _parent_faults(catalog, spec)
+    return proof
+
+
+def _verify_spec(ledger: Ledger, proof: Proof) -> RunSpec | None:
+    data = ledger.spec_bytes()
+    try:
+        spec = RunSpec.decode(data or b"")
+        spec.grid  # noqa: B018 - numbers that don't parse are damage too
+    except ValueError as error:
+        proof.faults.append("run.json is missing" if data is None else f"run.json can't be read: {error}")
+        return None
+    if spec.run != ledger.run or spec.encode() != data:
+        proof.faults.append("run.json is not as it was written")
+    return spec
+
+
+def _verify_objects(ledger: Ledger, spec: RunSpec, proof: Proof) -> Iterator[CommittedPart]:
+    """Read every object of the run; yields the parts that could be read, tallied by their rows."""
+    for stored in ledger.store.list(f"runs/{spec.run}/"):
+        name = stored.name.removeprefix(f"runs/{spec.run}/")
+        if name in _OTHER_OBJECTS or name.startswith(_OTHER_FOLDERS):
+            continue
+        key = spec.grid.find(name)
+        if key is None:
+            proof.faults.append(f"{name} does not belong to the run")
+            continue
+        try:
+            part, faults = _verify_part(key, stored, ledger.store.read(stored.name) or b"")
+        except (StoreUnavailable, ValueError) as error:  # a store says of damaged bytes that it can't give them
+            proof.faults.append(f"{name} can't be read: {error}")
+            continue
+        proof.faults += [f"{name}: {fault}" for fault in faults]
+        yield part
+
+
+def _verify_part(key: PartKey, stored: StoredObject, data: bytes) -> tuple[CommittedPart, list[str]]:
+    rows = key.format.decode(data)
+    tally = Tally()
+    tally.count_rows(rows)
+    faults = [*_row_faults(key, rows), *_metadata_faults(Tally.from_metadata(stored.metadata), tally)]
+    really = msgspec.structs.replace(stored, size=len(data), crc32c=crc32c(data))
+    if really != stored:
+        faults.append(f"its bytes (CRC-32C {really.crc32c}) are not those that were stored ({stored.crc32c})")
+    return CommittedPart(key, really, tally), faults
+
+
+def _row_faults(key: PartKey, rows: list[Row]) -> Iterator[str]:
+    """Hold a part's rows against the numbers it must cover: each once, ascending, in a state that makes sense."""
+    numbers = [row.song_num for row in rows]
+    held = SongSet.of_numbers(numbers)
+    if numbers != sorted(numbers):
+        yield "its rows are not ascending"
+    if twice := [number for number, times in Counter(numbers).items() if times > 1]:
+        yield f"it has more than one row for {SongSet.of_numbers(twice)}"
+    if lacking := key.songs - held:
+        yield f"it has no row for {lacking}"
+    if strange := held - key.songs:
+        yield f"it has rows for {strange}, which it must not cover"
+    for row in rows:
+        if (row.status == "failed") != (row.error is not None) or (row.status == "found") != (row.info is not None):
+            yield f"the row of {row.song_num} contradicts itself"
+
+
+def _metadata_faults(said: Tally | None, counted: Tally) -> Iterator[str]:
+    """Hold the metadata against the rows, if there is any: an object copied without it is still a part."""
+    for name in ("found", "missing", "failed", "missing_songs", "failed_songs") if said else ():
+        if getattr(said, name) not in (None, getattr(counted, name)):
+            yield f"its metadata says {name}: {getattr(said, name)}, its rows say {getattr(counted, name)}"
+
+
+def _gap_faults(grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
+    if missing := gaps(grid, parts):
+        yield f"no part covers the numbers {missing}"
+
+
+def _manifest_faults(ledger: Ledger, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
+    """Hold the manifest against what the parts say; names the fields that differ."""
+    right = encode_manifest(spec, grid, parts)
+    try:
+        data = ledger.manifest()
+        said = _decode_manifest(data)
+    except (StoreUnavailable, ValueError) as error:
+        yield f"manifest.json can't be read: {error}"
+        return
+    if said is None:
+        yield "manifest.json is missing"
+    elif data != right:
+        expected = msgspec.json.decode(right)
+        differing = [name for name in {**expected, **said} if said.get(name) != expected.get(name)]
+        for name in differing or ["its layout"]:
+            yield f"manifest.json: {name} differs from what the parts say"
+        yield from _named_faults(said, expected)
+
+
+def _named_faults(said: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
+    """Name the objects of which the manifest says something else."""
+    if said.get("run_json_crc32c") != expected["run_json_crc32c"]:
+        yield "run.json is not the one that manifest.json was written for"
+    entries = said.get("parts")
+    for entry in expected["parts"]:
+        if not isinstance(entries, list) or entry not in entries:
+            yield f"{entry['name']} is not as manifest.json describes it"
+
+
+def _parent_faults(catalog: Catalog, spec: RunSpec) -> Iterator[str]:
+    """Follow a failed: or missing: run to the run that its numbers come from."""
+    if spec.parent is None:
+        return
+    status = spec.asked.partition(":")[0]
+    try:
+        manifest = _decode_manifest(catalog.ledger(spec.parent).manifest())
+    except (StoreUnavailable, ValueError) as error:
+        yield f"the manifest of its parent, the run {spec.parent}, can't be read: {error}"
+        return
+    if manifest is None:
+        yield f"its parent, the run {spec.parent}, has no manifest"
+    elif manifest.get(f"{status}_songs") != spec.songs:
+        yield f"its numbers are not those that its parent, the run {spec.parent}, calls {status}"
+
+
+def _decode_manifest(data: bytes | None) -> dict[str, Any] | None:
+    return None if data is None else msgspec.json.decode(data, type=dict[str, Any])

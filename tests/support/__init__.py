@@ -1,0 +1,1 @@
+"""What tests share: fakes at the ports, stored runs, a running function."""

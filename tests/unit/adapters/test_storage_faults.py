@@ -1,0 +1,222 @@
+"""Check the store in a bucket against a service that fails, and that the failing service does as it says."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from servers import ServerProcess, fake_gcs, fake_gcs_available
+from servers.storage_faults import (
+    Fault,
+    FaultyStorage,
+    Operation,
+    closing_store,
+    damage,
+    generations,
+    lose_answer,
+    no_faults,
+    refuse,
+    reset,
+    stall,
+    swallow_answer,
+)
+
+from crawler.adapters.storage import gcs
+from crawler.adapters.storage.gcs import GcsStore
+from crawler.core.errors import ObjectExists, StoreUnavailable
+from crawler.core.ports import Store
+
+pytestmark = [
+    pytest.mark.skipif(fake_gcs_available() is not None, reason=str(fake_gcs_available())),
+    # google.api_core warns on import of Python versions that it will drop.
+    pytest.mark.filterwarnings("ignore::FutureWarning:google.api_core._python_version_support"),
+    # The storage library leaves the connection of a refused download to the garbage collector.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
+
+OURS = {"attempt": "ours"}
+THEIRS = {"attempt": "theirs"}
+SMALL = b"rows"
+# Above 8 MiB the library uploads in another way (resumable): a session, then the bytes.
+LARGE = b"0123456789abcdef" * (9 << 16)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[ServerProcess]:
+    """Serve a Cloud Storage emulator whose bucket keeps versions."""
+    with fake_gcs("songs", versioned=True) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give up and try again sooner than in the cloud; collect the garbage where its warnings are expected."""
+    from google.cloud.storage import retry
+
+    monkeypatch.setattr(gcs, "REQUEST_SECONDS", 0.7)
+    monkeypatch.setattr(gcs, "OPERATION_SECONDS", 15.0)
+    quick: Any = retry.DEFAULT_RETRY
+    monkeypatch.setattr(retry, "DEFAULT_RETRY", quick.with_delay(initial=0.02))
+    yield
+    gc.collect()
+
+
+def once(operation: Operation, fault: Fault) -> Callable[[Operation, int], Fault | None]:
+    """Let the fault befall the first request of the operation."""
+    return lambda done, nth: fault if (done, nth) == (operation, 1) else None
+
+
+@contextmanager
+def store_at(storage: FaultyStorage) -> Iterator[GcsStore]:
+    """Open a store at a place of its own."""
+    with closing_store(GcsStore("songs", uuid.uuid4().hex, storage.url)) as store:
+        yield store
+
+
+@pytest.mark.parametrize(
+    ("data", "operation", "fault"),
+    [
+        *((SMALL, "upload", fault) for fault in (refuse(503), refuse(429), reset(), stall(), swallow_answer())),
+        *((SMALL, "upload", fault) for fault in (lose_answer(), damage())),
+        *((LARGE, "upload", fault) for fault in (refuse(503), reset(), lose_answer(), damage())),
+        *((LARGE, "begin_upload", fault) for fault in (refuse(503), lose_answer())),
+    ],
+    ids=lambda value: f"{len(value)} bytes" if isinstance(value, bytes) else getattr(value, "name", value),
+)
+def test_object_is_stored_once_whatever_befalls_its_upload(
+    service: ServerProcess, data: bytes, operation: Operation, fault: Fault
+) -> None:
+    """Store an object, one generation of it, although its first upload fails, is lost or goes unanswered."""
+    with FaultyStorage(service.url, once(operation, fault)) as storage, store_at(storage) as store:
+        stored = store.create("part", data, OURS)
+
+        assert storage.done[fault.name] == 1
+        assert (stored.size, stored.metadata) == (len(data), OURS)
+        assert store.read("part") == data
+        (numbers,) = generations(service.url, "songs", store.url.rpartition("/")[2]).values()
+        assert len(numbers) == 1
+
+
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("may_delete", [True, False], ids=["412", "403"])
+def test_taken_name_stays_anothers(service: ServerProcess, data: bytes, may_delete: bool) -> None:
+    """Leave the object of another attempt as it is, however the service says that its name is taken."""
+    with FaultyStorage(service.url, may_delete=may_delete) as storage, store_at(storage) as store:
+        store.create("part", data, THEIRS)
+
+        with pytest.raises(ObjectExists):
+            store.create("part", data + b"x", OURS)
+        assert store.read("part") == data
+
+
+def test_lost_answer_is_found_without_the_right_to_delete(service: ServerProcess) -> None:
+    """Find our own object where the second try is answered 403, as an identity without delete is."""
+    faults = once("upload", lose_answer())
+    with FaultyStorage(service.url, faults, may_delete=False) as storage, store_at(storage) as store:
+        stored = store.create("part", SMALL, OURS)
+
+    assert (stored.metadata, storage.statuses[403]) == (OURS, 1)
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        (operation, fault)
+        for operation in ("download", "stat", "list")
+        for fault in (refuse(503), refuse(429), reset(), stall(), damage())
+        if operation == "download" or not fault.damage
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_object_is_read_whatever_befalls_the_first_try(
+    service: ServerProcess, operation: Operation, fault: Fault
+) -> None:
+    """Read, describe and list an object although the first try fails or its bytes come damaged."""
+    with FaultyStorage(service.url, once(operation, fault)) as storage, store_at(storage) as store:
+        store.create("part", SMALL, OURS)
+        described = store.stat("part")
+
+        assert store.read("part") == SMALL
+        assert described is not None
+        assert [stored.name for stored in store.list("")] == ["part"]
+        assert storage.done[fault.name] == 1
+
+
+@pytest.mark.parametrize("operation", ["upload", "download"])
+def test_damage_that_does_not_end_is_said(service: ServerProcess, operation: Operation) -> None:
+    """Neither store nor give bytes that are damaged on the way again and again."""
+    with FaultyStorage(service.url) as storage, store_at(storage) as store:
+        store.create("before", SMALL, OURS)
+        storage.faults = lambda done, _nth: damage() if done == operation else None
+
+        with pytest.raises(StoreUnavailable):
+            store.create("part", SMALL, OURS) if operation == "upload" else store.read("before")
+        assert storage.done["damage"] == 2
+        storage.faults = no_faults
+        assert store.stat("part") is None
+
+
+@pytest.mark.parametrize(
+    ("act", "fault"),
+    [
+        (lambda s: s.create("a", SMALL, OURS), reset()),
+        (lambda s: s.create("a", LARGE, OURS), refuse(503)),
+        (lambda s: s.read("a"), stall()),
+        (lambda s: s.stat("a"), refuse(503)),
+        (lambda s: list(s.list("")), reset()),
+    ],
+    ids=["create", "create large", "read", "stat", "list"],
+)
+def test_no_operation_outlasts_its_call(act: Callable[[Store], object], fault: Fault) -> None:
+    """Give up before the call must end, also where the last try of many finds a service that says nothing."""
+
+    def fail(_operation: Operation, nth: int) -> Fault:
+        # Quick failures use up some of the time, then one takes all that a request is given.
+        return fault if nth < 4 else stall()
+
+    with FaultyStorage("http://127.0.0.1:1", fail) as storage, store_at(storage) as store:
+        until = time.monotonic() + 1.0
+        with pytest.raises(StoreUnavailable, match="can't be reached"):
+            act(store.until(until))
+
+        assert time.monotonic() < until + 0.3, "it took about one more request than there was time for"
+
+
+def test_unanswered_request_leaves_time_for_another(service: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask again after a request that got no answer in its time, however short an operation's is."""
+    monkeypatch.setattr(gcs, "REQUEST_SECONDS", 10.0)
+    with FaultyStorage(service.url, once("upload", stall())) as storage, store_at(storage) as store:
+        store.until(time.monotonic() + 3).create("part", SMALL, OURS)
+
+        assert store.read("part") == SMALL
+        assert storage.done["stall"] == 1
+
+
+def test_nothing_but_what_was_asked_reaches_the_bucket(service: ServerProcess) -> None:
+    """Ask the service once for each operation, and start no thread: the library would look the bucket up in one."""
+    with FaultyStorage(service.url) as storage, store_at(storage) as store:
+        store.create("part", SMALL, OURS)
+        before = threading.active_count()
+        for _ in range(3):
+            assert store.stat("nothing") is None
+        assert store.read("part") == SMALL
+
+        assert threading.active_count() == before
+        assert sum(storage.statuses.values()) == 5
+        assert storage.count("other") == 0
+
+
+def test_gone_storage_breaks_old_and_new_connections(service: ServerProcess) -> None:
+    """Reach nothing while the service is gone, and everything again after."""
+    with FaultyStorage(service.url) as storage, store_at(storage) as store:
+        store.create("part", SMALL, OURS)
+        with storage.gone(), pytest.raises(StoreUnavailable):
+            store.until(time.monotonic() + 1).read("part")
+
+        assert store.read("part") == SMALL

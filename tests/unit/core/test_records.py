@@ -1,0 +1,66 @@
+"""Check the values that travel."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from crawler.core.verdict import (
+    MISSING,
+    Kind,
+    Row,
+    SongRecord,
+    Verdict,
+    failed,
+    found,
+    refused,
+    retry,
+    throttled,
+)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "kind", "final"),
+    [
+        pytest.param(found({"id": 7}), Kind.FOUND, True, id="found"),
+        pytest.param(MISSING, Kind.MISSING, True, id="missing"),
+        pytest.param(failed("redirect"), Kind.FAILED, True, id="failed"),
+        pytest.param(retry("timeout"), Kind.RETRY, False, id="retry"),
+        pytest.param(throttled("http_429", 3.0), Kind.THROTTLED, False, id="throttled"),
+        pytest.param(refused("It wants credentials."), Kind.REFUSED, False, id="refused"),
+    ],
+)
+def test_only_found_missing_and_failed_are_final(verdict: Verdict, kind: Kind, final: bool) -> None:
+    """End a song's attempts with three kinds of verdict, and go on with the others."""
+    assert (verdict.kind, verdict.final) == (kind, final)
+
+
+def test_every_kind_is_judged_above() -> None:
+    """Know six kinds: a new one must be put in the table of the test before."""
+    assert [kind.value for kind in Kind] == ["found", "missing", "failed", "retry", "throttled", "refused"]
+
+
+@pytest.mark.parametrize(
+    ("row", "line"),
+    [
+        pytest.param(Row(1, "found", {"a": 1}), b'{"song_num":1,"status":"found","info":{"a":1}}', id="found"),
+        pytest.param(Row(2, "missing", None), b'{"song_num":2,"status":"missing","info":null}', id="missing"),
+        pytest.param(
+            Row(3, "failed", None, "timeout"),
+            b'{"song_num":3,"status":"failed","info":null,"error":"timeout"}',
+            id="failed",
+        ),
+    ],
+)
+def test_a_row_holds_an_error_only_if_it_failed(row: Row, line: bytes) -> None:
+    """Write the three fields of every row, null included, and `error` for failed ones only."""
+    assert msgspec.json.encode(row) == line
+    assert msgspec.json.decode(line, type=Row) == row
+
+
+def test_a_record_is_the_promised_tuple() -> None:
+    """Be a pair of the song's number and its info, by name and by place."""
+    record = SongRecord(7, {"title": "Song 7"})
+
+    assert (record.song_num, record.info) == tuple(record) == (7, {"title": "Song 7"})
+    assert isinstance(record, tuple)

@@ -1,0 +1,336 @@
+"""Check every setting: its default, what it takes, what it refuses and in which words, and that no secret is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from crawler.core.errors import BadSetting
+from crawler.core.settings import DEFAULT_DEADLINE_SECONDS, SETTINGS, Settings
+
+TABLE = {setting.name: setting for setting in SETTINGS}
+CANARY = "canary-7Qf"
+
+DEFAULTS: dict[str, Any] = {
+    "SONG_URL": None,
+    "SONG_INFO": "@",
+    "SONG_MISSING": None,
+    "SONG_RETRY": None,
+    "SONG_FUNCTION": None,
+    "SONG_HEADERS": {},
+    "OUTPUT": "songs",
+    "FORMAT": "jsonl",
+    "PART_SONGS": None,
+    "MAX_PER_SECOND": 100.0,
+    "MAX_AT_ONCE": 100,
+    "REQUEST_TIMEOUT_SECONDS": 10.0,
+    "MAX_ATTEMPTS": 4,
+    "MAX_SONG_BYTES": 1_048_576,
+    "DEADLINE_SECONDS": None,
+    "MAX_SONGS": 10_000_000,
+    "END_AFTER_MISSING": 1000,
+    "QUEUE": None,
+    "SERVICE_URL": None,
+    "INVOKER": None,
+    "ROBOTS": "obey",
+    "USER_AGENT": "songcrawl/0.1.0 (+https://songcrawl.example)",
+    "SSL_CERT_FILE": None,
+    "STORAGE_EMULATOR_HOST": None,
+    "CLOUD_TASKS_EMULATOR_HOST": None,
+    "ALLOW_PRIVATE_UPSTREAM": False,
+}
+
+GOOD: dict[str, dict[str, Any]] = {
+    "SONG_URL": {
+        "https://api.deezer.com/track/{song_num}": "https://api.deezer.com/track/{song_num}",
+        "http://127.0.0.1:8001/songs/{song_num}.json?_shape=object": (
+            "http://127.0.0.1:8001/songs/{song_num}.json?_shape=object"
+        ),
+        "https://[2001:db8::1]:8443/?id={song_num}": "https://[2001:db8::1]:8443/?id={song_num}",
+        "": None,
+    },
+    "SONG_INFO": {"data.song": "data.song"},
+    "SONG_MISSING": {"error.code == `800`": "error.code == `800`", "": None},
+    "SONG_RETRY": {"error.code == `4`": "error.code == `4`", "": None},
+    "SONG_FUNCTION": {"songs:request_song_info": "songs:request_song_info", "my.songs:f1": "my.songs:f1", "": None},
+    "SONG_HEADERS": {'{"Authorization": "Bearer x y", "X-Empty": ""}': {"Authorization": "Bearer x y", "X-Empty": ""}},
+    "OUTPUT": {
+        "gs://bucket": "gs://bucket",
+        "gs://my-bucket.example/a/b c": "gs://my-bucket.example/a/b c",
+        "/data/songs": "/data/songs",
+        "C:\\songs": "C:\\songs",
+    },
+    "FORMAT": {"jsonl": "jsonl", "csv": "csv", "parquet": "parquet"},
+    "PART_SONGS": {"auto": None, "1": 1, "100000": 100_000},
+    "MAX_PER_SECOND": {"0": 0.0, "0.5": 0.5, "1000000": 1e6},
+    "MAX_AT_ONCE": {"1": 1, "1000": 1000},
+    "REQUEST_TIMEOUT_SECONDS": {"0.05": 0.05, "600": 600.0},
+    "MAX_ATTEMPTS": {"1": 1, "100": 100},
+    "MAX_SONG_BYTES": {"1": 1, "1073741824": 1 << 30},
+    "DEADLINE_SECONDS": {"": None, "1": 1.0, "3600": 3600.0, "59.5": 59.5},
+    "MAX_SONGS": {"1": 1, "1000000000000": 10**12},
+    "END_AFTER_MISSING": {"1": 1, "1000000000": 10**9},
+    "QUEUE": {
+        "projects/my-songs/locations/us-east1/queues/Parts-1": "projects/my-songs/locations/us-east1/queues/Parts-1",
+        "projects/example.com:songs/locations/l/queues/q": "projects/example.com:songs/locations/l/queues/q",
+        "": None,
+    },
+    "SERVICE_URL": {
+        "https://songs-abc-uc.a.run.app/": "https://songs-abc-uc.a.run.app",
+        "https://us-central1-p.cloudfunctions.net/songcrawl": "https://us-central1-p.cloudfunctions.net/songcrawl",
+        "http://127.0.0.1:8080": "http://127.0.0.1:8080",
+        "": None,
+    },
+    "INVOKER": {"songs-invoker@p.iam.gserviceaccount.com": "songs-invoker@p.iam.gserviceaccount.com", "": None},
+    "ROBOTS": {"obey": "obey", "ignore": "ignore"},
+    "USER_AGENT": {"me (me@example.com)": "me (me@example.com)"},
+    "SSL_CERT_FILE": {"/etc/ssl/own.pem": "/etc/ssl/own.pem", "": None},
+    "STORAGE_EMULATOR_HOST": {"http://127.0.0.1:4443/": "http://127.0.0.1:4443", "": None},
+    "CLOUD_TASKS_EMULATOR_HOST": {"http://127.0.0.1:8123": "http://127.0.0.1:8123", "": None},
+    "ALLOW_PRIVATE_UPSTREAM": {"0": False, "1": True},
+}
+
+NO_NUMBERS = ("", "x", "-1", "+1", " 1", "1 ", "1\n", "１", "1_0", "1e3", "nan", "inf", "0x1", "1.", ".5", "9" * 400)
+
+BAD: dict[str, tuple[str, ...]] = {
+    "SONG_URL": (
+        "https://api.deezer.com/track/7",
+        "https://api.deezer.com/track/{num}",
+        "api.deezer.com/track/{song_num}",
+        "ftp://api.deezer.com/{song_num}",
+        "file:///songs/{song_num}",
+        "https:///{song_num}",
+        "https://{song_num}.example.com/",
+        "https://example.com:{song_num}/",
+        "https://example.com/#{song_num}",
+        "https://example.com:0/{song_num}",
+        "https://example.com:99999/{song_num}",
+        "https://[::1/{song_num}",
+        "https://example.com/a b/{song_num}",
+        "https://example.com/{song_num}\n",
+        "https://exämple.com/{song_num}",
+    ),
+    "SONG_FUNCTION": ("songs", "songs.request_song_info", "songs:", ":f", "songs:f()", "songs:a.b", "1:f", "a b:f"),
+    "OUTPUT": (
+        "",
+        "gs:",
+        "gs://",
+        "gs://b",
+        "gs://Bucket",
+        "gs://bucket?x",
+        "gs:/bucket",
+        "s3://bucket",
+        "GS://bucket",
+    ),
+    "FORMAT": ("", "JSONL", "json", "xml"),
+    "PART_SONGS": (*NO_NUMBERS, "0", "100001", "1.5", "AUTO"),
+    "MAX_PER_SECOND": (*NO_NUMBERS, "1000000.1", "1000001"),
+    "MAX_AT_ONCE": (*NO_NUMBERS, "0", "1001", "1.0"),
+    "REQUEST_TIMEOUT_SECONDS": (*NO_NUMBERS, "0", "0.04", "600.1"),
+    "MAX_ATTEMPTS": (*NO_NUMBERS, "0", "101", "4.0"),
+    "MAX_SONG_BYTES": (*NO_NUMBERS, "0", "1073741825", "1.5"),
+    "DEADLINE_SECONDS": (*NO_NUMBERS[1:], "0", "0.9", "3601"),
+    "MAX_SONGS": (*NO_NUMBERS, "0", "1000000000001", "1.5"),
+    "END_AFTER_MISSING": (*NO_NUMBERS, "0", "1000000001", "1.5"),
+    "QUEUE": ("parts", "projects/p/queues/q", "projects/p/locations/l/queues/", "projects/p/locations/l/queues/a_b"),
+    "SERVICE_URL": (
+        "songs.example",
+        "ftp://songs.example",
+        "https://",
+        "https://user@songs.example",
+        "https://songs.example/?a=1",
+        "https://songs.example/#a",
+        "https://songs.example:0",
+        "https://songs.example/a b",
+    ),
+    "INVOKER": ("invoker", "@p.iam.gserviceaccount.com", "in voker@p.iam.gserviceaccount.com", "a@b\n"),
+    "ROBOTS": ("", "no", "Obey", "0"),
+    "USER_AGENT": ("", " me", "me\nX-Other: 1", "me\r", "mé", "☃"),
+    "STORAGE_EMULATOR_HOST": ("localhost:4443", "ftp://localhost", "http://", "http://localhost/path", "http://a b"),
+    "CLOUD_TASKS_EMULATOR_HOST": ("localhost:8123", "ftp://localhost", "http://localhost/path"),
+    "ALLOW_PRIVATE_UPSTREAM": ("", "2", "true", "yes", "１"),
+}
+
+BAD_HEADERS = {
+    "no JSON": CANARY,
+    "no object": f'["{CANARY}"]',
+    "no text": f'{{"X-{CANARY}": 7}}',
+    "nested": f'{{"X": {{"Y": "{CANARY}"}}}}',
+    "cut short": f'{{"X": "{CANARY}"',
+    "null": "null",
+    "empty": "",
+    "a blank in a name": f'{{"X {CANARY}": "1"}}',
+    "a colon in a name": f'{{"X:{CANARY}": "1"}}',
+    "no name": f'{{"": "{CANARY}"}}',
+    "a line break": f'{{"X": "{CANARY}\\r\\nX-Other: 1"}}',
+    "a blank in front": f'{{"X": " {CANARY}"}}',
+    "not ASCII": f'{{"X": "{CANARY}é"}}',
+    "lone surrogate": f'{{"X": "{CANARY}\\ud800"}}',
+    "too deep": '{"X": ' + "[" * 100_000,
+}
+
+
+def sentence_for(name: str, text: str) -> str:
+    """Give what BadSetting says of a value."""
+    with pytest.raises(BadSetting) as bad:
+        Settings.from_environ({name: text})
+    return str(bad.value)
+
+
+def test_the_tables_here_name_every_setting() -> None:
+    """Have a default and a good value for each, and bad ones for each that does not take any text."""
+    assert list(DEFAULTS) == list(GOOD) == list(TABLE)
+    assert set(TABLE) - set(BAD) == {"SONG_INFO", "SONG_MISSING", "SONG_RETRY", "SONG_HEADERS", "SSL_CERT_FILE"}
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    """Take the contract's default for every variable that is not set, and ignore variables that are no setting."""
+    settings = Settings.from_environ({"PATH": "/bin", "K_SERVICE": "songcrawl"})
+
+    assert {name: getattr(settings, name.lower()) for name in TABLE} == DEFAULTS
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_values_are_taken(name: str) -> None:
+    """Parse each good value to what it means, and leave all other settings at their defaults."""
+    for text, value in GOOD[name].items():
+        settings = Settings.from_environ({name: text})
+
+        assert {name: getattr(settings, name.lower()) for name in TABLE} == {**DEFAULTS, name: value}
+        assert type(getattr(settings, name.lower())) is type(value)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_values_are_refused_in_one_sentence(name: str) -> None:
+    """Name the variable, its value and what is allowed."""
+    for text in BAD[name]:
+        assert sentence_for(name, text) == f"{name} is {text[:200]!r}; allowed: {TABLE[name].allowed}."
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("MAX_AT_ONCE", "1_0", "MAX_AT_ONCE is '1_0'; allowed: a whole number from 1 to 1000."),
+        ("FORMAT", "xml", "FORMAT is 'xml'; allowed: jsonl, csv or parquet."),
+        ("OUTPUT", "s3://b", "OUTPUT is 's3://b'; allowed: gs://bucket/prefix or a folder."),
+        ("PART_SONGS", "0", "PART_SONGS is '0'; allowed: auto, or a whole number from 1 to 100000."),
+        (
+            "SONG_URL",
+            "https://api.deezer.com/track/7",
+            "SONG_URL is 'https://api.deezer.com/track/7'; allowed: an http or https URL with {song_num} after the "
+            "host and no user name in it, such as https://api.deezer.com/track/{song_num}.",
+        ),
+    ],
+    ids=["a number", "a choice", "a place", "auto or a number", "a template"],
+)
+def test_sentences_read_like_these(name: str, text: str, sentence: str) -> None:
+    """Say it in words that a person who reads a log at night understands."""
+    assert sentence_for(name, text) == sentence
+
+
+@pytest.mark.parametrize("text", BAD_HEADERS.values(), ids=BAD_HEADERS)
+def test_a_secret_is_never_in_the_sentence(text: str) -> None:
+    """Refuse headers without a word of what they hold."""
+    assert sentence_for("SONG_HEADERS", text) == (
+        "SONG_HEADERS is a value that can't be used; allowed: a JSON object of header names and texts, "
+        'such as {"Authorization": "Bearer ..."}.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"https://user:{CANARY}@example.com/{{song_num}}", "…@example.com/{song_num}"),
+        (f"https://user:{CANARY}/?#\n@example.com/{{song_num}}", "…@example.com/{song_num}"),
+        (f"user:{CANARY}@example.com/{{song_num}}", "…@example.com/{song_num}"),
+        (f"https://example.com/songs?key={CANARY}", "https://example.com/songs?…"),
+        (f"https://example.com/songs?\n{CANARY}", "https://example.com/songs?…"),
+    ],
+    ids=["password", "odd password", "password without a scheme", "query", "query after a line break"],
+)
+def test_a_key_in_a_url_is_not_in_the_sentence(text: str, shown: str) -> None:
+    """Show a template that is refused without its user name, password and query."""
+    sentence = sentence_for("SONG_URL", text)
+
+    assert CANARY not in sentence
+    assert sentence.startswith(f"SONG_URL is '{shown}'; allowed: ")
+
+
+def test_the_first_bad_setting_is_named() -> None:
+    """Say one thing at a time, in the table's order."""
+    with pytest.raises(BadSetting, match=r"^FORMAT is 'xml'"):
+        Settings.from_environ({"MAX_SONGS": "x", "FORMAT": "xml"})
+
+
+def test_attributes_are_the_table() -> None:
+    """Name every attribute like its variable, in lower case, in the same order."""
+    assert [field.name.upper() for field in msgspec.structs.fields(Settings)] == list(TABLE)
+
+
+def test_every_setting_is_described() -> None:
+    """Describe each setting, once, in a line without a full stop, as the list and the sentences need it."""
+    assert len(TABLE) == len(SETTINGS)
+    for setting in SETTINGS:
+        assert setting.name.isupper()
+        assert setting.help
+        assert not (setting.help + setting.allowed).endswith(".")
+        assert "\n" not in setting.help + setting.allowed
+
+
+def test_settings_cannot_be_changed() -> None:
+    """Hold what was read once for all calls."""
+    settings = Settings.from_environ({})
+
+    with pytest.raises(AttributeError):
+        settings.output = "elsewhere"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [
+        pytest.param("1800", 1710.0, id="half an hour: 5 % less"),
+        pytest.param("60", 57.0, id="a minute: 5 % less"),
+        pytest.param("10", 8.0, id="two seconds less at least"),
+        pytest.param("1", 1.0, id="never below a second"),
+        pytest.param("0", None, id="zero"),
+        pytest.param("", None, id="empty"),
+        pytest.param("1800s", None, id="with a unit"),
+        pytest.param("１０", None, id="full-width digits"),
+    ],
+)
+def test_the_deadline_stays_under_the_platforms_limit(limit: str, seconds: float | None) -> None:
+    """Take the platform's own limit less a reserve, where it says one that can be read."""
+    assert Settings.from_environ({"CLOUD_RUN_TIMEOUT_SECONDS": limit}).deadline_seconds == seconds
+
+
+def test_the_contracts_default_deadline() -> None:
+    """Leave the deadline open where neither variable says one; whoever calls takes nine minutes then."""
+    assert Settings.from_environ({}).deadline_seconds is None
+    assert DEFAULT_DEADLINE_SECONDS == 540
+
+
+def test_an_own_deadline_goes_before_the_platforms() -> None:
+    """Take DEADLINE_SECONDS as it is, whatever the platform's limit."""
+    settings = Settings.from_environ({"CLOUD_RUN_TIMEOUT_SECONDS": "60", "DEADLINE_SECONDS": "300"})
+
+    assert settings.deadline_seconds == 300.0
+
+
+@pytest.mark.parametrize(
+    ("part_songs", "max_per_second", "songs"),
+    [
+        pytest.param("auto", "100", 1000, id="a thousand"),
+        pytest.param("auto", "0", 1000, id="without a ceiling"),
+        pytest.param("auto", "50", 1000, id="just 20 s"),
+        pytest.param("auto", "5", 100, id="fewer, for 20 s"),
+        pytest.param("auto", "0.01", 1, id="one at least"),
+        pytest.param("250", "5", 250, id="as set"),
+    ],
+)
+def test_an_auto_part_takes_some_twenty_seconds(part_songs: str, max_per_second: str, songs: int) -> None:
+    """Cut parts of 1000 songs, or of what 20 s at MAX_PER_SECOND give."""
+    settings = Settings.from_environ({"PART_SONGS": part_songs, "MAX_PER_SECOND": max_per_second})
+
+    assert settings.songs_per_part() == songs

@@ -1,0 +1,98 @@
+"""Check that what is held in memory does not grow with songs, strands or parts."""
+
+from __future__ import annotations
+
+import gc
+import math
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from crawler.adapters.runtime.clock import SystemClock
+from crawler.core.song_set import SongSet
+from crawler.core.verdict import Verdict, found
+from crawler.engine.backlog import MOST_HELD_BYTES
+from crawler.engine.dispatcher import Limits, Work
+from crawler.engine.part_writer import RunPart
+from crawler.engine.workers import Strand
+from crawler.formats.jsonl_rows import decode_rows
+from crawler.runs.grid import Grid
+from crawler.runs.tally import Tally
+
+
+class Info(dict[str, Any]):
+    """Be a song's info that can be watched."""
+
+
+class WatchingLane:
+    """Answer songs, and count before each how many of those answered so far are still somewhere in memory."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._answered: list[weakref.ref[Info]] = []
+        self.alive: list[int] = []
+
+    def attempt(self, item: int, timeout: float) -> Verdict:
+        """Answer one song."""
+        self.alive.append(sum(info() is not None for info in self._answered))
+        info = Info(id=item)
+        self._answered.append(weakref.ref(info))
+        return found(info)
+
+
+def part_of(index: int, songs: int, lane: WatchingLane) -> RunPart:
+    """Open a part of so many songs whose commit is nobody's business."""
+    grid = Grid(SongSet.parse(f"1-{songs * (index + 1)}"), songs)
+    return RunPart(grid[index], lane, Tally(), lambda _part, _data: None)
+
+
+def work_on(parts: Iterator[RunPart], submit: Callable[[Callable[[], None]], Any]) -> Work:
+    """Work on parts, with `submit` for what is done away from the strands."""
+    return Work(parts, Limits(), SystemClock(), submit)
+
+
+def test_strand_lets_go_of_a_song_before_the_next() -> None:
+    """Keep no song's info once its row is made: a hundred strands waiting for answers would hold a hundred."""
+    lane = WatchingLane()
+    Strand(work_on(iter([part_of(0, 10, lane)]), lambda advance: advance())).run()
+    gc.collect()
+
+    assert lane.alive == [0] * 10
+
+
+def test_heavy_part_is_alone() -> None:
+    """Open no second part while the first weighs more than its share, and open it once that is committed."""
+    lane = WatchingLane()
+    opened: list[RunPart] = []
+    waiting: list[Callable[[], None]] = []
+
+    def parts() -> Iterator[RunPart]:
+        for index in range(2):
+            opened.append(part_of(index, 1, lane))
+            yield opened[-1]
+
+    work = work_on(parts(), waiting.append)
+    (first,) = work.take()
+    work.settle([(first, found("x" * (MOST_HELD_BYTES + 1)))])
+    assert work.take_more(1) == ([], math.inf)
+    assert len(opened) == 1
+    for advance in waiting:
+        advance()
+
+    assert len(work.take()) == 1
+    assert len(opened) == 2
+
+
+def test_part_is_whole_however_it_was_weighed() -> None:
+    """Give the same bytes when a part's weight is asked for between its rows."""
+    done: list[bytes] = []
+    part = RunPart(Grid(SongSet.parse("1-3"), 3)[0], WatchingLane(), Tally(), lambda _part, data: done.append(data))
+    weights = []
+    for place in part.pending:
+        part.settle([(place, found({"text": "x" * 300_000}))])
+        part.advance()
+        weights.append(part.held_bytes)
+
+    assert [row.song_num for row in decode_rows(done[0])] == [1, 2, 3]
+    assert max(weights) < 10_000
+    assert part.held_bytes == len(done[0])

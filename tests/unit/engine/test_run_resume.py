@@ -1,0 +1,59 @@
+"""A part that goes on from rows kept aside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from crawler.adapters.runtime.clock import SystemClock
+from crawler.core.ports import Lane
+from crawler.core.song_set import SongSet
+from crawler.core.verdict import Verdict, found
+from crawler.engine import backlog
+from crawler.engine.dispatcher import Limits, Work
+from crawler.engine.part_writer import RunPart
+from crawler.formats.jsonl_rows import Line, encode_row
+from crawler.rate_control.controller import Control
+from crawler.rate_control.learned import Learned
+from crawler.rate_control.limiter import Limiter
+from crawler.runs.grid import PartKey
+from crawler.runs.tally import Tally
+
+
+class Patient(SystemClock):
+    """Never wait: in this test nobody would end it."""
+
+    def wait(self, condition: threading.Condition, seconds: float | None) -> None:
+        """Say that the work stands still."""
+        pytest.fail("the work waits, and nothing is on its way")
+
+
+class Instant(Lane):
+    """Find every song."""
+
+    def attempt(self, item: object, timeout: float) -> Verdict:
+        """Find it."""
+        return found(item)
+
+
+def at_once(advance: Callable[[], None]) -> None:
+    """Advance a batch in the strand itself."""
+    advance()
+
+
+def test_a_part_whose_kept_rows_fill_the_buffer_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows kept aside that weigh more than may wait in memory don't keep the songs before them from being asked for."""
+    monkeypatch.setattr(backlog, "MOST_BUFFERED_BYTES", 100)
+    kept = [Line(number, "found", encode_row(number, found("x" * 50))) for number in range(3, 10)]
+    committed: list[bytes] = []
+    part = RunPart(PartKey(0, SongSet.parse("1-9")), Instant(), Tally(), lambda _, data: committed.append(data), kept)
+    known = Control()
+    known.start_from(Learned(per_second=1e6, in_flight=100))  # or it would wait for a turn
+    todo = Work(iter([part]), Limits(), Patient(), submit=at_once, limiter=Limiter(known))
+
+    while taken := todo.take():
+        todo.settle([(attempt, part.lane.attempt(attempt.item, attempt.timeout)) for attempt in taken])
+
+    assert len(committed) == 1

@@ -1,0 +1,111 @@
+"""Check when a song is tried again, and what Retry-After headers mean."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crawler.upstream.retry import backoff, parse_retry_after
+
+# 1994-11-06 08:49:37 UTC, the instant of RFC 9110's examples.
+RFC_EPOCH = 784_111_777.0
+
+
+@pytest.fixture
+def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Put this process into another time zone."""
+    if not hasattr(time, "tzset"):
+        pytest.skip("this system can't change a process's time zone")
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("attempt", "throttles", "least", "most"),
+    [
+        pytest.param(1, 0, 0.0, 0.05, id="the first failure"),
+        pytest.param(2, 0, 0.0, 0.1, id="the second doubles"),
+        pytest.param(3, 0, 0.0, 0.2, id="the third doubles again"),
+        pytest.param(9, 0, 0.0, 12.8, id="the ninth"),
+        pytest.param(10, 0, 0.0, 20.0, id="20 s at most"),
+        pytest.param(5000, 0, 0.0, 20.0, id="a count too large for a power of two"),
+        pytest.param(1, 1, 0.5, 1.0, id="the first throttle"),
+        pytest.param(1, 2, 1.0, 2.0, id="the second throttle doubles"),
+        pytest.param(3, 5, 8.0, 16.0, id="throttles count, not attempts"),
+        pytest.param(1, 6, 10.0, 20.0, id="20 s at most for throttles"),
+        pytest.param(1, 5000, 10.0, 20.0, id="a count of throttles too large for a power of two"),
+    ],
+)
+def test_backoff_doubles_up_to_a_limit(attempt: int, throttles: int, least: float, most: float) -> None:
+    """Wait anything up to the limit after a failure, at least half of it after a throttle."""
+    assert backoff(attempt, throttles, lambda: 0.0) == pytest.approx(least)
+    assert backoff(attempt, throttles, lambda: 1.0) == pytest.approx(most)
+
+
+@given(st.integers(1, 100), st.integers(0, 1000), st.floats(0, 1))
+def test_backoff_stays_within_its_bounds(attempt: int, throttles: int, drawn: float) -> None:
+    """Wait neither a negative time nor more than 20 s; after a throttle half a second at least."""
+    seconds = backoff(attempt, throttles, lambda: drawn)
+
+    assert (0.5 if throttles else 0.0) <= seconds <= 20.0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        pytest.param("0", 0.0, id="at once"),
+        pytest.param("7", 7.0, id="seconds"),
+        pytest.param(" 7 ", 7.0, id="blanks around"),
+        pytest.param("0.5", 0.5, id="a fraction, since servers send it"),
+        pytest.param("86400", 86_400.0, id="a day"),
+        pytest.param("86401", 86_400.0, id="more than a day"),
+        pytest.param("999999999999", 86_400.0, id="thousands of years"),
+        pytest.param("Sun, 06 Nov 1994 08:49:47 GMT", 10.0, id="a date"),
+        pytest.param("Sunday, 06-Nov-94 08:49:47 GMT", 10.0, id="a date as in RFC 850"),
+        pytest.param("Sun Nov  6 08:49:47 1994", 10.0, id="a date as of asctime"),
+        pytest.param("Sun, 06 Nov 1994 09:49:47 +0100", 10.0, id="a date with another zone"),
+        pytest.param("Sun, 06 Nov 1994 08:00:00 GMT", 0.0, id="a date that has passed"),
+        pytest.param("Fri, 31 Dec 9999 23:59:59 GMT", 86_400.0, id="the last date there is"),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
+    """Read both forms of RFC 9110 as seconds from now, from none to a day."""
+    assert parse_retry_after(text, RFC_EPOCH) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "", " ", "soon", "-5", "+5", "1e3", "1_0", "９", "nan", "inf", "-inf", "0x10", "1m0s", "7, 8", "7;8"),
+        *("1.", ".5", "1.5.5", "10" + "0" * 29, "9" * 5000, "null", "Sun, 99 Nov 1994 08:49:37 GMT", "GMT", "Sun,"),
+        *("Sun, 06 Nov 1994 08:49:37 +9999", "Sun, 06 Nov 99999 08:49:37 GMT", "Sun, 06 Nov 1994 25:61:61 GMT"),
+    ],
+    ids=lambda text: repr(text[:32]) if text else repr(text),
+)
+def test_retry_after_that_says_nothing_usable_is_none(text: str | None) -> None:
+    """Take garbage as if there were no header."""
+    assert parse_retry_after(text, RFC_EPOCH) is None
+
+
+@given(st.text(max_size=60) | st.from_regex(r"[A-Z][a-z]{2},? [0-9A-Za-z:+ -]{0,40}(GMT)?", fullmatch=True))
+def test_retry_after_never_raises(text: str) -> None:
+    """Give seconds from 0 or None for any text whatever."""
+    seconds = parse_retry_after(text, RFC_EPOCH)
+
+    assert seconds is None or 0.0 <= seconds <= 86_400.0
+
+
+@pytest.mark.usefixtures("new_york")
+@pytest.mark.parametrize(
+    "text", ["Sun Nov  6 08:49:47 1994", "Sun, 06 Nov 1994 08:49:47 -0000"], ids=["asctime", "-0000"]
+)
+def test_a_date_without_a_zone_is_utc_everywhere(text: str) -> None:
+    """Read an HTTP date as UTC on a machine that keeps another time."""
+    assert parse_retry_after(text, RFC_EPOCH) == 10.0
