@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from crawler.core.verdict import SongRecord
+    from crawler.core.records import SongRecord
     from crawler.entrypoints.python.api import (
         crawl,
         execute_async_event_loop,
@@ -21,7 +21,7 @@ __all__ = ["SongRecord", "crawl", "execute_async_event_loop", "get_data_asynchro
 
 def __getattr__(name: str) -> Any:
     if name == "SongRecord":
-        from crawler.core.verdict import SongRecord
+        from crawler.core.records import SongRecord
 
         return SongRecord
     if name in __all__:

@@ -9,7 +9,7 @@ from typing import Any
 
 from crawler.core.errors import BadSetting, UpstreamUnavailable
 from crawler.core.ports import Lane, ManyLane, Transfers
-from crawler.core.settings import PLACEHOLDER
+from crawler.core.setting_types import PLACEHOLDER
 from crawler.core.verdict import FORBIDDEN, Kind, Page, Verdict
 from crawler.upstream.robots_rules import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
 

@@ -20,9 +20,9 @@ from crawler.adapters.storage.folder import FolderStore
 from crawler.adapters.storage.gcs import GcsStore
 from crawler.app.fetchers import obey_robots, robots_file_of, song_of
 from crawler.app.json_log import LOGGER
-from crawler.app.parameters import Ceilings, CrawlRequest
 from crawler.app.progress_bar import bar, progress_log
 from crawler.app.queueing import Dispatch, request_of
+from crawler.app.requests import Ceilings, CrawlRequest
 from crawler.core.deadline import Deadline
 from crawler.core.errors import BadSetting, Damaged, UnknownRun
 from crawler.core.ports import Lane, PageLane, Store
@@ -41,7 +41,7 @@ from crawler.runs.summary import Answer, make_plan
 
 # What only some calls need is imported where they need it: a cold start that is asked how a run stands waits for none.
 if TYPE_CHECKING:
-    from crawler.engine.dispatcher import Limits
+    from crawler.core.limits import Limits
     from crawler.engine.run_call import RunCall
     from crawler.reporting.report import Report
     from crawler.runs.resolve import Order
@@ -167,7 +167,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
     def report(self, run: str) -> Report:
         """Report on a run, from the store alone; raises UnknownRun."""
-        from crawler.reporting.run_report import run_report
+        from crawler.reporting.report import run_report
 
         return run_report(*self._known(run), SystemClock().epoch())
 
@@ -294,7 +294,7 @@ def reserve_seconds(seconds: float) -> float:
 
 def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits:
     """Give the limits of the settings, lowered by what a request says."""
-    from crawler.engine.dispatcher import Limits
+    from crawler.core.limits import Limits
 
     return Limits(
         max_attempts=settings.max_attempts,

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from crawler.app.requests import Ceilings, CrawlRequest, Look
 from crawler.core.errors import BadRequest, RequestTooLarge
 from crawler.core.song_set import LARGEST_SONG_NUM
 from crawler.fan_out.plan import Task
@@ -22,33 +23,6 @@ _AFTER = re.compile(rf"([0-9]{{13}}-{RUN_NAME.pattern})?", re.ASCII)  # the name
 _MOST_PLACES = 999_999_999
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
-
-
-class CrawlRequest(msgspec.Struct, frozen=True):
-    """Hold one call's parameters; None: the deployment's own."""
-
-    asked: Asked
-    run: str | None = None
-    max_per_second: float | None = None
-    max_at_once: int | None = None
-    deadline_seconds: float | None = None
-    dry_run: bool = False
-
-
-class Ceilings(msgspec.Struct, frozen=True):
-    """Hold the deployment's settings that a call may lower, never raise; `max_per_second` 0: no ceiling."""
-
-    max_songs: int
-    max_per_second: float
-    max_at_once: int
-    deadline_seconds: float
-
-
-class Look(msgspec.Struct, frozen=True):
-    """Hold how one run is to be shown: with its `parts`, as a `download`."""
-
-    parts: bool = False
-    download: bool = False
 
 
 class Parameter(msgspec.Struct, frozen=True):

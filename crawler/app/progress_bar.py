@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
 from crawler.app.json_log import LOGGER
-from crawler.engine.progress import Progress
+from crawler.engine.run_progress import Progress
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from crawler.adapters.runtime.clock import SystemClock
-from crawler.app.parameters import CrawlRequest
+from crawler.app.requests import CrawlRequest
 from crawler.core.errors import BadSetting, UnknownRun
 from crawler.core.ports import Queue
 from crawler.core.settings import Settings
@@ -20,7 +20,7 @@ from crawler.runs.selection import parse_asked
 from crawler.runs.spec import RunSpec
 
 if TYPE_CHECKING:
-    from crawler.engine.dispatcher import Limits
+    from crawler.core.limits import Limits
     from crawler.fan_out.fleet import Fleet
 
 

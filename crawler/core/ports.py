@@ -6,7 +6,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from crawler.core.verdict import StoredObject, Verdict
+from crawler.core.records import StoredObject
+from crawler.core.verdict import Verdict
 
 
 class Store(Protocol):

@@ -8,125 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 
+from crawler.core import setting_types as types
 from crawler.core.errors import BadSetting
-from crawler.core.verdict import FormatName
+from crawler.core.records import FormatName
 
 VERSION = "0.1.0"
 # A reserved name until the project has an address of its own; whoever deploys sets USER_AGENT to a contact.
 PROJECT_URL = "https://songcrawl.example"
-PLACEHOLDER = "{song_num}"
 
 # What an HTTP call may take when neither DEADLINE_SECONDS nor the platform says: nine minutes.
 DEFAULT_DEADLINE_SECONDS = 540.0
-
-# What requests sends as a header: no line break, no blank before it, and ASCII for every server's sake.
-_HEADER_TEXT = re.compile(r"[!-~][\t -~]*")
-
-
-def _number(least: float, most: float, kind: type = float) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        if not re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?" if kind is float else r"[0-9]{1,15}", text, re.ASCII):
-            raise ValueError(text)
-        value = kind(text)
-        if not least <= value <= most:
-            raise ValueError(text)
-        return value
-
-    return parse
-
-
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in allowed:
-            raise ValueError(text)
-        return text
-
-    return parse
-
-
-def _text(text: str) -> str | None:
-    return text or None
-
-
-def _flag(text: str) -> bool:
-    return {"0": False, "1": True}[text]
-
-
-def _auto_number(text: str) -> int | None:
-    return None if text == "auto" else int(_number(1, 100_000, int)(text))
-
-
-def _optional_seconds(text: str) -> float | None:
-    return None if text == "" else float(_number(1, 3600)(text))
-
-
-def _song_url(text: str) -> str | None:
-    if not text:
-        return None
-    url = urlsplit(text)
-    whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
-    # Not in the host, and not in the fragment alone, which is never sent.
-    placed = PLACEHOLDER not in url.netloc and PLACEHOLDER in f"{url.path}?{url.query}"
-    if not whole or not placed or not re.fullmatch(r"[!-~]+", text):
-        raise ValueError(text)
-    return text
-
-
-def _song_function(text: str) -> str | None:
-    if text and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
-        raise ValueError(text)
-    return text or None
-
-
-def _headers(text: str) -> dict[str, str]:
-    headers = msgspec.json.decode(text, type=dict[str, str])
-    for name, value in headers.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or (value and not _HEADER_TEXT.fullmatch(value)):
-            raise ValueError(name)
-    return headers
-
-
-def _header_text(text: str) -> str:
-    if not _HEADER_TEXT.fullmatch(text):
-        raise ValueError(text)
-    return text
-
-
-def _output(text: str) -> str:
-    remote = text.startswith("gs:") or "://" in text
-    if not text or (remote and not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}(/.*)?", text)):
-        raise ValueError(text)
-    return text
-
-
-def _emulator(text: str) -> str | None:
-    if text and not re.fullmatch(r"https?://[^/\s]+/?", text):
-        raise ValueError(text)
-    return text.rstrip("/") or None
-
-
-def _queue(text: str) -> str | None:
-    if text and not re.fullmatch(r"projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/queues/[A-Za-z0-9-]{1,100}", text):
-        raise ValueError(text)
-    return text or None
-
-
-def _service_url(text: str) -> str | None:
-    url = urlsplit(text)
-    whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
-    if text and (not whole or url.query or url.fragment or not re.fullmatch(r"[!-~]+", text)):
-        raise ValueError(text)
-    return text.rstrip("/") or None
-
-
-def _account(text: str) -> str | None:
-    if text and not re.fullmatch(r"[a-z0-9._-]+@[a-z0-9.-]+", text):
-        raise ValueError(text)
-    return text or None
 
 
 def _redact_url(text: str) -> str:
@@ -159,26 +53,34 @@ SETTINGS = (
     Setting(
         "SONG_URL",
         "",
-        _song_url,
+        types.song_url,
         "an http or https URL with {song_num} after the host and no user name in it, "
         "such as https://api.deezer.com/track/{song_num}",
         "URL template of a song, {song_num} in it",
         redact=_redact_url,
     ),
     Setting("SONG_INFO", "@", str, "a JMESPath expression", "JMESPath that picks info from the JSON body"),
-    Setting("SONG_MISSING", "", _text, "a JMESPath expression", "JMESPath, true for a body that says: no such song"),
-    Setting("SONG_RETRY", "", _text, "a JMESPath expression", "JMESPath, true for a body that says: slow down"),
+    Setting(
+        "SONG_MISSING",
+        "",
+        types.optional_text,
+        "a JMESPath expression",
+        "JMESPath, true for a body that says: no such song",
+    ),
+    Setting(
+        "SONG_RETRY", "", types.optional_text, "a JMESPath expression", "JMESPath, true for a body that says: slow down"
+    ),
     Setting(
         "SONG_FUNCTION",
         "",
-        _song_function,
+        types.song_function,
         "module:function, such as songs:request_song_info",
         "your own single-request function, instead of SONG_URL",
     ),
     Setting(
         "SONG_HEADERS",
         "{}",
-        _headers,
+        types.headers,
         'a JSON object of header names and texts, such as {"Authorization": "Bearer ..."}',
         "JSON object of request headers; never logged",
         secret=True,
@@ -186,140 +88,140 @@ SETTINGS = (
     Setting(
         "OUTPUT",
         "songs",
-        _output,
+        types.output,
         "gs://bucket/prefix or a folder",
         "where runs are stored: gs://bucket/prefix, or a local folder (refused in the cloud)",
     ),
     Setting(
         "FORMAT",
         "jsonl",
-        _choice(*get_args(FormatName)),
+        types.choice(*get_args(FormatName)),
         "jsonl, csv or parquet",
         "format of the parts: jsonl (gzip), csv (gzip) or parquet",
     ),
     Setting(
         "PART_SONGS",
         "auto",
-        _auto_number,
+        types.auto_number,
         "auto, or a whole number from 1 to 100000",
         "songs a part holds; auto: 1000, or fewer so that a part takes some 20 s at MAX_PER_SECOND",
     ),
     Setting(
         "MAX_PER_SECOND",
         "100",
-        _number(0, 1_000_000),
+        types.number(0, 1_000_000),
         "0 for no ceiling, or a number of requests up to 1000000",
         "ceiling on requests a second of an instance, or of a fanned-out run; 0: none",
     ),
     Setting(
         "MAX_AT_ONCE",
         "100",
-        _number(1, 1000, int),
+        types.number(1, 1000, int),
         "a whole number from 1 to 1000",
         "ceiling on requests in flight",
     ),
     Setting(
         "REQUEST_TIMEOUT_SECONDS",
         "10",
-        _number(0.05, 600),
+        types.number(0.05, 600),
         "a number of seconds from 0.05 to 600",
         "time for a whole request, from connect to last byte",
     ),
     Setting(
         "MAX_ATTEMPTS",
         "4",
-        _number(1, 100, int),
+        types.number(1, 100, int),
         "a whole number from 1 to 100",
         "tries before a song is failed; being throttled does not count",
     ),
     Setting(
         "MAX_SONG_BYTES",
         "1048576",
-        _number(1, 1 << 30, int),
+        types.number(1, 1 << 30, int),
         "a whole number of bytes from 1 to 1073741824",
         "largest body, after decompression",
     ),
     Setting(
         "DEADLINE_SECONDS",
         "",
-        _optional_seconds,
+        types.optional_seconds,
         "a number of seconds from 1 to 3600",
         "time one call may take; unset: the platform's limit less a reserve, else 540",
     ),
     Setting(
         "MAX_SONGS",
         "10000000",
-        _number(1, 10**12, int),
+        types.number(1, 10**12, int),
         "a whole number from 1 to 1000000000000",
         "most song numbers one request may name",
     ),
     Setting(
         "END_AFTER_MISSING",
         "1000",
-        _number(1, 10**9, int),
+        types.number(1, 10**9, int),
         "a whole number from 1 to 1000000000",
         "missing numbers in a row that end an open range (1-)",
     ),
     Setting(
         "QUEUE",
         "",
-        _queue,
+        types.queue,
         "projects/PROJECT/locations/LOCATION/queues/QUEUE",
         "Cloud Tasks queue over which a run too large for one call fans out: projects/P/locations/L/queues/Q",
     ),
     Setting(
         "SERVICE_URL",
         "",
-        _service_url,
+        types.service_url,
         "the http or https URL of this function, without a query",
         "where the queue calls back: this function's own URL",
     ),
     Setting(
         "INVOKER",
         "",
-        _account,
+        types.account,
         "the e-mail address of a service account",
         "service account as which the queue calls back",
     ),
     Setting(
         "ROBOTS",
         "obey",
-        _choice("obey", "ignore"),
+        types.choice("obey", "ignore"),
         "obey or ignore",
         "obey or ignore the robots.txt of SONG_URL's host; ignore it where the API is yours",
     ),
     Setting(
         "USER_AGENT",
         f"songcrawl/{VERSION} (+{PROJECT_URL})",
-        _header_text,
+        types.header_text,
         "a text of ASCII characters on one line",
         "sent with every request; name yourself and a contact",
     ),
     Setting(
         "SSL_CERT_FILE",
         "",
-        _text,
+        types.optional_text,
         "a file of certificates in PEM",
         "file of the certificates that SONG_URL's host may show or be signed by, instead of the public authorities'",
     ),
     Setting(
         "STORAGE_EMULATOR_HOST",
         "",
-        _emulator,
+        types.emulator,
         "http://host:port",
         "http://host:port of a storage emulator, used without credentials (tests)",
     ),
     Setting(
         "CLOUD_TASKS_EMULATOR_HOST",
         "",
-        _emulator,
+        types.emulator,
         "http://host:port",
         "http://host:port of a Cloud Tasks emulator, used without credentials (tests)",
     ),
     Setting(
         "ALLOW_PRIVATE_UPSTREAM",
         "0",
-        _flag,
+        types.flag,
         "0 or 1",
         "1 lets the upstream be a loopback or private address (local runs, tests)",
     ),

@@ -21,15 +21,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from crawler.core.deadline import Deadline
 from crawler.core.errors import UpstreamUnavailable
+from crawler.core.limits import Limits
 from crawler.core.ports import Clock
 from crawler.core.verdict import Kind, Verdict, failed, retry
 from crawler.engine.backlog import Attempt, Backlog, Batch
-from crawler.engine.known import KnownSong
-from crawler.engine.outage_probe import Doubt
+from crawler.engine.outage_probe import Doubt, KnownSong
 from crawler.rate_control.controller import Control
 from crawler.rate_control.limiter import Limiter
 from crawler.upstream.retry import backoff
@@ -38,15 +36,6 @@ from crawler.upstream.retry import backoff
 MOST_ABANDONED = 100
 # What is not due yet is waited for so long at least: an instant nearer than floats can add would never come.
 LEAST_WAIT_SECONDS = 1e-4
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """Bound the work: tries a song, seconds a request, requests a second (0: no ceiling), requests in flight."""
-
-    max_attempts: int = 4
-    request_timeout: float = 10.0
-    max_per_second: float = 0.0
-    max_at_once: int = 100
 
 
 @dataclass(eq=False, repr=False)

@@ -6,12 +6,13 @@ comes of it. The failures are held until it is told: then they count, or not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from crawler.core.ports import Lane
 from crawler.core.verdict import Kind, Verdict
 from crawler.engine.backlog import Attempt, Batch
-from crawler.engine.known import KnownSong
 from crawler.rate_control.limiter import Limiter
 
 # A member of an enumeration is looked up anew each time it is named: so is this one, once for every song.
@@ -84,3 +85,35 @@ class Doubt:
             self._doubted = attempt.batch
         last = attempt.number >= self._max_attempts
         return self._limiter.answer(attempt.started, now, verdict, known=lane in self._known, last=last)
+
+
+class KnownSong:
+    """Be the batch of one song that was found; the request counts as one of the batch that is in doubt.
+
+    Nothing else is kept of it.
+    """
+
+    buffered_bytes = 0
+    held_bytes = 0
+
+    def __init__(self, doubted: Batch, item: Any) -> None:
+        self.lane = doubted.lane
+        self.doubted = doubted
+        self.pending: deque[int] = deque()
+        self._items = [item]
+
+    def item(self, place: int) -> Any:
+        """Give the song."""
+        return self._items[place]
+
+    def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
+        """Count attempts where the doubt came from."""
+        self.doubted.record(answers)
+
+    def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:  # noqa: ARG002 - none is kept
+        """Keep nothing."""
+        return False
+
+    def advance(self) -> bool:
+        """Never be finished."""
+        return False

@@ -17,12 +17,13 @@ import msgspec
 
 from crawler.core.deadline import Deadline
 from crawler.core.errors import UpstreamUnavailable
+from crawler.core.limits import Limits
 from crawler.core.ports import Clock, Lane, ManyLane
-from crawler.core.verdict import StoredObject, Verdict, failed
-from crawler.engine.dispatcher import Limits, Work
+from crawler.core.records import StoredObject
+from crawler.core.verdict import Verdict, failed
+from crawler.engine.dispatcher import Work
 from crawler.engine.part_writer import RunPart
-from crawler.engine.progress import Progress
-from crawler.engine.run_progress import RunCount
+from crawler.engine.run_progress import Progress, RunCount
 from crawler.engine.workers import gather_songs
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.grid import PartKey

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from io import StringIO
 from itertools import islice
 
-from crawler.core.verdict import Row
+from crawler.core.records import Row
 from crawler.formats.jsonl_rows import Compressor, RawRow, gunzip, parse_row, raw_rows
 
 COLUMNS = RawRow._fields

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from crawler.core.verdict import Kind, Row, Status, Verdict
+from crawler.core.records import Row, Status
+from crawler.core.verdict import Kind, Verdict
 
 STATUS: dict[Kind, Status] = {Kind.FOUND: "found", Kind.MISSING: "missing", Kind.FAILED: "failed"}
 

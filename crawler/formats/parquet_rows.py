@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from crawler.core.errors import BadSetting
-from crawler.core.verdict import Row
+from crawler.core.records import Row
 from crawler.formats.jsonl_rows import RawRow, parse_row, raw_rows
 
 # A row group is what writer and readers hold in memory at once; parts of ordinary songs have one.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from crawler.core.verdict import FormatName, Row
+from crawler.core.records import FormatName, Row
 from crawler.formats.csv_rows import Csv
 from crawler.formats.jsonl_rows import decode_rows
 from crawler.formats.parquet_rows import Parquet

@@ -1,17 +1,20 @@
-"""A run in pictures: what its report shows, reckoned from the tallies of its parts."""
+"""A run's report, from the store alone: figures from the tallies of its parts, and the first rows that failed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
 from crawler.core.intervals import covered, merged
-from crawler.core.verdict import Row
+from crawler.core.records import Row
 from crawler.runs.grid import Grid
 from crawler.runs.manifest import CommittedPart
 from crawler.runs.spec import RunSpec
+from crawler.runs.status import run_standing
+from crawler.runs.store import Ledger
 from crawler.runs.summary import Answer
 from crawler.runs.tally import Tally, bucket_end_ms, percentile_ms
 
@@ -136,3 +139,24 @@ def _shares(start: float, finish: float, width: float, bars: int) -> Iterator[tu
     for bar in range(first, last + 1):
         end = finish if bar == last else (bar + 1) * width
         yield bar, max(0.0, end - max(start, bar * width)) / (finish - start)
+
+
+MOST_FAILURES = 50
+
+
+# Parts that are read for their failed rows: each is a whole object of the store.
+MOST_READ = 20
+
+
+def run_report(ledger: Ledger, spec: RunSpec, epoch: float) -> Report:
+    """Report on a run, finished or not."""
+    standing = run_standing(ledger, spec, epoch)
+    answer = standing.answer(spec, ledger.url, coverage=True)
+    failures = list(islice(_failures(ledger, standing.parts), MOST_FAILURES))
+    return make_report(spec, answer, standing.grid, standing.parts, failures)
+
+
+def _failures(ledger: Ledger, parts: Sequence[CommittedPart]) -> Iterator[Row]:
+    """Yield the first failed rows."""
+    for part in islice((part for part in parts if part.tally.failed), MOST_READ):
+        yield from (row for row in ledger.rows(part.key) if row.status == "failed")

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet, merge, write_ranges
-from crawler.core.verdict import StoredObject
 from crawler.formats.checksum import crc32c
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.spec import RunSpec

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from crawler.core.errors import BadRequest, RunConflict, UnknownRun
+from crawler.core.records import FormatName
 from crawler.core.timestamps import day_of, midnight_of, utc_text
-from crawler.core.verdict import FormatName
 from crawler.runs.index import Catalog
 from crawler.runs.scheduled import Firing
 from crawler.runs.selection import Asked, Next, Numbers, OfRun, OpenRange, open_songs

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from crawler.core.records import FormatName
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import FormatName
 from crawler.formats.registry import FORMATS
 from crawler.runs.grid import Grid
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from crawler.core.verdict import StoredObject
+from crawler.core.records import StoredObject
 from crawler.runs.grid import Grid
 from crawler.runs.manifest import CommittedPart
 from crawler.runs.spec import RunSpec

@@ -20,8 +20,8 @@ import msgspec
 
 from crawler.core.errors import Damaged, ObjectExists, StoreUnavailable
 from crawler.core.ports import Store
+from crawler.core.records import Row, StoredObject
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import Row, StoredObject
 from crawler.formats.jsonl_rows import Line, split_rows
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.manifest import CommittedPart, encode_manifest, gaps

@@ -68,21 +68,6 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     coverage: Coverage | None = None
 
 
-class RunsPage(msgspec.Struct, kw_only=True, frozen=True):
-    """Hold a page of runs, newest first; `next`, if there are more, is the query of the page after."""
-
-    runs: list[Answer]
-    next: str | None
-
-
-class Problem(msgspec.Struct, kw_only=True, frozen=True):
-    """Tell what is wrong, as problem+json does (RFC 9457); `detail` is one sentence, with what is allowed."""
-
-    title: str
-    status: int
-    detail: str
-
-
 def make_answer(
     spec: RunSpec,
     state: State,

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from crawler.core.records import Row, Status
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import FORBIDDEN, Kind, Row, Status, Verdict
+from crawler.core.verdict import FORBIDDEN, Kind, Verdict
 
 # Cloud Storage allows 8 KiB of metadata for an object (https://cloud.google.com/storage/quotas#objects): two sets of
 # numbers of at most this many characters and a latency histogram fit.

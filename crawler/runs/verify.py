@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from crawler.core.errors import StoreUnavailable
+from crawler.core.records import Row, StoredObject
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import Row, StoredObject
 from crawler.formats.checksum import crc32c
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.index import Catalog

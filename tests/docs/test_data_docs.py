@@ -15,7 +15,7 @@ import requests
 
 from crawler import crawl
 from crawler.app.deployment import open_store
-from crawler.core.verdict import FormatName
+from crawler.core.records import FormatName
 from crawler.runs.index import Catalog
 from crawler.runs.verify import verify_run
 

@@ -16,8 +16,9 @@ from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
 from crawler.core.ports import Store
+from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import StoredObject, found
+from crawler.core.verdict import found
 from crawler.fan_out.plan import Task
 from crawler.formats.jsonl_rows import Compressor, encode_row
 from crawler.runs.grid import Grid

@@ -13,8 +13,8 @@ import pytest
 from crawler import crawl
 from crawler.app.deployment import open_store
 from crawler.core.errors import RunConflict
+from crawler.core.records import FormatName
 from crawler.core.settings import SETTINGS
-from crawler.core.verdict import FormatName
 from crawler.entrypoints.cli import main
 from crawler.entrypoints.python.songs import StoredSongs
 from crawler.formats.registry import FORMATS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from crawler.core.errors import BadRequest, RunConflict
-from crawler.engine.dispatcher import Limits
+from crawler.core.limits import Limits
 from crawler.runs.resolve import Order
 from crawler.runs.scheduled import Firing
 from crawler.runs.selection import Next, OfRun, OpenRange, parse_asked

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from crawler.core.errors import ObjectExists, StoreUnavailable
-from crawler.core.verdict import StoredObject
+from crawler.core.records import StoredObject
 from crawler.formats.checksum import crc32c
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from crawler.app.deployment import reserve_seconds
 from crawler.core.deadline import Deadline
 from crawler.core.errors import SongcrawlError, UnknownRun
+from crawler.core.limits import Limits
 from crawler.core.verdict import Verdict
-from crawler.engine.dispatcher import Limits
 from crawler.engine.run_call import RunCall
 from crawler.runs.index import Catalog, run_of
 from crawler.runs.resolve import Order, choose_run

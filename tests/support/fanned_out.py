@@ -18,9 +18,9 @@ from crawler.adapters.runtime.clock import SystemClock
 from crawler.adapters.runtime.daemon_threads import DaemonThreads
 from crawler.adapters.storage.folder import FolderStore
 from crawler.core.deadline import Deadline
+from crawler.core.limits import Limits
 from crawler.core.ports import Store
 from crawler.core.verdict import Verdict, found
-from crawler.engine.dispatcher import Limits
 from crawler.engine.run_call import RunCall
 from crawler.fan_out.fleet import Fleet
 from crawler.fan_out.plan import Plan, Task, TaskReport

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import StoredObject
 from crawler.runs.grid import PartKey
 from crawler.runs.manifest import CommittedPart
 from crawler.runs.spec import RunSpec

@@ -21,7 +21,7 @@ import pycurl
 
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.adapters.curl.transfer import PageTransfer, Transfer, parse_head
-from crawler.core.settings import PLACEHOLDER
+from crawler.core.setting_types import PLACEHOLDER
 from crawler.core.verdict import Kind, Verdict, failed
 from crawler.upstream.classify import DeclaredSong
 from crawler.upstream.response_limits import MOST_REDIRECTS, same_origin

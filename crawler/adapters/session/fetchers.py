@@ -18,7 +18,7 @@ from crawler.adapters.session.connections import HandshakeError, LimitedAdapter
 from crawler.adapters.session.responses import LimitedSession, NotTakenError
 from crawler.adapters.session.sockets import time_limit
 from crawler.core.errors import SongcrawlError, SongNotFetched
-from crawler.core.settings import PLACEHOLDER
+from crawler.core.setting_types import PLACEHOLDER
 from crawler.core.verdict import MISSING, Kind, Page, Verdict, failed, found, retry
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
 from crawler.upstream.response_limits import readable

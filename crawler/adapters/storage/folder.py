@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from crawler.core.errors import ObjectExists, StoreUnavailable
-from crawler.core.verdict import StoredObject
+from crawler.core.records import StoredObject
 from crawler.formats.checksum import crc32c
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from crawler.adapters.runtime.memory import without_collection
 from crawler.core.errors import ObjectExists, StoreUnavailable
-from crawler.core.verdict import StoredObject
+from crawler.core.records import StoredObject
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Bucket, Client

@@ -16,12 +16,13 @@ from crawler.app.parameters import (
     PAGE_PARAMETERS,
     RUN_PARAMETER,
     TASK_PARAMETERS,
-    Ceilings,
     Parameter,
 )
+from crawler.app.requests import Ceilings
 from crawler.core.settings import VERSION
+from crawler.entrypoints.http.bodies import Problem, RunsPage
 from crawler.fan_out.plan import SweepReport, TaskReport
-from crawler.runs.summary import Answer, Problem, RunsPage
+from crawler.runs.summary import Answer
 
 _SCHEMAS = "#/components/schemas/{name}"
 _HTML = {"text/html": {"schema": {"type": "string"}}}

@@ -15,9 +15,10 @@ from crawler.app.deployment import QUEUED_DETAIL, Deployment
 from crawler.app.json_log import LOGGER
 from crawler.app.parameters import parse_crawl, parse_look, parse_page, parse_run_name, parse_task
 from crawler.core.errors import Forbidden, MethodNotAllowed, SongcrawlError, UnknownRun
+from crawler.entrypoints.http.bodies import Problem, RunsPage
 from crawler.fan_out.plan import TaskReport
 from crawler.runs.scheduled import parse_firing
-from crawler.runs.summary import DEADLINE_DETAIL, Problem, RunsPage
+from crawler.runs.summary import DEADLINE_DETAIL
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 

@@ -23,16 +23,18 @@ from crawler.adapters.runtime.event_loop import run_coroutine
 from crawler.adapters.session.fetchers import FunctionLane
 from crawler.app.deployment import Deployment, limiter_of, limits_of, open_store
 from crawler.app.fetchers import declared_lane, obey_robots, robots_file_of, session_of
-from crawler.app.parameters import CrawlRequest, parse_run_name
+from crawler.app.parameters import parse_run_name
 from crawler.app.progress_bar import bar
+from crawler.app.requests import CrawlRequest
 from crawler.core.errors import BadRequest, SongNotFetched
+from crawler.core.limits import Limits
 from crawler.core.ports import Lane
 from crawler.core.settings import SETTINGS, Settings
 from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.core.verdict import Kind
-from crawler.engine.dispatcher import Limits, Work
+from crawler.engine.dispatcher import Work
 from crawler.engine.in_memory import Collected, collect
-from crawler.engine.progress import Progress
+from crawler.engine.run_progress import Progress
 from crawler.engine.workers import gather_songs
 from crawler.entrypoints.python.songs import Songs, StoredSongs
 from crawler.rate_control.limiter import Limiter

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from crawler.core.errors import SongcrawlError
 from crawler.core.ports import Store
-from crawler.core.verdict import Kind, Row, SongRecord, Status
+from crawler.core.records import Row, SongRecord, Status
+from crawler.core.verdict import Kind
 from crawler.engine.in_memory import Collected
 from crawler.entrypoints.python.table import SHOWN_ROWS, to_dataframe, to_html
 from crawler.runs.store import Ledger

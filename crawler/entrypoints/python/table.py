@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from crawler.core.errors import BadRequest
-from crawler.core.verdict import SongRecord
+from crawler.core.records import SongRecord
 
 if TYPE_CHECKING:
     import pandas

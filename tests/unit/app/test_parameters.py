@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.app.parameters import MOST_BODY_BYTES, Ceilings, CrawlRequest, parse_crawl, parse_page, parse_run_name
+from crawler.app.parameters import MOST_BODY_BYTES, parse_crawl, parse_page, parse_run_name
+from crawler.app.requests import Ceilings, CrawlRequest
 from crawler.core.errors import BadRequest, RequestTooLarge
 from crawler.core.song_set import SongSet
 from crawler.runs.selection import SONGS_HELP, Numbers, count_asked

@@ -5,18 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from crawler.core.verdict import (
-    MISSING,
-    Kind,
-    Row,
-    SongRecord,
-    Verdict,
-    failed,
-    found,
-    refused,
-    retry,
-    throttled,
-)
+from crawler.core.records import Row, SongRecord
+from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, refused, retry, throttled
 
 
 @pytest.mark.parametrize(

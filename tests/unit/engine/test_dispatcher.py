@@ -15,10 +15,11 @@ from support.fakes import FakeBatch, FakeClock, FakeLane, PlainControl, StalledE
 
 from crawler.core.deadline import Deadline
 from crawler.core.errors import StoreUnavailable, UpstreamUnavailable
+from crawler.core.limits import Limits
 from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, refused, retry, throttled
 from crawler.engine.backlog import MOST_BUFFERED_BYTES, Attempt
-from crawler.engine.dispatcher import Limits, Work
-from crawler.engine.known import KnownSong
+from crawler.engine.dispatcher import Work
+from crawler.engine.outage_probe import KnownSong
 from crawler.rate_control.controller import Control
 from crawler.rate_control.limiter import Limiter
 

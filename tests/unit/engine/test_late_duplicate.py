@@ -12,7 +12,7 @@ from servers import Upstream
 from crawler.adapters.storage.folder import FolderStore
 from crawler.app.deployment import Deployment
 from crawler.app.parameters import parse_crawl
-from crawler.core.verdict import StoredObject
+from crawler.core.records import StoredObject
 from crawler.runs.index import Catalog
 from crawler.runs.resolve import choose_run
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from crawler.adapters.runtime.clock import SystemClock
+from crawler.core.limits import Limits
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import Verdict, found
 from crawler.engine.backlog import MOST_HELD_BYTES
-from crawler.engine.dispatcher import Limits, Work
+from crawler.engine.dispatcher import Work
 from crawler.engine.part_writer import RunPart
 from crawler.engine.workers import Strand
 from crawler.formats.jsonl_rows import decode_rows

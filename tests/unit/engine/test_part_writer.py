@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from support.fakes import FakeLane
 
 from crawler.core.errors import StoreUnavailable
+from crawler.core.records import Row
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import MISSING, Row, Verdict, failed, found, retry
+from crawler.core.verdict import MISSING, Verdict, failed, found, retry
 from crawler.engine import part_writer as part_module
 from crawler.engine.part_writer import RunPart
 from crawler.formats.jsonl_rows import decode_rows

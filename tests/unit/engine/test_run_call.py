@@ -21,10 +21,11 @@ from crawler.adapters.runtime.daemon_threads import DaemonThreads
 from crawler.adapters.storage.folder import FolderStore
 from crawler.core.deadline import Deadline
 from crawler.core.errors import BadSetting, StoreUnavailable
+from crawler.core.limits import Limits
 from crawler.core.ports import Clock, Lane, Store
+from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import MISSING, StoredObject, Verdict, failed, found, refused, retry, throttled
-from crawler.engine.dispatcher import Limits
+from crawler.core.verdict import MISSING, Verdict, failed, found, refused, retry, throttled
 from crawler.engine.run_call import RunCall
 from crawler.formats.jsonl_rows import decode_rows
 from crawler.rate_control.limiter import Limiter

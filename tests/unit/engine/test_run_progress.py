@@ -21,14 +21,13 @@ from crawler.adapters.storage.folder import FolderStore
 from crawler.app import progress_bar as progress_module
 from crawler.app.json_log import JsonLines
 from crawler.app.progress_bar import bar, progress_log
+from crawler.core.limits import Limits
 from crawler.core.settings import SETTINGS
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, failed, found, throttled
-from crawler.engine.dispatcher import Limits
 from crawler.engine.part_writer import RunPart
-from crawler.engine.progress import Progress
 from crawler.engine.run_call import RunCall
-from crawler.engine.run_progress import RunCount
+from crawler.engine.run_progress import Progress, RunCount
 from crawler.runs.grid import PartKey
 from crawler.runs.index import Catalog
 from crawler.runs.tally import Tally

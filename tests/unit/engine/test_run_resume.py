@@ -8,11 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from crawler.adapters.runtime.clock import SystemClock
+from crawler.core.limits import Limits
 from crawler.core.ports import Lane
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import Verdict, found
 from crawler.engine import backlog
-from crawler.engine.dispatcher import Limits, Work
+from crawler.engine.dispatcher import Work
 from crawler.engine.part_writer import RunPart
 from crawler.formats.jsonl_rows import Line, encode_row
 from crawler.rate_control.controller import Control

@@ -21,11 +21,12 @@ from crawler.adapters.runtime.daemon_threads import DaemonThreads
 from crawler.adapters.session.fetchers import DeclaredLane, open_session
 from crawler.core.deadline import Deadline
 from crawler.core.errors import BadSetting, StoreUnavailable, UpstreamUnavailable
+from crawler.core.limits import Limits
 from crawler.core.ports import ManyLane
 from crawler.core.verdict import MISSING, Verdict, failed, found, refused, retry, throttled
 from crawler.engine import workers as gather_module
 from crawler.engine.backlog import Batch
-from crawler.engine.dispatcher import Limits, Work
+from crawler.engine.dispatcher import Work
 from crawler.engine.in_memory import BATCH_SONGS, Collected, collect
 from crawler.engine.workers import gather_songs
 from crawler.rate_control.limiter import Limiter

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from support.runs import committed, run_spec
 
-from crawler.core.verdict import Row
+from crawler.core.records import Row
 from crawler.entrypoints.http.charts import bar_chart, stacked_chart
 from crawler.entrypoints.http.pages import Document, render_page, render_report
 from crawler.reporting.report import Report, make_report

@@ -13,7 +13,8 @@ from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
 from crawler.core.errors import BadRequest, RunConflict, StoreUnavailable, UnknownRun, UpstreamUnavailable
-from crawler.core.verdict import StoredObject, Verdict, found, refused, throttled
+from crawler.core.records import StoredObject
+from crawler.core.verdict import Verdict, found, refused, throttled
 from crawler.fan_out.fleet import Fleet
 from crawler.fan_out.plan import ENQUEUING_SECONDS, NAMES_LAST_SECONDS, Plan, Task
 from crawler.fan_out.task_call import CAREFUL_RETRIES, MOST_DEATHS

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.core.verdict import MISSING, Row, Verdict, failed, found, retry
+from crawler.core.records import Row
+from crawler.core.verdict import MISSING, Verdict, failed, found, retry
 from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row, gunzip
 
 JSON = st.recursive(

@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.core.errors import BadSetting
-from crawler.core.verdict import MISSING, FormatName, Row, Verdict, failed, found
+from crawler.core.records import FormatName, Row
+from crawler.core.verdict import MISSING, Verdict, failed, found
 from crawler.formats import parquet_rows
 from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row
 from crawler.formats.registry import FORMATS

@@ -10,10 +10,10 @@ from support.fakes import FakeLane
 
 from crawler.adapters.storage.folder import FolderStore
 from crawler.app.deployment import Deployment
-from crawler.app.parameters import CrawlRequest
+from crawler.app.requests import CrawlRequest
 from crawler.core.errors import StoreUnavailable
+from crawler.core.records import StoredObject
 from crawler.core.settings import Settings
-from crawler.core.verdict import StoredObject
 from crawler.rate_control.learned import MOST_AGE_SECONDS, Learned
 from crawler.rate_control.learned_store import Rates
 from crawler.runs.selection import parse_asked

@@ -14,8 +14,16 @@ from support.runs import committed, run_spec
 from crawler.adapters.storage.folder import FolderStore
 from crawler.core.verdict import MISSING, Verdict, failed, found
 from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row
-from crawler.reporting.report import MOST_BARS, MOST_LATENCY_BARS, latency_bars, slices, throughput
-from crawler.reporting.run_report import MOST_FAILURES, MOST_READ, run_report
+from crawler.reporting.report import (
+    MOST_BARS,
+    MOST_FAILURES,
+    MOST_LATENCY_BARS,
+    MOST_READ,
+    latency_bars,
+    run_report,
+    slices,
+    throughput,
+)
 from crawler.runs.spec import RunSpec
 from crawler.runs.store import Ledger
 from crawler.runs.tally import Tally, bucket_end_ms

@@ -10,8 +10,9 @@ import pytest
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
+from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import MISSING, StoredObject, Verdict, found
+from crawler.core.verdict import MISSING, Verdict, found
 from crawler.formats.jsonl_rows import Compressor, encode_row
 from crawler.runs.index import Catalog, Claim, run_of
 from crawler.runs.spec import RunSpec, scopes

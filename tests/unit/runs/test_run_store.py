@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
+from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import MISSING, StoredObject, Verdict, failed, found
+from crawler.core.verdict import MISSING, Verdict, failed, found
 from crawler.formats.checksum import crc32c
 from crawler.formats.jsonl_rows import Compressor, encode_row
 from crawler.runs.grid import PartKey

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.core.records import Row
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import MISSING, Row, found, refused, retry, throttled
+from crawler.core.verdict import MISSING, found, refused, retry, throttled
 from crawler.runs.tally import MOST_SET_CHARACTERS, Tally, percentile_ms
 
 # https://cloud.google.com/storage/quotas#objects

@@ -13,7 +13,8 @@ import pytest
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
-from crawler.core.verdict import MISSING, Row, Verdict, failed, found
+from crawler.core.records import Row
+from crawler.core.verdict import MISSING, Verdict, failed, found
 from crawler.formats.checksum import crc32c
 from crawler.formats.jsonl_rows import Compressor, encode_row
 from crawler.runs.index import Catalog

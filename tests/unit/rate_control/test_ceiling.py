@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.rate_control.pacing import Pacer
+from crawler.rate_control.ceiling import Pacer
 
 RATES = [0.1, 0.5, 1, 1.5, 3, 10, 19, 20, 24, 25, 25.5, 26, 27, 30, 33.3, 40, 49, 50, 55, 99.9, 100, 250.5, 1000, 5000]
 

@@ -1,0 +1,34 @@
+"""What a caller asks for, once it is read; app/parameters.py reads it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from crawler.runs.selection import Asked
+
+
+class CrawlRequest(msgspec.Struct, frozen=True):
+    """Hold one call's parameters; None: the deployment's own."""
+
+    asked: Asked
+    run: str | None = None
+    max_per_second: float | None = None
+    max_at_once: int | None = None
+    deadline_seconds: float | None = None
+    dry_run: bool = False
+
+
+class Ceilings(msgspec.Struct, frozen=True):
+    """Hold the deployment's settings that a call may lower, never raise; `max_per_second` 0: no ceiling."""
+
+    max_songs: int
+    max_per_second: float
+    max_at_once: int
+    deadline_seconds: float
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Hold how one run is to be shown: with its `parts`, as a `download`."""
+
+    parts: bool = False
+    download: bool = False

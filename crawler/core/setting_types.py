@@ -1,0 +1,135 @@
+"""The types that a setting may have: each reads a text, or raises ValueError or KeyError for one it does not take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+PLACEHOLDER = "{song_num}"
+
+
+# What requests sends as a header: no line break, no blank before it, and ASCII for every server's sake.
+_HEADER_TEXT = re.compile(r"[!-~][\t -~]*")
+
+
+def number(least: float, most: float, kind: type = float) -> Callable[[str], Any]:
+    """Return a reader of numbers from `least` to `most`, in plain decimal digits."""
+
+    def parse(text: str) -> Any:
+        if not re.fullmatch(r"[0-9]{1,15}(\.[0-9]{1,9})?" if kind is float else r"[0-9]{1,15}", text, re.ASCII):
+            raise ValueError(text)
+        value = kind(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value
+
+    return parse
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """Return a reader of one of some words."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
+def optional_text(text: str) -> str | None:
+    """Read a text; the empty one is None."""
+    return text or None
+
+
+def flag(text: str) -> bool:
+    """Read 0 or 1."""
+    return {"0": False, "1": True}[text]
+
+
+def auto_number(text: str) -> int | None:
+    """Read a whole number from 1 to 100000; `auto` is None."""
+    return None if text == "auto" else int(number(1, 100_000, int)(text))
+
+
+def optional_seconds(text: str) -> float | None:
+    """Read seconds from 1 to 3600; the empty text is None."""
+    return None if text == "" else float(number(1, 3600)(text))
+
+
+def song_url(text: str) -> str | None:
+    """Read a URL template with the placeholder after its host."""
+    if not text:
+        return None
+    url = urlsplit(text)
+    whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
+    # Not in the host, and not in the fragment alone, which is never sent.
+    placed = PLACEHOLDER not in url.netloc and PLACEHOLDER in f"{url.path}?{url.query}"
+    if not whole or not placed or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError(text)
+    return text
+
+
+def song_function(text: str) -> str | None:
+    """Read module:function."""
+    if text and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):
+        raise ValueError(text)
+    return text or None
+
+
+def headers(text: str) -> dict[str, str]:
+    """Read a JSON object of header names and values."""
+    pairs = msgspec.json.decode(text, type=dict[str, str])
+    for name, value in pairs.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or (value and not _HEADER_TEXT.fullmatch(value)):
+            raise ValueError(name)
+    return pairs
+
+
+def header_text(text: str) -> str:
+    """Read one header's value."""
+    if not _HEADER_TEXT.fullmatch(text):
+        raise ValueError(text)
+    return text
+
+
+def output(text: str) -> str:
+    """Read a bucket's address or a folder."""
+    remote = text.startswith("gs:") or "://" in text
+    if not text or (remote and not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}(/.*)?", text)):
+        raise ValueError(text)
+    return text
+
+
+def emulator(text: str) -> str | None:
+    """Read an emulator's address."""
+    if text and not re.fullmatch(r"https?://[^/\s]+/?", text):
+        raise ValueError(text)
+    return text.rstrip("/") or None
+
+
+def queue(text: str) -> str | None:
+    """Read the full name of a Cloud Tasks queue."""
+    if text and not re.fullmatch(r"projects/[a-z0-9.:-]+/locations/[a-z0-9-]+/queues/[A-Za-z0-9-]{1,100}", text):
+        raise ValueError(text)
+    return text or None
+
+
+def service_url(text: str) -> str | None:
+    """Read the address of this function."""
+    url = urlsplit(text)
+    whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
+    if text and (not whole or url.query or url.fragment or not re.fullmatch(r"[!-~]+", text)):
+        raise ValueError(text)
+    return text.rstrip("/") or None
+
+
+def account(text: str) -> str | None:
+    """Read a service account's e-mail address."""
+    if text and not re.fullmatch(r"[a-z0-9._-]+@[a-z0-9.-]+", text):
+        raise ValueError(text)
+    return text or None
