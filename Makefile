@@ -52,7 +52,7 @@ bench: $(READY) $(PEERS) ## measure the function beside its peers, on nginx; ARG
 	$(CAMPAIGN) bench $(ARGS)
 
 .PHONY: hostile
-hostile: $(READY) $(PEERS) ## try every hostile answer on each lane and three peers, and write the table of docs/hostile.md
+hostile: $(READY) $(PEERS) ## try every hostile answer on each fetcher and three peers, and write the table of docs/hostile.md
 	$(CAMPAIGN) campaigns.hostile docs/hostile.md
 
 $(PEERS): requirements/peers.txt

@@ -161,7 +161,7 @@ def _call(server: ServerProcess, songs: int) -> None:
 
 DECLARED = Function("songcrawl, declared")
 SMALL = Function("songcrawl, 0.167 vCPU, 256 MiB", instance=Instance(0.167, 256))
-FUNCTION_LANE = Function("songcrawl, function", {"SONG_FUNCTION": "bench.song:request_song_info"})
+FUNCTION_FETCHER = Function("songcrawl, function", {"SONG_FUNCTION": "bench.song:request_song_info"})
 RECIPE = Peer("the article's recipe", "recipe.py")
 AIOHTTP = Peer("aiohttp", "aiohttp_loop.py")
 HTTPX = Peer("httpx", "httpx_loop.py")

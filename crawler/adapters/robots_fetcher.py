@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from crawler.core.errors import BadSetting, UpstreamUnavailable
-from crawler.core.ports import Lane, ManyLane, Transfers
+from crawler.core.ports import Fetcher, MultiFetcher, Transfers
 from crawler.core.setting_types import PLACEHOLDER
 from crawler.core.verdict import FORBIDDEN, Kind, Page, Verdict
 from crawler.upstream.robots_rules import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
 
-# What asks for a page: see PageLane.fetch.
+# What asks for a page: see PageFetcher.fetch.
 Fetch = Callable[[str, int, float], Verdict]
 
 # RFC 9309, 2.4: not longer than a day. An instance seldom lives as long; a changed mind is heard within the hour.
@@ -51,12 +51,12 @@ class RobotsFile:
             )
         return robots
 
-    def lane(self, robots: Robots, lane: Lane) -> Lane:
-        """Give a lane that fails the songs whose URL is disallowed, and asks for the others as `lane` does."""
+    def fetcher(self, robots: Robots, fetcher: Fetcher) -> Fetcher:
+        """Give a fetcher that fails the songs whose URL is disallowed, and asks for the others as `fetcher` does."""
         if robots.allows is None:
-            return lane
-        kind = _PoliteManyLane if isinstance(lane, ManyLane) else _PoliteLane
-        return kind(lane, self._song_url, robots)
+            return fetcher
+        kind = _PoliteMultiFetcher if isinstance(fetcher, MultiFetcher) else _PoliteFetcher
+        return kind(fetcher, self._song_url, robots)
 
     def _fetch(self, fetch: Fetch, until: float) -> Robots:
         reason = ""
@@ -76,15 +76,15 @@ class RobotsFile:
         return Robots("", self._user_agent) if verdict.error == "redirect" else None, verdict.error or "failed"
 
 
-class _PoliteLane:
-    def __init__(self, lane: Any, song_url: str, robots: Robots) -> None:
-        self._lane = lane
+class _PoliteFetcher:
+    def __init__(self, fetcher: Any, song_url: str, robots: Robots) -> None:
+        self._fetcher = fetcher
         self._song_url = song_url
         self._robots = robots
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Try one item, if its URL may be asked for."""
-        verdict: Verdict = self._lane.attempt(item, timeout) if self.allows(item) else FORBIDDEN
+        verdict: Verdict = self._fetcher.attempt(item, timeout) if self.allows(item) else FORBIDDEN
         return verdict
 
     def allows(self, item: Any) -> bool:
@@ -93,21 +93,21 @@ class _PoliteLane:
         return allows is None or allows(self._song_url.replace(PLACEHOLDER, str(item)))
 
 
-class _PoliteManyLane(_PoliteLane):
+class _PoliteMultiFetcher(_PoliteFetcher):
     def open_transfers(self, most: int) -> Transfers:
         """Open what tries many at once."""
-        return _PoliteTransfers(self._lane.open_transfers(most), self)
+        return _PoliteTransfers(self._fetcher.open_transfers(most), self)
 
 
 class _PoliteTransfers:
-    def __init__(self, transfers: Transfers, lane: _PoliteLane) -> None:
+    def __init__(self, transfers: Transfers, fetcher: _PoliteFetcher) -> None:
         self._transfers = transfers
-        self._lane = lane
+        self._fetcher = fetcher
         self._forbidden: list[tuple[Any, Verdict]] = []
 
     def start(self, token: Any, item: Any, timeout: float) -> None:
         """Begin one attempt, if the item's URL may be asked for."""
-        if self._lane.allows(item):
+        if self._fetcher.allows(item):
             self._transfers.start(token, item, timeout)
         else:
             self._forbidden.append((token, FORBIDDEN))

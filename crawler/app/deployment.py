@@ -21,23 +21,23 @@ from crawler.adapters.storage.gcs import GcsStore
 from crawler.app.fetchers import obey_robots, robots_file_of, song_of
 from crawler.app.json_log import LOGGER
 from crawler.app.progress_bar import bar, progress_log
-from crawler.app.queueing import Dispatch, request_of
-from crawler.app.requests import Ceilings, CrawlRequest
+from crawler.app.queueing import Queueing, request_of
+from crawler.app.requests import CrawlRequest, RequestBounds
 from crawler.core.deadline import Deadline
 from crawler.core.errors import BadSetting, Damaged, UnknownRun
-from crawler.core.ports import Lane, PageLane, Store
+from crawler.core.ports import Fetcher, PageFetcher, Store
 from crawler.core.settings import DEFAULT_DEADLINE_SECONDS, Settings
 from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskReport
 from crawler.rate_control.ceiling import Ceiling
-from crawler.rate_control.controller import Control
-from crawler.rate_control.learned_store import Rates
+from crawler.rate_control.controller import RateController
+from crawler.rate_control.learned_store import LearnedRates
 from crawler.rate_control.limiter import Limiter
-from crawler.runs.index import Catalog, run_of
-from crawler.runs.scheduled import Firing
+from crawler.runs.index import RunIndex, run_of
+from crawler.runs.scheduled import ScheduledCall
 from crawler.runs.spec import RunSpec, Source
-from crawler.runs.status import run_answer
-from crawler.runs.store import Ledger
-from crawler.runs.summary import Answer, make_plan
+from crawler.runs.status import run_summary
+from crawler.runs.store import RunStore
+from crawler.runs.summary import RunSummary, make_plan
 
 # What only some calls need is imported where they need it: a cold start that is asked how a run stands waits for none.
 if TYPE_CHECKING:
@@ -55,18 +55,18 @@ _COMMIT_THREADS = 2
 class Deployment(msgspec.Struct, frozen=True):
     """Answer calls.
 
-    `make_lane` opens a lane on a stack that closes it, `source` names what it crawls, `limiter` keeps MAX_PER_SECOND
-    and MAX_AT_ONCE over all calls, `robots_file` is there where one is to be obeyed, by `dispatch` a queue gets what is
-    too much for one; `alone` is held by the task that must have no other of its kind beside it.
+    `make_fetcher` opens a fetcher on a stack that closes it, `source` names what it crawls, `limiter` keeps
+    MAX_PER_SECOND and MAX_AT_ONCE over all calls, `robots_file` is there where one is to be obeyed, by `queueing` a
+    queue gets what is too much for one; `alone` is held by the task that must have no other of its kind beside it.
     """
 
     settings: Settings
     store: Store
     source: Source
-    make_lane: Callable[[ExitStack], Lane]
-    limiter: Limiter = msgspec.field(default_factory=lambda: Limiter(Control()))
+    make_fetcher: Callable[[ExitStack], Fetcher]
+    limiter: Limiter = msgspec.field(default_factory=lambda: Limiter(RateController()))
     robots_file: RobotsFile | None = None
-    dispatch: Dispatch = msgspec.field(default_factory=Dispatch)
+    queueing: Queueing = msgspec.field(default_factory=Queueing)
     alone: Lock = msgspec.field(default_factory=Lock)
 
     @classmethod
@@ -81,44 +81,44 @@ class Deployment(msgspec.Struct, frozen=True):
         if settings.ssl_cert_file and not Path(settings.ssl_cert_file).is_file():
             raise BadSetting(f"SSL_CERT_FILE is {settings.ssl_cert_file!r}; allowed: a file of certificates in PEM.")
         return_large_blocks()
-        source, make_lane = song_of(settings)
+        source, make_fetcher = song_of(settings)
         store = open_store(settings.output, settings.storage_emulator_host)
         return cls(
-            settings, store, source, make_lane, limiter_of(settings), robots_file_of(settings), Dispatch.of(settings)
+            settings, store, source, make_fetcher, limiter_of(settings), robots_file_of(settings), Queueing.of(settings)
         )
 
     @property
-    def ceilings(self) -> Ceilings:
+    def bounds(self) -> RequestBounds:
         """Give what a call may lower."""
         own = self.settings
         deadline_seconds = own.deadline_seconds or DEFAULT_DEADLINE_SECONDS
-        return Ceilings(own.max_songs, own.max_per_second, own.max_at_once, deadline_seconds)
+        return RequestBounds(own.max_songs, own.max_per_second, own.max_at_once, deadline_seconds)
 
     def crawl(
         self,
         request: CrawlRequest,
         seconds: float = math.inf,
-        firing: Firing | None = None,
+        scheduled_call: ScheduledCall | None = None,
         *,
         shown: bool = False,
-    ) -> Answer:
+    ) -> RunSummary:
         """Carry out one call, blocking until it is complete, refused or `seconds` are over; `shown`: with a bar."""
         from crawler.adapters.runtime.event_loop import run_coroutine
-        from crawler.runs.resolve import choose_run
+        from crawler.runs.resolve import resolve_run
 
         clock = SystemClock()
         ends = clock.now() + seconds
-        catalog = self._catalog(ends, seconds)
-        spec = choose_run(catalog, self._order(request, firing), clock.epoch())
+        run_index = self._run_index(ends, seconds)
+        spec = resolve_run(run_index, self._order(request, scheduled_call), clock.epoch())
         limits = limits_of(self.settings, request)
         working_seconds = seconds - reserve_seconds(seconds)
-        if math.isfinite(seconds) and self.dispatch.fan_out(catalog, spec, limits, ends, seconds, working_seconds):
-            answer = run_answer(catalog.ledger(spec.run), spec, clock.epoch(), detail=QUEUED_DETAIL)
+        if math.isfinite(seconds) and self.queueing.fan_out(run_index, spec, limits, ends, seconds, working_seconds):
+            answer = run_summary(run_index.run_store(spec.run), spec, clock.epoch(), detail=QUEUED_DETAIL)
             answer = msgspec.structs.replace(answer, state="running")
         else:
             limiter = self._limiter(request)
             with (
-                self._open_call(catalog, spec, request, ends, seconds, limiter) as call,
+                self._open_call(run_index, spec, request, ends, seconds, limiter) as call,
                 bar(call.progress, shown=shown),
             ):
                 answer = run_coroutine(call.crawl())
@@ -131,39 +131,39 @@ class Deployment(msgspec.Struct, frozen=True):
         from crawler.fan_out.task_call import TaskCall
 
         clock = SystemClock()
-        seconds = min(self.ceilings.deadline_seconds, MOST_DEADLINE_SECONDS)
-        catalog = self._catalog(clock.now() + seconds, seconds)
-        with self.dispatch.fleet(catalog, clock.now() + seconds) as fleet:
+        seconds = min(self.bounds.deadline_seconds, MOST_DEADLINE_SECONDS)
+        run_index = self._run_index(clock.now() + seconds, seconds)
+        with self.queueing.fleet(run_index, clock.now() + seconds) as fleet:
             spec, plan = fleet.assignment(run, task, self.source.digest)
             request = request_of(spec, plan, fleet, limits_of(self.settings))
             seconds = min(seconds, plan.deadline_seconds)
             limiter = self._limiter(request, since=clock.now())
-            with self._open_call(catalog, spec, request, clock.now() + seconds, seconds, limiter) as call:
+            with self._open_call(run_index, spec, request, clock.now() + seconds, seconds, limiter) as call:
                 report = run_coroutine(TaskCall(fleet, call, task, plan, self.alone, retries).carry_out())
         LOGGER.info(f"task {report.state}", extra={"fields": _fields(spec) | msgspec.structs.asdict(report)})
         return report
 
     def sweep(self) -> SweepReport:
         """Finish fanned-out runs that are whole, and enqueue again what the queue has lost of others."""
-        ends = SystemClock().now() + self.ceilings.deadline_seconds
-        with self.dispatch.fleet(self._catalog(ends, self.ceilings.deadline_seconds), ends) as fleet:
+        ends = SystemClock().now() + self.bounds.deadline_seconds
+        with self.queueing.fleet(self._run_index(ends, self.bounds.deadline_seconds), ends) as fleet:
             report = SweepReport(runs=fleet.sweep())
         LOGGER.info(f"swept {len(report.runs)} runs", extra={"fields": msgspec.to_builtins(report)})
         return report
 
-    def plan(self, request: CrawlRequest, firing: Firing | None = None) -> Answer:
+    def plan(self, request: CrawlRequest, scheduled_call: ScheduledCall | None = None) -> RunSummary:
         """Say what a call would take, from the store and the settings alone; writes nothing."""
         from crawler.runs.resolve import plan_run
 
-        catalog = Catalog(self.store)
-        spec = plan_run(catalog, self._order(request, firing), SystemClock().epoch())
+        run_index = RunIndex(self.store)
+        spec = plan_run(run_index, self._order(request, scheduled_call), SystemClock().epoch())
         rate = limits_of(self.settings, request).max_per_second
-        return make_plan(spec, catalog.ledger(spec.run).url, rate)
+        return make_plan(spec, run_index.run_store(spec.run).url, rate)
 
-    def state(self, run: str, *, coverage: bool = False) -> Answer:
+    def state(self, run: str, *, coverage: bool = False) -> RunSummary:
         """Say how a run stands, from the store alone, if wanted with the places of its parts; raises UnknownRun."""
-        ledger, spec = self._known(run)
-        return run_answer(ledger, spec, SystemClock().epoch(), coverage=coverage)
+        run_store, spec = self._known(run)
+        return run_summary(run_store, spec, SystemClock().epoch(), coverage=coverage)
 
     def report(self, run: str) -> Report:
         """Report on a run, from the store alone; raises UnknownRun."""
@@ -171,9 +171,9 @@ class Deployment(msgspec.Struct, frozen=True):
 
         return run_report(*self._known(run), SystemClock().epoch())
 
-    def runs(self, limit: int, after: str) -> tuple[list[Answer], str | None]:
+    def runs(self, limit: int, after: str) -> tuple[list[RunSummary], str | None]:
         """Say how a page of runs stand, newest first, and after which the next page comes; None: there is none."""
-        names = Catalog(self.store).newest(limit + 1, after)
+        names = RunIndex(self.store).newest(limit + 1, after)
         shown = names[:limit]
         answers = []
         for name in shown:
@@ -181,30 +181,30 @@ class Deployment(msgspec.Struct, frozen=True):
                 answers.append(self.state(run_of(name)))
         return answers, shown[-1] if len(names) > limit else None
 
-    def stop(self, run: str) -> Answer:
+    def stop(self, run: str) -> RunSummary:
         """Stop a run: no instance starts a part of it any more; raises UnknownRun."""
-        catalog = Catalog(self.store, attempt=uuid.uuid4().hex)
+        run_index = RunIndex(self.store, attempt=uuid.uuid4().hex)
         answer = self.state(run)
         if answer.state == "complete":
             return answer
-        catalog.ledger(run).stop()
+        run_index.run_store(run).stop()
         return self.state(run)
 
-    def _known(self, run: str) -> tuple[Ledger, RunSpec]:
-        ledger = Catalog(self.store).ledger(run)
-        spec = ledger.spec()
+    def _known(self, run: str) -> tuple[RunStore, RunSpec]:
+        run_store = RunIndex(self.store).run_store(run)
+        spec = run_store.spec()
         if spec is None:
             raise UnknownRun(f"There is no run {run}.")
-        return ledger, spec
+        return run_store, spec
 
-    def _catalog(self, ends: float, seconds: float) -> Catalog:
-        """Open the catalog for one call; a store that does not answer must leave a moment for our own answer."""
-        return Catalog(self.store.until(ends - min(0.5, seconds / 20)), attempt=uuid.uuid4().hex)
+    def _run_index(self, ends: float, seconds: float) -> RunIndex:
+        """Open the run index for one call; a store that does not answer must leave a moment for our own answer."""
+        return RunIndex(self.store.until(ends - min(0.5, seconds / 20)), attempt=uuid.uuid4().hex)
 
     @contextmanager
     def _open_call(
         self,
-        catalog: Catalog,
+        run_index: RunIndex,
         spec: RunSpec,
         request: CrawlRequest,
         ends: float,
@@ -219,48 +219,48 @@ class Deployment(msgspec.Struct, frozen=True):
         LOGGER.info("crawl started", extra={"fields": _fields(spec)})
         clock, deadline = SystemClock(), Deadline(ends - reserve_seconds(seconds))
         with ExitStack() as opened, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
-            lane = self.make_lane(opened)
-            if self.robots_file and not catalog.ledger(spec.run).finished():
+            fetcher = self.make_fetcher(opened)
+            if self.robots_file and not run_index.run_store(spec.run).finished():
                 patience = min(self.settings.request_timeout_seconds, deadline.remaining(clock.now()))
-                assert isinstance(lane, PageLane)  # it is SONG_URL's
-                lane, limiter = obey_robots(self.robots_file, lane.fetch, patience, lane, limiter)
+                assert isinstance(fetcher, PageFetcher)  # it is SONG_URL's
+                fetcher, limiter = obey_robots(self.robots_file, fetcher.fetch, patience, fetcher, limiter)
             call = RunCall(
-                catalog,
+                run_index,
                 spec,
-                lane=lane,
+                fetcher=fetcher,
                 limits=limits_of(self.settings, request),
                 clock=clock,
-                strands=DaemonThreads(),
+                workers=DaemonThreads(),
                 commits=commits,
                 deadline=deadline,
                 limiter=limiter,
             )
-            with self._learning(catalog, spec, clock), progress_log(call.progress, _fields(spec)):
+            with self._learning(run_index, spec, clock), progress_log(call.progress, _fields(spec)):
                 yield call
         if call.abandoned:
             message = f"{call.abandoned} requests were abandoned: they did not end within their timeout"
             LOGGER.warning(message, extra={"fields": _fields(spec)})
 
     @contextmanager
-    def _learning(self, catalog: Catalog, spec: RunSpec, clock: SystemClock) -> Iterator[None]:
+    def _learning(self, run_index: RunIndex, spec: RunSpec, clock: SystemClock) -> Iterator[None]:
         """Start at the rate that an earlier run learned, and keep what this call learns."""
-        rates, limiter = Rates(catalog.store, self.source.text, catalog.attempt), self.limiter
-        if limiter.control.fresh and (learned := rates.latest(clock.epoch())):
+        rates, limiter = LearnedRates(run_index.store, self.source.text, run_index.attempt), self.limiter
+        if limiter.controller.fresh and (learned := rates.latest(clock.epoch())):
             with limiter:
-                limiter.control.start_from(learned)
+                limiter.controller.start_from(learned)
         yield
         with limiter:
-            learned = limiter.control.learned()
+            learned = limiter.controller.learned()
         if learned:
             rates.keep(spec.run, learned)
 
-    def _order(self, request: CrawlRequest, firing: Firing | None) -> Order:
+    def _order(self, request: CrawlRequest, scheduled_call: ScheduledCall | None) -> Order:
         from crawler.runs.resolve import Order
 
         return Order(
             asked=request.asked,
             run=request.run,
-            firing=firing,
+            scheduled_call=scheduled_call,
             source=self.source,
             format=self.settings.format,
             part_songs=self.settings.songs_per_part(),
@@ -279,7 +279,7 @@ def _fields(spec: RunSpec) -> dict[str, Any]:
     return {"run": spec.run, "songs": spec.asked[:200]}
 
 
-def _facts(answer: Answer) -> dict[str, Any]:
+def _facts(answer: RunSummary) -> dict[str, Any]:
     names = ("state", "found", "missing", "failed", "remaining", "requests", "throttled", "elapsed_seconds", "detail")
     return {name: getattr(answer, name) for name in names}
 
@@ -306,7 +306,7 @@ def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits
 
 def limiter_of(settings: Settings) -> Limiter:
     """Open the door through which all requests of an instance go out."""
-    return Limiter(Control(settings.max_per_second, settings.max_at_once, random.random))
+    return Limiter(RateController(settings.max_per_second, settings.max_at_once, random.random))
 
 
 def open_store(output: str, emulator: str | None) -> Store:

@@ -1,4 +1,4 @@
-"""Lanes: which way the songs of a deployment take, and the session and robots.txt they share."""
+"""Fetchers: which way the songs of a deployment take, and the session and robots.txt they share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crawler.adapters.robots_fetcher import Fetch, RobotsFile
 from crawler.app.json_log import LOGGER
 from crawler.core.errors import BadSetting
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.settings import Settings
 from crawler.rate_control.ceiling import Ceiling
 from crawler.rate_control.limiter import Limiter
@@ -22,19 +22,19 @@ from crawler.upstream.classify import DeclaredSong
 if TYPE_CHECKING:
     import requests
 
-    from crawler.adapters.curl.fetcher import CurlLane
-    from crawler.adapters.session.fetchers import DeclaredLane, FunctionLane
+    from crawler.adapters.curl.fetcher import CurlFetcher
+    from crawler.adapters.session.fetchers import DeclaredFetcher, FunctionFetcher
 
 
-def song_of(settings: Settings) -> tuple[Source, Callable[[ExitStack], Lane]]:
-    """Name what the settings crawl, and how to open its lane on a stack that closes it; raises BadSetting."""
+def song_of(settings: Settings) -> tuple[Source, Callable[[ExitStack], Fetcher]]:
+    """Name what the settings crawl, and how to open its fetcher on a stack that closes it; raises BadSetting."""
     if settings.song_function is None:
         url, song = _declared_song(settings)
-        return Source.of_url(url, settings.song_info, settings.song_missing), _declared_lanes(settings, url, song)
+        return Source.of_url(url, settings.song_info, settings.song_missing), _declared_fetchers(settings, url, song)
     if settings.song_url is not None:
         raise BadSetting("SONG_URL and SONG_FUNCTION are both set; allowed: one of them.")
     function = _load_function(settings.song_function)
-    return Source.of_function(settings.song_function), partial(_function_lane, settings, function)
+    return Source.of_function(settings.song_function), partial(_function_fetcher, settings, function)
 
 
 def session_of(settings: Settings) -> requests.Session:
@@ -52,11 +52,11 @@ def session_of(settings: Settings) -> requests.Session:
     return session
 
 
-def declared_lane(settings: Settings, session: requests.Session) -> DeclaredLane:
-    """Open the lane of the song that SONG_URL declares; raises BadSetting if it declares none."""
-    from crawler.adapters.session.fetchers import DeclaredLane
+def declared_fetcher(settings: Settings, session: requests.Session) -> DeclaredFetcher:
+    """Open the fetcher of the song that SONG_URL declares; raises BadSetting if it declares none."""
+    from crawler.adapters.session.fetchers import DeclaredFetcher
 
-    return DeclaredLane(session, *_declared_song(settings), settings.max_song_bytes)
+    return DeclaredFetcher(session, *_declared_song(settings), settings.max_song_bytes)
 
 
 def robots_file_of(settings: Settings) -> RobotsFile | None:
@@ -66,13 +66,15 @@ def robots_file_of(settings: Settings) -> RobotsFile | None:
     return RobotsFile(settings.song_url, settings.user_agent)
 
 
-def obey_robots(file: RobotsFile, fetch: Fetch, seconds: float, lane: Lane, limiter: Limiter) -> tuple[Lane, Limiter]:
-    """Give the lane and the limiter as robots.txt asks for, which its host has so many seconds to say."""
+def obey_robots(
+    file: RobotsFile, fetch: Fetch, seconds: float, fetcher: Fetcher, limiter: Limiter
+) -> tuple[Fetcher, Limiter]:
+    """Give the fetcher and the limiter as robots.txt asks for, which its host has so many seconds to say."""
     robots = file.obey(fetch, seconds)
     if robots.delay:
         LOGGER.info(f"robots.txt asks for {robots.delay:g} s between two requests")
         limiter = limiter.narrowed(Ceiling(1 / robots.delay))
-    return file.lane(robots, lane), limiter
+    return file.fetcher(robots, fetcher), limiter
 
 
 def _declared_song(settings: Settings) -> tuple[str, DeclaredSong]:
@@ -84,22 +86,22 @@ def _declared_song(settings: Settings) -> tuple[str, DeclaredSong]:
     return settings.song_url, DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry)
 
 
-def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callable[[ExitStack], Lane]:
-    """Choose the lane of declared songs at the first crawl: libcurl's, with many in a thread, where it can be had."""
+def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Callable[[ExitStack], Fetcher]:
+    """Choose the fetcher of declared songs at the first crawl: libcurl's, many in a thread, where it can be had."""
 
     @cache
-    def lane_class() -> type[CurlLane] | None:
+    def fetcher_class() -> type[CurlFetcher] | None:
         try:
-            from crawler.adapters.curl.fetcher import CurlLane
+            from crawler.adapters.curl.fetcher import CurlFetcher
         except ImportError as error:
-            LOGGER.warning(f"declared songs are requested by the slower function lane: {error}")
+            LOGGER.warning(f"declared songs are requested by the slower function fetcher: {error}")
             return None
-        return CurlLane
+        return CurlFetcher
 
-    def make_lane(opened: ExitStack) -> Lane:
-        if (curl_lane := lane_class()) is None:
-            return declared_lane(settings, opened.enter_context(session_of(settings)))
-        return curl_lane(
+    def make_fetcher(opened: ExitStack) -> Fetcher:
+        if (curl_fetcher := fetcher_class()) is None:
+            return declared_fetcher(settings, opened.enter_context(session_of(settings)))
+        return curl_fetcher(
             url,
             song,
             settings.max_song_bytes,
@@ -109,13 +111,13 @@ def _declared_lanes(settings: Settings, url: str, song: DeclaredSong) -> Callabl
             authorities=settings.ssl_cert_file,
         )
 
-    return make_lane
+    return make_fetcher
 
 
-def _function_lane(settings: Settings, function: Callable[..., Any], opened: ExitStack) -> FunctionLane:
-    from crawler.adapters.session.fetchers import FunctionLane
+def _function_fetcher(settings: Settings, function: Callable[..., Any], opened: ExitStack) -> FunctionFetcher:
+    from crawler.adapters.session.fetchers import FunctionFetcher
 
-    return FunctionLane(opened.enter_context(session_of(settings)), function)
+    return FunctionFetcher(opened.enter_context(session_of(settings)), function)
 
 
 def _load_function(name: str) -> Callable[..., Any]:

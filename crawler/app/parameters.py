@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from crawler.app.requests import Ceilings, CrawlRequest, Look
+from crawler.app.requests import CrawlRequest, Look, RequestBounds
 from crawler.core.errors import BadRequest, RequestTooLarge
 from crawler.core.song_set import LARGEST_SONG_NUM
 from crawler.fan_out.plan import Task
-from crawler.runs.selection import SONGS_HELP, SONGS_PATTERN, Asked, count_asked, parse_asked
+from crawler.runs.selection import SONGS_HELP, SONGS_PATTERN, Selection, count_selected, parse_selection
 from crawler.runs.spec import RUN_NAME
 
 MOST_BODY_BYTES = 64 << 10
@@ -31,12 +31,12 @@ class Parameter(msgspec.Struct, frozen=True):
     `read` raises BadRequest naming the parameter, its value and what is allowed.
     """
 
-    read: Callable[[str, Any, Ceilings], Any]
-    schema: Callable[[Ceilings], dict[str, Any]]
+    read: Callable[[str, Any, RequestBounds], Any]
+    schema: Callable[[RequestBounds], dict[str, Any]]
     meaning: str
 
 
-def parse_crawl(query: Iterable[tuple[str, str]], body: bytes, ceilings: Ceilings) -> CrawlRequest:
+def parse_crawl(query: Iterable[tuple[str, str]], body: bytes, bounds: RequestBounds) -> CrawlRequest:
     """Read a crawl's parameters.
 
     Raises BadRequest with one sentence naming the field, its value and what is allowed; RequestTooLarge.
@@ -44,7 +44,7 @@ def parse_crawl(query: Iterable[tuple[str, str]], body: bytes, ceilings: Ceiling
     given = _collect([*query, *_body_pairs(body)], CRAWL_PARAMETERS)
     if "songs" not in given:
         raise BadRequest(f"songs is missing; allowed: {SONGS_HELP}.")
-    values = {name: CRAWL_PARAMETERS[name].read(name, value, ceilings) for name, value in given.items()}
+    values = {name: CRAWL_PARAMETERS[name].read(name, value, bounds) for name, value in given.items()}
     return CrawlRequest(asked=values.pop("songs"), **values)
 
 
@@ -53,7 +53,7 @@ def parse_task(body: bytes) -> Task:
     given = _collect(_body_pairs(body), TASK_PARAMETERS)
     if missing := [name for name in TASK_PARAMETERS if name not in given]:
         raise BadRequest(f"{missing[0]} is missing; allowed: a task that this function enqueued.")
-    values = {name: TASK_PARAMETERS[name].read(name, value, _NO_CEILINGS) for name, value in given.items()}
+    values = {name: TASK_PARAMETERS[name].read(name, value, _NO_BOUNDS) for name, value in given.items()}
     task = Task(**values)
     if task.last < task.first:
         raise BadRequest(f"last is {task.last}; allowed: a whole number from {task.first} (first).")
@@ -62,7 +62,7 @@ def parse_task(body: bytes) -> Task:
 
 def parse_run_name(name: str, value: str) -> str:
     """Read a run's name; raises BadRequest."""
-    run: str = RUN_PARAMETER.read(name, value, _NO_CEILINGS)
+    run: str = RUN_PARAMETER.read(name, value, _NO_BOUNDS)
     return run
 
 
@@ -79,7 +79,7 @@ def parse_look(query: Iterable[tuple[str, str]]) -> Look:
 
 def _read_query(query: Iterable[tuple[str, str]], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     given = _collect(list(query), parameters)
-    return {name: parameters[name].read(name, value, _NO_CEILINGS) for name, value in given.items()}
+    return {name: parameters[name].read(name, value, _NO_BOUNDS) for name, value in given.items()}
 
 
 def _body_pairs(body: bytes) -> list[tuple[str, Any]]:
@@ -127,16 +127,16 @@ def _collect(pairs: list[tuple[str, Any]], parameters: Mapping[str, Parameter]) 
     return given
 
 
-def _parse_songs(name: str, value: Any, ceilings: Ceilings) -> Asked:
+def _parse_songs(name: str, value: Any, bounds: RequestBounds) -> Selection:
     text = str(value) if _is_integer(value) and 0 <= value <= LARGEST_SONG_NUM else value
     if not isinstance(text, str) or not text:
         raise _bad(name, value, SONGS_HELP)
     try:
-        asked = parse_asked(text)
+        asked = parse_selection(text)
     except ValueError as error:
         raise BadRequest(f"songs: {error}; allowed: {SONGS_HELP}.") from None
-    if count_asked(asked) > ceilings.max_songs:
-        raise BadRequest(f"songs names {count_asked(asked)} numbers; allowed: {ceilings.max_songs} (MAX_SONGS).")
+    if count_selected(asked) > bounds.max_songs:
+        raise BadRequest(f"songs names {count_selected(asked)} numbers; allowed: {bounds.max_songs} (MAX_SONGS).")
     return asked
 
 
@@ -165,7 +165,7 @@ def _songs(meaning: str) -> Parameter:
 
 
 def _text(pattern: re.Pattern[str], allowed: str, meaning: str) -> Parameter:
-    def read(name: str, value: Any, _: Ceilings) -> str:
+    def read(name: str, value: Any, _: RequestBounds) -> str:
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise _bad(name, value, allowed)
         return value
@@ -173,24 +173,24 @@ def _text(pattern: re.Pattern[str], allowed: str, meaning: str) -> Parameter:
     return Parameter(read, lambda _: {"type": "string", "pattern": f"^{pattern.pattern}$"}, meaning)
 
 
-def _number(least: float, most: Callable[[Ceilings], float], what: str, meaning: str) -> Parameter:
-    def read(name: str, value: Any, ceilings: Ceilings) -> float:
-        allowed = f"{what} from {_plain(least)} to {_plain(most(ceilings))}"
-        return _parse_number(name, value, _NUMBER, least, most(ceilings), allowed)
+def _number(least: float, most: Callable[[RequestBounds], float], what: str, meaning: str) -> Parameter:
+    def read(name: str, value: Any, bounds: RequestBounds) -> float:
+        allowed = f"{what} from {_plain(least)} to {_plain(most(bounds))}"
+        return _parse_number(name, value, _NUMBER, least, most(bounds), allowed)
 
     return Parameter(read, lambda c: {"type": "number", "minimum": least, "maximum": most(c)}, meaning)
 
 
-def _whole_number(least: int, most: Callable[[Ceilings], int], meaning: str) -> Parameter:
-    def read(name: str, value: Any, ceilings: Ceilings) -> int:
-        allowed = f"a whole number from {least} to {most(ceilings)}"
-        return int(_parse_number(name, value, _WHOLE_NUMBER, least, most(ceilings), allowed))
+def _whole_number(least: int, most: Callable[[RequestBounds], int], meaning: str) -> Parameter:
+    def read(name: str, value: Any, bounds: RequestBounds) -> int:
+        allowed = f"a whole number from {least} to {most(bounds)}"
+        return int(_parse_number(name, value, _WHOLE_NUMBER, least, most(bounds), allowed))
 
     return Parameter(read, lambda c: {"type": "integer", "minimum": least, "maximum": most(c)}, meaning)
 
 
 def _flag(meaning: str) -> Parameter:
-    def read(name: str, value: Any, _: Ceilings) -> bool:
+    def read(name: str, value: Any, _: RequestBounds) -> bool:
         return _parse_number(name, value, _WHOLE_NUMBER, 0, 1, "0 or 1") == 1
 
     return Parameter(read, lambda _: {"type": "integer", "enum": [0, 1]}, meaning)
@@ -227,7 +227,7 @@ TASK_PARAMETERS: dict[str, Parameter] = {
     "continuation": _whole_number(0, lambda _: _MOST_PLACES, "how often it was cut off by its deadline before"),
     "failures": _whole_number(0, lambda _: _MOST_PLACES, "how often it has failed before, for no reason known"),
 }
-_NO_CEILINGS = Ceilings(0, 0, 0, 0)
+_NO_BOUNDS = RequestBounds(0, 0, 0, 0)
 
 
 def _is_integer(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """Progress: a bar for people and lines for a log, both from counters that a thread looks at every so often.
 
-The strands that count are never asked to show anything.
+The workers that count are never asked to show anything.
 """
 
 from __future__ import annotations

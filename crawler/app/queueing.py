@@ -15,8 +15,8 @@ from crawler.core.ports import Queue
 from crawler.core.settings import Settings
 from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, Plan, share, task_parts
 from crawler.runs.cost import ASSUMED_PER_SECOND
-from crawler.runs.index import Catalog
-from crawler.runs.selection import parse_asked
+from crawler.runs.index import RunIndex
+from crawler.runs.selection import parse_selection
 from crawler.runs.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from crawler.fan_out.fleet import Fleet
 
 
-class Dispatch(msgspec.Struct, frozen=True):
+class Queueing(msgspec.Struct, frozen=True):
     """Hand runs to a queue; with None there is none, and nothing is handed over."""
 
     queue: Queue | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> Dispatch:
+    def of(cls, settings: Settings) -> Queueing:
         """Open the queue of the settings, if there is one; raises BadSetting if it could not call back."""
         if settings.queue is None:
             return cls()
@@ -44,7 +44,7 @@ class Dispatch(msgspec.Struct, frozen=True):
         return cls(CloudTasksQueue(settings.queue, settings.service_url or "", settings.invoker or "", emulator))
 
     @contextmanager
-    def fleet(self, catalog: Catalog, ends: float) -> Iterator[Fleet]:
+    def fleet(self, run_index: RunIndex, ends: float) -> Iterator[Fleet]:
         """Open the fleet for a call that must end by an instant; raises UnknownRun where there is no queue."""
         if self.queue is None:
             raise UnknownRun("There is no queue here; allowed: a deployment with QUEUE.")
@@ -54,10 +54,10 @@ class Dispatch(msgspec.Struct, frozen=True):
         from crawler.fan_out.fleet import Fleet
 
         with ThreadPoolExecutor(CONNECTIONS, "tasks") as executor:
-            yield Fleet(catalog, self.queue.until(ends), executor, SystemClock().epoch())
+            yield Fleet(run_index, self.queue.until(ends), executor, SystemClock().epoch())
 
     def fan_out(
-        self, catalog: Catalog, spec: RunSpec, limits: Limits, ends: float, seconds: float, working_seconds: float
+        self, run_index: RunIndex, spec: RunSpec, limits: Limits, ends: float, seconds: float, working_seconds: float
     ) -> bool:
         """Hand a run to the queue, if there is one and the call's `working_seconds` are too few for the run."""
         if self.queue is None:
@@ -73,7 +73,7 @@ class Dispatch(msgspec.Struct, frozen=True):
             )
 
         songs = (limits.max_per_second or ASSUMED_PER_SECOND) * working_seconds
-        with self.fleet(catalog, ends) as fleet:
+        with self.fleet(run_index, ends) as fleet:
             return fleet.fan_out(spec, songs / spec.part_songs, make_plan)
 
 
@@ -82,4 +82,4 @@ def request_of(spec: RunSpec, plan: Plan, fleet: Fleet, own: Limits) -> CrawlReq
     rates = [rate for rate in (plan.max_per_second, own.max_per_second) if rate]
     rate = share(min(rates), fleet.queue.most_at_once()) if rates else None
     at_once = min(plan.max_at_once, own.max_at_once)
-    return CrawlRequest(parse_asked(spec.asked), max_per_second=rate, max_at_once=at_once)
+    return CrawlRequest(parse_selection(spec.asked), max_per_second=rate, max_at_once=at_once)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from crawler.runs.selection import Asked
+from crawler.runs.selection import Selection
 
 
 class CrawlRequest(msgspec.Struct, frozen=True):
     """Hold one call's parameters; None: the deployment's own."""
 
-    asked: Asked
+    asked: Selection
     run: str | None = None
     max_per_second: float | None = None
     max_at_once: int | None = None
@@ -18,7 +18,7 @@ class CrawlRequest(msgspec.Struct, frozen=True):
     dry_run: bool = False
 
 
-class Ceilings(msgspec.Struct, frozen=True):
+class RequestBounds(msgspec.Struct, frozen=True):
     """Hold the deployment's settings that a call may lower, never raise; `max_per_second` 0: no ceiling."""
 
     max_songs: int

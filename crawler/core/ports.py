@@ -1,4 +1,4 @@
-"""What the engine asks of the world: store, queue, clock, and lanes that try songs. Adapters and fakes fulfil these."""
+"""What the engine asks of the world: store, queue, clock and fetchers. Adapters and fakes fulfil these."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ class Transfers(Protocol):
         """Cut what is on its way, and close the connections."""
 
 
-class Lane(Protocol):
+class Fetcher(Protocol):
     """Try songs: one attempt, in the calling thread.
 
-    A lane that can do many there at once has `open_transfers(most)` too (`ManyLane`).
+    A fetcher that can do many there at once has `open_transfers(most)` too (`MultiFetcher`).
     """
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
@@ -96,7 +96,7 @@ class Lane(Protocol):
 
 
 @runtime_checkable
-class PageLane(Lane, Protocol):
+class PageFetcher(Fetcher, Protocol):
     """Ask the songs' origin for other pages too."""
 
     def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
@@ -104,7 +104,7 @@ class PageLane(Lane, Protocol):
 
 
 @runtime_checkable
-class ManyLane(Lane, Protocol):
+class MultiFetcher(Fetcher, Protocol):
     """Try many songs at once in one thread."""
 
     def open_transfers(self, most: int) -> Transfers:

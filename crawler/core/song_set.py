@@ -83,8 +83,8 @@ class SongSet:
 
     def __contains__(self, number: int) -> bool:
         """Tell whether the number is in the set."""
-        place = bisect_right(self._firsts, number) - 1
-        return place >= 0 and number <= self._lasts[place]
+        index = bisect_right(self._firsts, number) - 1
+        return index >= 0 and number <= self._lasts[index]
 
     @cached_property
     def _ends(self) -> array[int]:
@@ -104,23 +104,23 @@ class SongSet:
     def slice(self, start: int, stop: int) -> SongSet:
         """Cut out the numbers at positions start to stop-1, counted from 0, without walking the others."""
         pieces = []
-        place = bisect_right(self._ends, start)
-        while start < stop and place < len(self._firsts):
-            first, last = self._firsts[place], self._lasts[place]
-            offset = self._ends[place] - (last - first + 1)
+        index = bisect_right(self._ends, start)
+        while start < stop and index < len(self._firsts):
+            first, last = self._firsts[index], self._lasts[index]
+            offset = self._ends[index] - (last - first + 1)
             if offset >= stop:
                 break
             pieces.append((first + max(0, start - offset), min(last, first + stop - offset - 1)))
-            place += 1
+            index += 1
         return SongSet(pieces)
 
     def position(self, number: int) -> int:
         """Count the members below `number`: where it stands, from 0, if it is a member."""
-        place = bisect_left(self._firsts, number)
-        if place == 0:
+        index = bisect_left(self._firsts, number)
+        if index == 0:
             return 0
-        last = self._lasts[place - 1]
-        return self._ends[place - 1] - max(0, last - number + 1)
+        last = self._lasts[index - 1]
+        return self._ends[index - 1] - max(0, last - number + 1)
 
     def shifted(self, by: int) -> SongSet:
         """Add a number to all."""
@@ -178,11 +178,11 @@ def _quoted(piece: str) -> str:
 
 
 def _subtract(ranges: Iterable[tuple[int, int]], holes: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    place = 0
+    index = 0
     for first, last in ranges:
-        while place < len(holes) and holes[place][1] < first:
-            place += 1
-        hole = place
+        while index < len(holes) and holes[index][1] < first:
+            index += 1
+        hole = index
         while hole < len(holes) and holes[hole][0] <= last:
             if holes[hole][0] > first:
                 yield first, holes[hole][0] - 1

@@ -1,7 +1,7 @@
-"""The backlog of one call: the songs not yet tried, in the order of their batches, and those to be tried again.
+"""The backlog of one call: the songs not yet tried, in the order of their chunks, and those to be tried again.
 
-- At most OPEN_BATCHES batches have songs on their way and are not finished, one alone if that weighs more than
-  MOST_HELD_BYTES. One more may be open, looked up ahead while the last songs of the batch before it are drawn.
+- At most OPEN_CHUNKS chunks have songs on their way and are not finished, one alone if that weighs more than
+  MOST_HELD_BYTES. One more may be open, looked up ahead while the last songs of the chunk before it are drawn.
 - No new song is drawn while the rows that wait weigh more than MOST_BUFFERED_BYTES and some song is on its way. None of
   these can block for good: the oldest unfinished song is in flight or waits to be tried again, or, where rows kept
   aside by an earlier call weigh that much by themselves, is drawn next.
@@ -18,23 +18,23 @@ from typing import Any, Protocol
 
 import msgspec
 
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.verdict import Verdict
 
 # Two: a kill costs at most two parts' songs again, and a part is committed while the next is fetched.
-OPEN_BATCHES = 2
+OPEN_CHUNKS = 2
 MOST_BUFFERED_BYTES = 16 << 20
 # Of large songs one part at a time is enough: a thousand of 100 KiB weigh some 30 MiB compressed.
 MOST_HELD_BYTES = 8 << 20
 
 
-class Batch(Protocol):
-    """Take the outcomes of some songs; `lane` tries them, `pending` holds the places that were not tried yet."""
+class Chunk(Protocol):
+    """Take the outcomes of some songs; `fetcher` tries them, `pending` holds the places that were not tried yet."""
 
-    lane: Lane
+    fetcher: Fetcher
     pending: deque[int]
 
-    def item(self, place: int) -> Any:
+    def item(self, index: int) -> Any:
         """Give the item at a place, counted from 0."""
 
     def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
@@ -44,7 +44,7 @@ class Batch(Protocol):
         """Keep the outcomes of songs, each with its place; True if there is something for `advance` to do."""
 
     def advance(self) -> bool:
-        """Do the heavy part (compress, commit), away from the strands; True from the one call that finishes it."""
+        """Do the heavy part (compress, commit), away from the workers; True from the one call that finishes it."""
 
     @property
     def buffered_bytes(self) -> int:
@@ -52,14 +52,14 @@ class Batch(Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """Weigh all that the batch has in memory."""
+        """Weigh all that the chunk has in memory."""
 
 
 class Attempt(msgspec.Struct, eq=False):
     """Be one song on its way: `number` counts tries from 1, `throttles` the throttled ones since the last other."""
 
-    batch: Batch
-    place: int
+    chunk: Chunk
+    index: int
     number: int = 1
     throttles: int = 0
     started: float = 0.0
@@ -68,33 +68,33 @@ class Attempt(msgspec.Struct, eq=False):
     @property
     def item(self) -> Any:
         """Give what stands for the song: its number, or the caller's own object."""
-        return self.batch.item(self.place)
+        return self.chunk.item(self.index)
 
 
 class Backlog:
     """Hand out attempts; not thread-safe."""
 
     def __init__(self) -> None:
-        self.open: list[Batch] = []
-        self.exhausted = False  # there is no further batch
-        self._undrawn: deque[Batch] = deque()  # those with songs that were not tried yet
-        self._started: list[Batch] = []  # those with songs on their way
+        self.open: list[Chunk] = []
+        self.exhausted = False  # there is no further chunk
+        self._undrawn: deque[Chunk] = deque()  # those with songs that were not tried yet
+        self._started: list[Chunk] = []  # those with songs on their way
         self._retries: list[tuple[float, int, Attempt]] = []
         self._order = count()
 
-    def add(self, batch: Batch) -> None:
-        """Take the next batch."""
-        self.open.append(batch)
-        self._undrawn.append(batch)
+    def add(self, chunk: Chunk) -> None:
+        """Take the next chunk."""
+        self.open.append(chunk)
+        self._undrawn.append(chunk)
 
-    def finish(self, batch: Batch) -> None:
-        """Let a finished batch go."""
-        self.open.remove(batch)
-        if batch in self._started:
-            self._started.remove(batch)
+    def finish(self, chunk: Chunk) -> None:
+        """Let a finished chunk go."""
+        self.open.remove(chunk)
+        if chunk in self._started:
+            self._started.remove(chunk)
 
     def retry(self, at: float, attempt: Attempt) -> None:
-        """Have an attempt wait until an instant, holding no strand."""
+        """Have an attempt wait until an instant, holding no worker."""
         heappush(self._retries, (at, next(self._order), attempt))
 
     def empty(self, in_flight: int) -> bool:
@@ -111,39 +111,39 @@ class Backlog:
         attempts: list[Attempt] = []
         while self._retries and self._retries[0][0] <= now and len(attempts) < min(most, retries):
             attempts.append(heappop(self._retries)[2])
-        while len(attempts) < most and (batch := self._drawable(in_flight + len(attempts))):
-            songs, place = int(min(most - len(attempts), len(batch.pending))), batch.pending.popleft
-            attempts += [Attempt(batch, place()) for _ in range(songs)]
+        while len(attempts) < most and (chunk := self._drawable(in_flight + len(attempts))):
+            songs, next_index = int(min(most - len(attempts), len(chunk.pending))), chunk.pending.popleft
+            attempts += [Attempt(chunk, next_index()) for _ in range(songs)]
         return attempts, max(self._retries[0][0], retries_at) if self._retries else math.inf
 
-    def wants_batch(self, in_flight: int, *, ahead: bool) -> bool:
-        """Tell whether another batch should be opened: no song is left to be drawn, or `ahead` of that, few are.
+    def wants_chunk(self, in_flight: int, *, ahead: bool) -> bool:
+        """Tell whether another chunk should be opened: no song is left to be drawn, or `ahead` of that, few are.
 
-        Few: as many as are in flight, so that the next batch is there when they are drawn.
+        Few: as many as are in flight, so that the next chunk is there when they are drawn.
         """
-        left = sum(len(batch.pending) for batch in self._undrawn)
+        left = sum(len(chunk.pending) for chunk in self._undrawn)
         if self.exhausted or left > (in_flight if ahead else 0) or self._full(in_flight):
             return False
-        room = OPEN_BATCHES + 1 if ahead and left else OPEN_BATCHES
+        room = OPEN_CHUNKS + 1 if ahead and left else OPEN_CHUNKS
         return len(self.open) < room and _light(self.open)
 
-    def _drawable(self, in_flight: int) -> Batch | None:
-        """Give the batch whose songs are drawn next, if any may be."""
+    def _drawable(self, in_flight: int) -> Chunk | None:
+        """Give the chunk whose songs are drawn next, if any may be."""
         while self._undrawn and not self._undrawn[0].pending:
             self._undrawn.popleft()
         if not self._undrawn or self._full(in_flight):
             return None
-        batch = self._undrawn[0]
-        if batch not in self._started:
-            if len(self._started) >= OPEN_BATCHES or not _light(self._started):
+        chunk = self._undrawn[0]
+        if chunk not in self._started:
+            if len(self._started) >= OPEN_CHUNKS or not _light(self._started):
                 return None
-            self._started.append(batch)
-        return batch
+            self._started.append(chunk)
+        return chunk
 
     def _full(self, in_flight: int) -> bool:
         on_the_way = in_flight or self._retries
-        return bool(on_the_way) and sum(batch.buffered_bytes for batch in self.open) > MOST_BUFFERED_BYTES
+        return bool(on_the_way) and sum(chunk.buffered_bytes for chunk in self.open) > MOST_BUFFERED_BYTES
 
 
-def _light(batches: Iterable[Batch]) -> bool:
-    return sum(batch.held_bytes for batch in batches) <= MOST_HELD_BYTES
+def _light(chunks: Iterable[Chunk]) -> bool:
+    return sum(chunk.held_bytes for chunk in chunks) <= MOST_HELD_BYTES

@@ -1,10 +1,10 @@
-"""The work of one call: which song is tried next and when, and what its verdict leads to. Shared by all strands.
+"""The work of one call: which song is tried next and when, and what its verdict leads to. Shared by all workers.
 
 Rules of this module:
-- Songs are drawn in the order of their batches; one that must be tried again waits in the backlog, holding no strand.
-- Only one strand at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
-  thread, not a hundred. A strand with requests of its own on their way (`take_more`) waits for those instead.
-- Batches are opened (which asks the store) while strands may settle, one at a time.
+- Songs are drawn in the order of their chunks; one that must be tried again waits in the backlog, holding no worker.
+- Only one worker at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
+  thread, not a hundred. A worker with requests of its own on their way (`take_more`) waits for those instead.
+- Chunks are opened (which asks the store) while workers may settle, one at a time.
 - While it is in doubt whose fault failures are (engine/outage_probe.py), nothing is drawn but a song that tells.
 - Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
   undone: never failed.
@@ -26,9 +26,9 @@ from crawler.core.errors import UpstreamUnavailable
 from crawler.core.limits import Limits
 from crawler.core.ports import Clock
 from crawler.core.verdict import Kind, Verdict, failed, retry
-from crawler.engine.backlog import Attempt, Backlog, Batch
-from crawler.engine.outage_probe import Doubt, KnownSong
-from crawler.rate_control.controller import Control
+from crawler.engine.backlog import Attempt, Backlog, Chunk
+from crawler.engine.outage_probe import Canary, OutageProbe
+from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import Limiter
 from crawler.upstream.retry import backoff
 
@@ -40,13 +40,13 @@ LEAST_WAIT_SECONDS = 1e-4
 
 @dataclass(eq=False, repr=False)
 class Work:
-    """Hand out attempts and take their verdicts, thread-safe, until every batch is done or the work is stopped.
+    """Hand out attempts and take their verdicts, thread-safe, until every chunk is done or the work is stopped.
 
-    `submit` runs a function away from the strands (compressing, committing); in a simulation, at once. `on_outcome`
+    `submit` runs a function away from the workers (compressing, committing); in a simulation, at once. `on_outcome`
     is told of every song that has one. `limiter` is shared with other work on the same upstream.
     """
 
-    batches: Iterator[Batch]
+    chunks: Iterator[Chunk]
     limits: Limits
     clock: Clock
     submit: Callable[[Callable[[], None]], Any]
@@ -57,12 +57,12 @@ class Work:
 
     def __post_init__(self) -> None:
         limits = self.limits
-        self._limiter = self.limiter or Limiter(Control(limits.max_per_second, limits.max_at_once, self.random))
+        self._limiter = self.limiter or Limiter(RateController(limits.max_per_second, limits.max_at_once, self.random))
         self._turn = threading.Lock()
         self._changed = threading.Condition()
         self._backlog = Backlog()
         self._in_flight: set[Attempt] = set()
-        self._doubt = Doubt(self._limiter, limits.max_attempts)
+        self._doubt = OutageProbe(self._limiter, limits.max_attempts)
         self._opening = False
         self._stopped = False
         self.error: BaseException | None = None
@@ -91,14 +91,14 @@ class Work:
     def take_more(self, most: int) -> tuple[list[Attempt], float] | None:
         """Give up to `most` attempts without waiting, and after how many seconds to ask again at the latest.
 
-        For a strand that has attempts on their way. None: the work is stopped, or its time is over.
+        For a worker that has attempts on their way. None: the work is stopped, or its time is over.
         """
         with self._changed:
             now = self.clock.now()
             if self._over(now):
                 return None
             attempts, until = self._draw(now, most)
-            ahead = until <= now or (attempts and self._backlog.wants_batch(len(self._in_flight), ahead=True))
+            ahead = until <= now or (attempts and self._backlog.wants_chunk(len(self._in_flight), ahead=True))
             if ahead and not self._opening:
                 self._opening = True
                 self.submit(self._open_ahead)
@@ -110,12 +110,12 @@ class Work:
         with self._changed:
             taken = [pair for pair in settled if pair[0] in self._in_flight]
             self._in_flight.difference_update([attempt for attempt, _ in taken])
-            for batch, pairs in _of_batches(taken).items():
-                batch.record([(now - attempt.started, verdict) for attempt, verdict in pairs])
+            for chunk, pairs in _of_chunks(taken).items():
+                chunk.record([(now - attempt.started, verdict) for attempt, verdict in pairs])
             outcomes = self._outcomes(taken, now)
             self._changed.notify()
-        for batch, pairs in _of_batches(outcomes).items():
-            self._keep(batch, [(attempt.place, outcome) for attempt, outcome in pairs])
+        for chunk, pairs in _of_chunks(outcomes).items():
+            self._keep(chunk, [(attempt.index, outcome) for attempt, outcome in pairs])
         return len(taken)
 
     def abandon(self, attempt: Attempt) -> bool:
@@ -126,8 +126,8 @@ class Work:
             self.stop(UpstreamUnavailable(f"{self.abandoned} requests did not end within their timeout."))
         return stuck
 
-    def unfinished(self) -> list[Batch]:
-        """Give the batches that were opened and not finished; call it when no strand is left."""
+    def unfinished(self) -> list[Chunk]:
+        """Give the chunks that were opened and not finished; call it when no worker is left."""
         return list(self._backlog.open)
 
     def stop(self, error: BaseException | None = None) -> None:
@@ -162,14 +162,14 @@ class Work:
         return self._backlog.empty(len(self._in_flight) + self._doubt.held)
 
     def _draw(self, now: float, most: int) -> tuple[list[Attempt], float]:
-        """Start attempts, as many as the limiter lets out, and give when to look again; now: once a batch is opened."""
+        """Start attempts, as many as the limiter lets out, and give when to look again; now: once a chunk is opened."""
         in_flight = len(self._in_flight)
         with self._limiter:
             for attempt, verdict in self._doubt.told():
                 self._retry(attempt, verdict, now, counts=False)
             allowed, until = self._limiter.ready(now, in_flight)
             if allowed < 1:
-                self._give_up(self._limiter.control.hopeless(now, self.deadline.at))
+                self._give_up(self._limiter.controller.hopeless(now, self.deadline.at))
                 return [], max(until, now + LEAST_WAIT_SECONDS)
             attempts, until = self._choose(now, min(most, allowed), in_flight)
             if attempts:
@@ -180,7 +180,7 @@ class Work:
         for attempt in attempts:
             attempt.started, attempt.timeout = now, timeout
         self._in_flight.update(attempts)
-        opens = not attempts and not self._opening and self._backlog.wants_batch(in_flight, ahead=False)
+        opens = not attempts and not self._opening and self._backlog.wants_chunk(in_flight, ahead=False)
         return attempts, now if opens else max(until, now + LEAST_WAIT_SECONDS)
 
     def _choose(self, now: float, most: float, in_flight: int) -> tuple[list[Attempt], float]:
@@ -188,28 +188,28 @@ class Work:
         probe = self._doubt.probe()
         if probe and most >= 1 and not self._nothing_left():
             return [probe], math.inf
-        return self._backlog.draw(now, most, in_flight, *self._limiter.control.retries(now))
+        return self._backlog.draw(now, most, in_flight, *self._limiter.controller.retries(now))
 
     def _open_next(self) -> None:
-        """Open the next batch: the store is asked meanwhile, so the lock is let go."""
+        """Open the next chunk: the store is asked meanwhile, so the lock is let go."""
         self._opening = True
         self._changed.release()
         try:
-            batch = next(self.batches, None)
+            chunk = next(self.chunks, None)
         finally:
             self._changed.acquire()
             self._opening = False
-        if batch is None:
+        if chunk is None:
             self._backlog.exhausted = True
         else:
-            self._backlog.add(batch)
+            self._backlog.add(chunk)
         self._changed.notify_all()
 
     def _open_ahead(self) -> None:
         try:
             with self._changed:
                 self._open_next()
-        except BaseException as error:  # whatever it is, the strands must not wait for this batch any longer
+        except BaseException as error:  # whatever it is, the workers must not wait for this chunk any longer
             self.stop(error)
             raise
 
@@ -228,7 +228,7 @@ class Work:
             return verdict
         if verdict.kind is Kind.REFUSED:
             self._give_up(UpstreamUnavailable(verdict.error))
-        if isinstance(attempt.batch, KnownSong) or self._over(now):
+        if isinstance(attempt.chunk, Canary) or self._over(now):
             return None
         if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:
             return failed(verdict.error or "failed")
@@ -238,37 +238,37 @@ class Work:
     def _retry(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> None:
         """Have a song tried again after its backoff, or when the upstream says."""
         if verdict.kind is Kind.THROTTLED or not counts:
-            again = Attempt(attempt.batch, attempt.place, attempt.number, attempt.throttles + 1)
+            again = Attempt(attempt.chunk, attempt.index, attempt.number, attempt.throttles + 1)
         else:
-            again = Attempt(attempt.batch, attempt.place, attempt.number + 1)
+            again = Attempt(attempt.chunk, attempt.index, attempt.number + 1)
         wait = max(verdict.retry_after or 0.0, backoff(attempt.number, again.throttles, self.random))
         self._backlog.retry(now + wait, again)
 
-    def _keep(self, batch: Batch, outcomes: Sequence[tuple[int, Verdict]]) -> None:
-        """Have a batch keep outcomes, each with its place, and advance where it wants to."""
-        if self.on_outcome and not isinstance(batch, KnownSong):
-            for place, outcome in outcomes:
-                self.on_outcome(batch.item(place), outcome)
-        if batch.settle(outcomes):
-            self.submit(partial(self._advance, batch))
+    def _keep(self, chunk: Chunk, outcomes: Sequence[tuple[int, Verdict]]) -> None:
+        """Have a chunk keep outcomes, each with its place, and advance where it wants to."""
+        if self.on_outcome and not isinstance(chunk, Canary):
+            for index, outcome in outcomes:
+                self.on_outcome(chunk.item(index), outcome)
+        if chunk.settle(outcomes):
+            self.submit(partial(self._advance, chunk))
 
-    def _advance(self, batch: Batch) -> None:
+    def _advance(self, chunk: Chunk) -> None:
         try:
-            finished = batch.advance()
-        except BaseException as error:  # whatever it is, the strands must not wait for this batch any longer
+            finished = chunk.advance()
+        except BaseException as error:  # whatever it is, the workers must not wait for this chunk any longer
             self.stop(error)
             raise
         with self._changed:
             if finished:
-                self._backlog.finish(batch)
+                self._backlog.finish(chunk)
             self._changed.notify()
 
 
-def _of_batches(pairs: Iterable[tuple[Attempt, Verdict]]) -> Mapping[Batch, list[tuple[Attempt, Verdict]]]:
-    of_batches: defaultdict[Batch, list[tuple[Attempt, Verdict]]] = defaultdict(list)
+def _of_chunks(pairs: Iterable[tuple[Attempt, Verdict]]) -> Mapping[Chunk, list[tuple[Attempt, Verdict]]]:
+    of_chunks: defaultdict[Chunk, list[tuple[Attempt, Verdict]]] = defaultdict(list)
     for pair in pairs:
-        of_batches[pair[0].batch].append(pair)
-    return of_batches
+        of_chunks[pair[0].chunk].append(pair)
+    return of_chunks
 
 
 def _seconds(seconds: float) -> float | None:

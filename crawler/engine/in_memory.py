@@ -8,25 +8,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.verdict import Verdict
 
-BATCH_SONGS = 1000
+CHUNK_SONGS = 1000
 
 
 class Collected:
-    """Be the batch of some items (see engine/dispatcher.py) that keeps every outcome as it came."""
+    """Be the chunk of some items (see engine/dispatcher.py) that keeps every outcome as it came."""
 
-    def __init__(self, lane: Lane, items: list[Any]) -> None:
-        self.lane = lane
+    def __init__(self, fetcher: Fetcher, items: list[Any]) -> None:
+        self.fetcher = fetcher
         self.items = items
         self.outcomes: dict[int, Verdict] = {}
         self.pending = deque(range(len(items)))
         self._lock = threading.Lock()
 
-    def item(self, place: int) -> Any:
+    def item(self, index: int) -> Any:
         """Give the caller's own object at a place."""
-        return self.items[place]
+        return self.items[index]
 
     @property
     def buffered_bytes(self) -> int:
@@ -52,11 +52,11 @@ class Collected:
         return True
 
 
-def collect(lanes: Iterable[tuple[Lane, Iterable[Any]]], into: list[Collected]) -> Iterator[Collected]:
-    """Cut the items of several lanes into batches, kept in the order of the items as they are drawn."""
-    for lane, items in lanes:
+def collect(fetchers: Iterable[tuple[Fetcher, Iterable[Any]]], into: list[Collected]) -> Iterator[Collected]:
+    """Cut the items of several fetchers into chunks, kept in the order of the items as they are drawn."""
+    for fetcher, items in fetchers:
         rest = iter(items)
-        while chunk := list(islice(rest, BATCH_SONGS)):
-            batch = Collected(lane, chunk)
-            into.append(batch)
-            yield batch
+        while drawn := list(islice(rest, CHUNK_SONGS)):
+            chunk = Collected(fetcher, drawn)
+            into.append(chunk)
+            yield chunk

@@ -6,7 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import Verdict, failed
 from crawler.formats.jsonl_rows import STATUS, Compressor, Line, encode_row
@@ -14,11 +14,11 @@ from crawler.runs.grid import PartKey
 from crawler.runs.tally import Tally
 
 # Rows go to the compressor in pieces of this size, so that a part of large songs never lies in memory raw.
-CHUNK_BYTES = 256 << 10
+PIECE_BYTES = 256 << 10
 
 
-class RunPart:
-    """Be the batch of one part (see engine/dispatcher.py); `commit` is given the part and its bytes, once.
+class PartWriter:
+    """Be the chunk of one part (see engine/dispatcher.py); `commit` is given the part and its bytes, once.
 
     `kept` are rows that earlier calls were cut off with: those songs are not asked for again.
     """
@@ -26,13 +26,13 @@ class RunPart:
     def __init__(
         self,
         key: PartKey,
-        lane: Lane,
+        fetcher: Fetcher,
         tally: Tally,
-        commit: Callable[[RunPart, bytes], None],
+        commit: Callable[[PartWriter, bytes], None],
         kept: Sequence[Line] = (),
     ) -> None:
         self.key = key
-        self.lane = lane
+        self.fetcher = fetcher
         self.tally = tally
         self._numbers = list(key.songs)
         self._rows: list[bytes | None] = [None] * len(self._numbers)
@@ -47,9 +47,9 @@ class RunPart:
         self._advance_lock = threading.Lock()
         self._compressor = Compressor()
         self._commit = commit
-        self._place([(key.songs.position(line.song_num), line.status, line.text) for line in kept])
+        self._insert([(key.songs.position(line.song_num), line.status, line.text) for line in kept])
         self._fresh = 0
-        self.pending = deque(place for place, row in enumerate(self._rows) if row is None)
+        self.pending = deque(index for index, row in enumerate(self._rows) if row is None)
 
     @property
     def whole(self) -> bool:
@@ -62,9 +62,9 @@ class RunPart:
         rows = {status: len(numbers) for status, numbers in self._outcomes.items()}
         return Counter({**rows, "throttled": self.tally.throttled})
 
-    def item(self, place: int) -> int:
+    def item(self, index: int) -> int:
         """Give the song number at a place."""
-        return self._numbers[place]
+        return self._numbers[index]
 
     @property
     def buffered_bytes(self) -> int:
@@ -82,16 +82,16 @@ class RunPart:
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
         """Keep the rows of songs; True if a piece is ready to be compressed, or the whole part is there."""
-        rows = [self._encoded(place, outcome) for place, outcome in outcomes]
+        rows = [self._encoded(index, outcome) for index, outcome in outcomes]
         with self._rows_lock:
-            self._place(rows)
-            return self._ready_bytes >= CHUNK_BYTES or self.whole
+            self._insert(rows)
+            return self._ready_bytes >= PIECE_BYTES or self.whole
 
     def advance(self) -> bool:
         """Compress what is ready and, when all of it is, commit the part; True from the one call that did."""
         with self._advance_lock:
-            while chunk := self._next_chunk():
-                self._compressor.feed(chunk)
+            while piece := self._next_piece():
+                self._compressor.feed(piece)
             # Several songs may have asked for an advance before the first of those is made.
             if self._closed or self._taken < len(self._rows):
                 return False
@@ -114,43 +114,43 @@ class RunPart:
             covered = SongSet.of_numbers(number for numbers in self._outcomes.values() for number in numbers)
             return covered, self._compressor.finish()
 
-    def _encoded(self, place: int, outcome: Verdict) -> tuple[int, str, bytes]:
-        number = self._numbers[place]
+    def _encoded(self, index: int, outcome: Verdict) -> tuple[int, str, bytes]:
+        number = self._numbers[index]
         try:
-            return place, STATUS[outcome.kind], encode_row(number, outcome)
+            return index, STATUS[outcome.kind], encode_row(number, outcome)
         except (TypeError, ValueError, RecursionError):
-            return place, "failed", encode_row(number, failed("not_json"))
+            return index, "failed", encode_row(number, failed("not_json"))
 
-    def _place(self, rows: Sequence[tuple[int, str, bytes]]) -> None:
-        for place, status, row in rows:
-            self._outcomes[status].append(self._numbers[place])
-            self._rows[place] = row
+    def _insert(self, rows: Sequence[tuple[int, str, bytes]]) -> None:
+        for index, status, row in rows:
+            self._outcomes[status].append(self._numbers[index])
+            self._rows[index] = row
             self._waiting_bytes += len(row)
         self._fresh += len(rows)
         while self._prefix < len(self._rows) and (ready := self._rows[self._prefix]) is not None:
             self._ready_bytes += len(ready)
             self._prefix += 1
 
-    def _next_chunk(self) -> list[bytes]:
-        """Take the next rows in order: a full chunk, or what is left once all are there.
+    def _next_piece(self) -> list[bytes]:
+        """Take the next rows in order: a full piece, or what is left once all are there.
 
         Where the cuts fall depends on the rows alone, so that equal rows become equal bytes.
         """
-        chunk: list[bytes] = []
+        piece: list[bytes] = []
         size = 0
         with self._rows_lock:
-            if self._ready_bytes < CHUNK_BYTES and self._prefix < len(self._rows):
+            if self._ready_bytes < PIECE_BYTES and self._prefix < len(self._rows):
                 return []
-            while self._taken < self._prefix and size < CHUNK_BYTES:
+            while self._taken < self._prefix and size < PIECE_BYTES:
                 row = self._rows[self._taken]
                 assert row is not None
                 self._rows[self._taken] = b""
-                chunk.append(row)
+                piece.append(row)
                 size += len(row)
                 self._taken += 1
             self._ready_bytes -= size
             self._waiting_bytes -= size
-        return chunk
+        return piece
 
     def _count(self) -> None:
         missing, failed_songs = (SongSet.of_numbers(self._outcomes[status]) for status in ("missing", "failed"))

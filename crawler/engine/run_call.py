@@ -18,20 +18,20 @@ import msgspec
 from crawler.core.deadline import Deadline
 from crawler.core.errors import UpstreamUnavailable
 from crawler.core.limits import Limits
-from crawler.core.ports import Clock, Lane, ManyLane
+from crawler.core.ports import Clock, Fetcher, MultiFetcher
 from crawler.core.records import StoredObject
 from crawler.core.verdict import Verdict, failed
 from crawler.engine.dispatcher import Work
-from crawler.engine.part_writer import RunPart
-from crawler.engine.run_progress import Progress, RunCount
+from crawler.engine.part_writer import PartWriter
+from crawler.engine.run_progress import Progress, RunProgress
 from crawler.engine.workers import gather_songs
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.grid import PartKey
-from crawler.runs.index import Catalog
-from crawler.runs.open_range import OpenEnd
+from crawler.runs.index import RunIndex
+from crawler.runs.open_range import OpenRangeEnd
 from crawler.runs.spec import RunSpec, scopes
-from crawler.runs.status import run_answer
-from crawler.runs.summary import DEADLINE_DETAIL, Answer
+from crawler.runs.status import run_summary
+from crawler.runs.summary import DEADLINE_DETAIL, RunSummary
 from crawler.runs.tally import Tally
 
 
@@ -39,17 +39,17 @@ from crawler.runs.tally import Tally
 class RunCall:
     """Be one call on a run.
 
-    `strands` runs the strands' threads, `commits` what is kept away from them; `limiter` is shared with other calls.
+    `workers` runs the workers' threads, `commits` what is kept away from them; `limiter` is shared with other calls.
     `places` are those of the grid whose parts it may fetch; None: all. `retry_after` is when the upstream, where it
     would have no more of this call, wants to be asked again, in seconds; None: it did not say.
     """
 
-    catalog: Catalog
+    run_index: RunIndex
     spec: RunSpec
-    lane: Lane
+    fetcher: Fetcher
     limits: Limits
     clock: Clock
-    strands: Executor
+    workers: Executor
     commits: Executor
     deadline: Deadline = field(default_factory=Deadline)
     on_outcome: Callable[[int, Verdict], None] | None = None
@@ -57,40 +57,40 @@ class RunCall:
     limiter: Limiter | None = None
     abandoned: int = 0
     retry_after: int | None = None
-    places: range | None = None
+    part_range: range | None = None
 
     def __post_init__(self) -> None:
-        self._ledger = self.catalog.ledger(self.spec.run)
+        self._run_store = self.run_index.run_store(self.spec.run)
         self._rests: dict[int, list[StoredObject]] = {}
-        self._count = RunCount()
-        self._end = OpenEnd(self.spec.grid, self.spec.end_after_missing) if self.spec.end_after_missing else None
+        self._count = RunProgress()
+        self._end = OpenRangeEnd(self.spec.grid, self.spec.end_after_missing) if self.spec.end_after_missing else None
 
-    async def crawl(self) -> Answer:
+    async def crawl(self) -> RunSummary:
         """Do what the run still needs, and say how it stands then.
 
         Raises StoreUnavailable if the store fails. Where the upstream refuses, the run is stopped or the deadline
         comes, the answer is not complete: the same call again continues.
         """
-        if self._ledger.finished():
-            answer = run_answer(self._ledger, self.spec, self.clock.epoch())
+        if self._run_store.finished():
+            answer = run_summary(self._run_store, self.spec, self.clock.epoch())
             self._count.was_there(Tally(found=answer.found, missing=answer.missing, failed=answer.failed))
             return answer
         detail = await self.fetch()
-        answer = run_answer(self._ledger, self.spec, self.clock.epoch(), finish=True, detail=detail)
+        answer = run_summary(self._run_store, self.spec, self.clock.epoch(), finish=True, detail=detail)
         if answer.state in ("complete", "stopped"):
-            self.catalog.conclude(self.spec.run, scopes(self.spec.request_digest, self.spec.job))
+            self.run_index.conclude(self.spec.run, scopes(self.spec.request_digest, self.spec.job))
             return answer
         return msgspec.structs.replace(answer, retry_after=self.retry_after)
 
     def progress(self) -> Progress:
         """Say how far the call's share of the run is, as far as it knows; any thread may ask, at any time."""
-        grid, places = self.spec.grid, self._places
-        songs = min(places.stop * grid.part_songs, len(grid.songs)) - places.start * grid.part_songs
+        grid, part_range = self.spec.grid, self._part_range
+        songs = min(part_range.stop * grid.part_songs, len(grid.songs)) - part_range.start * grid.part_songs
         return self._count.progress(self.clock.now(), None if self._end else songs)
 
     @property
-    def _places(self) -> range:
-        return self.places or range(len(self.spec.grid))
+    def _part_range(self) -> range:
+        return self.part_range or range(len(self.spec.grid))
 
     async def fetch(self) -> str:
         """Fetch the parts that are not there; gives a sentence on what came between, in case anything did."""
@@ -105,10 +105,10 @@ class RunCall:
             limiter=self.limiter,
         )
         at_once = min(self.limits.max_at_once, len(self.spec.grid.songs))
-        lane = self.lane if isinstance(self.lane, ManyLane) else None
+        fetcher = self.fetcher if isinstance(self.fetcher, MultiFetcher) else None
         try:
             with suppress(UpstreamUnavailable):
-                await gather_songs(work, at_once, self.strands, lane)
+                await gather_songs(work, at_once, self.workers, fetcher)
         finally:
             self.commits.shutdown()
             self.abandoned = work.abandoned
@@ -122,9 +122,9 @@ class RunCall:
 
     def give_up(self, key: PartKey, error: str) -> None:
         """Commit a part in which every song is failed that has no row yet."""
-        self._rests = self._ledger.rests(self.spec, range(key.index, key.index + 1))
+        self._rests = self._run_store.rests(self.spec, range(key.index, key.index + 1))
         part = self._restored(key)
-        part.settle([(place, failed(error)) for place in part.pending])
+        part.settle([(index, failed(error)) for index in part.pending])
         part.advance()
 
     def _wanted(self) -> Iterator[PartKey]:
@@ -133,46 +133,46 @@ class RunCall:
         From a place drawn at random, so that two calls on one run seldom meet, a part that was cut off if there is one;
         an open range in order, since its end shows only in the committed prefix.
         """
-        grid, places = self.spec.grid, self._places
+        grid, part_range = self.spec.grid, self._part_range
         committed = set()
-        for part in self._ledger.parts(self.spec, places):
+        for part in self._run_store.parts(self.spec, part_range):
             committed.add(part.key.index)
             self._count.was_there(part.tally)
             if self._end:
-                self._end.add(part.key.index, self._ledger.with_sets(part).tally)
-        self._rests = self._ledger.rests(self.spec, places)
+                self._end.add(part.key.index, self._run_store.with_sets(part).tally)
+        self._rests = self._run_store.rests(self.spec, part_range)
         cut_off = sorted(set(self._rests) - committed)
-        start = 0 if self._end else self.random.choice(cut_off or places or [0])
-        for index in chain(range(start, places.stop), range(places.start, start)):
+        start = 0 if self._end else self.random.choice(cut_off or part_range or [0])
+        for index in chain(range(start, part_range.stop), range(part_range.start, start)):
             if index not in committed:
                 yield grid[index]
 
-    def _open_parts(self, keys: Iterator[PartKey]) -> Iterator[RunPart]:
+    def _open_parts(self, keys: Iterator[PartKey]) -> Iterator[PartWriter]:
         """Open one part after the other, looking first whether it is still wanted."""
         for key in keys:
-            if (self._end and self._end.parts is not None) or self._ledger.stopped():
+            if (self._end and self._end.parts is not None) or self._run_store.stopped():
                 return
-            if committed := self._ledger.part(key):
+            if committed := self._run_store.part(key):
                 self._count.was_there(committed.tally)
                 if self._end:
-                    self._end.add(key.index, self._ledger.with_sets(committed).tally)
+                    self._end.add(key.index, self._run_store.with_sets(committed).tally)
                 continue
             part = self._restored(key)
             part.advance()  # rows kept aside are compressed at once; where nothing is missing they are the part
             if not part.whole:
                 yield part
 
-    def _restored(self, key: PartKey) -> RunPart:
-        tally = Tally(attempt=self._ledger.attempt, started_at=self.clock.epoch())
-        lines, cost = self._ledger.restore(self._rests.get(key.index, []))
+    def _restored(self, key: PartKey) -> PartWriter:
+        tally = Tally(attempt=self._run_store.attempt, started_at=self.clock.epoch())
+        lines, cost = self._run_store.restore(self._rests.get(key.index, []))
         tally.carry(cost)
-        part = RunPart(key, self.lane, tally, self._commit, lines)
+        part = PartWriter(key, self.fetcher, tally, self._commit, lines)
         self._count.opened(part, len(lines))
         return part
 
-    def _commit(self, part: RunPart, data: bytes) -> None:
+    def _commit(self, part: PartWriter, data: bytes) -> None:
         part.tally.finished_at = self.clock.epoch()
-        self._ledger.commit(part.key, data, part.tally)
+        self._run_store.commit(part.key, data, part.tally)
         self._count.committed(part)
         if self._end:
             self._end.add(part.key.index, part.tally)
@@ -180,7 +180,7 @@ class RunCall:
     def _keep(self, work: Work) -> None:
         """Keep aside the rows of the parts that were cut off."""
         for part in work.unfinished():
-            assert isinstance(part, RunPart)
+            assert isinstance(part, PartWriter)
             if rows := part.cut_off():
                 part.tally.finished_at = self.clock.epoch()
-                self._ledger.keep(part.key, *rows, part.tally)
+                self._run_store.keep(part.key, *rows, part.tally)

@@ -8,30 +8,30 @@ from typing import Any
 
 import msgspec
 
-from crawler.engine.part_writer import RunPart
+from crawler.engine.part_writer import PartWriter
 from crawler.runs.tally import Tally
 
 
-class RunCount:
+class RunProgress:
     """Add up parts that are committed and those that are open, thread-safe; no song costs anything for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._open: list[RunPart] = []
+        self._open: list[PartWriter] = []
 
     def was_there(self, tally: Tally) -> None:
         """Count a part that this call did not fetch."""
         with self._lock:
             self._counts.update(found=tally.found, missing=tally.missing, failed=tally.failed, before=tally.songs)
 
-    def opened(self, part: RunPart, restored: int) -> None:
+    def opened(self, part: PartWriter, restored: int) -> None:
         """Look at a part from now on; of its rows, some were kept aside by an earlier call."""
         with self._lock:
             self._open.append(part)
             self._counts["before"] += restored
 
-    def committed(self, part: RunPart) -> None:
+    def committed(self, part: PartWriter) -> None:
         """Count a part whose rows stand, and let go of it."""
         with self._lock:
             self._open.remove(part)

@@ -1,6 +1,6 @@
-"""The threaded asyncio gather loop: a few long-lived strands, each in a thread, draw songs from one source of work.
+"""The threaded asyncio gather loop: a few long-lived workers, each in a thread, draw songs from one source of work.
 
-The article's recipe makes a future for every song; a million of those weigh 3.4 GB before the first request. Strands
+The article's recipe makes a future for every song; a million of those weigh 3.4 GB before the first request. Workers
 keep its shape (`asyncio.gather` over `loop.run_in_executor(executor, function, *params)`) at a cost that does not
 depend on the range.
 """
@@ -10,19 +10,19 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import Executor
 
-from crawler.core.ports import ManyLane, Transfers
+from crawler.core.ports import MultiFetcher, Transfers
 from crawler.engine.backlog import Attempt
 from crawler.engine.dispatcher import Work
 
-# A strand that has not come back this long after its attempt's timeout sits in a user's function that ignores it.
+# A worker that has not come back this long after its attempt's timeout sits in a user's function that ignores it.
 GRACE_SECONDS = 0.5
 
-# A strand whose transfers are on their way is not told of new work: it looks for it, at the latest when some is due,
+# A worker whose transfers are on their way is not told of new work: it looks for it, at the latest when some is due,
 # but not for every song of thousands a second.
 LEAST_LOOK_SECONDS, LOOK_SECONDS = 0.005, 0.05
 
 
-class Strand:
+class Worker:
     """Try one song after the other, in the thread that calls `run`, until there is none left."""
 
     def __init__(self, work: Work) -> None:
@@ -35,15 +35,15 @@ class Strand:
             while taken := self._work.take():
                 self._attempt = taken.pop()
                 if not self._try(self._attempt):
-                    return  # abandoned meanwhile: another strand took this one's place
+                    return  # abandoned meanwhile: another worker took this one's place
                 self._attempt = None
         except BaseException as error:
             self._work.stop(error)
             raise
 
     def _try(self, attempt: Attempt) -> bool:
-        """Make one attempt; its verdict is let go at once: a hundred strands that kept their last song weigh 70 MB."""
-        return self._work.settle([(attempt, attempt.batch.lane.attempt(attempt.item, attempt.timeout))]) == 1
+        """Make one attempt; its verdict is let go at once: a hundred workers that kept their last song weigh 70 MB."""
+        return self._work.settle([(attempt, attempt.chunk.fetcher.attempt(attempt.item, attempt.timeout))]) == 1
 
     def patience(self) -> float:
         """Give up the present attempt if it is overdue; else give the seconds until it is worth another look.
@@ -59,19 +59,19 @@ class Strand:
         return 0.0 if self._work.abandon(attempt) else GRACE_SECONDS
 
 
-class ManyStrand:
+class MultiWorker:
     """Keep many songs on their way at once, in the thread that calls `run`, until there is none left."""
 
-    def __init__(self, work: Work, lane: ManyLane, most: int) -> None:
+    def __init__(self, work: Work, fetcher: MultiFetcher, most: int) -> None:
         self._work = work
-        self._lane = lane
+        self._fetcher = fetcher
         self._most = most
         self._on_the_way = 0
 
     def run(self) -> None:
         """Run until the work is done or stopped; an error that is no song's stops the work and is raised."""
         try:
-            transfers = self._lane.open_transfers(self._most)
+            transfers = self._fetcher.open_transfers(self._most)
             try:
                 self._run(transfers)
             finally:
@@ -103,43 +103,43 @@ class ManyStrand:
         return seconds
 
 
-async def gather_songs(work: Work, at_once: int, executor: Executor, lane: ManyLane | None = None) -> None:
+async def gather_songs(work: Work, at_once: int, executor: Executor, fetcher: MultiFetcher | None = None) -> None:
     """Try `at_once` songs at once in the executor's threads; raises what stopped the work, if anything did.
 
-    Each in a thread of its own; with a `lane` that can try many, all in one: a second would wait for the interpreter
+    Each in a thread of its own; with a `fetcher` that can try many, all in one: a second would wait for the interpreter
     most of the time (with two, a quarter fewer songs a second, and 34 us of CPU a song instead of 25).
     """
-    if lane:
-        strands = [_run_strand(ManyStrand(work, lane, at_once), executor)]
+    if fetcher:
+        workers = [_run_worker(MultiWorker(work, fetcher, at_once), executor)]
     else:
-        strands = [_tend_strand(work, executor) for _ in range(at_once)]
+        workers = [_tend_worker(work, executor) for _ in range(at_once)]
     try:
-        # Every strand is awaited, whatever one of them met: nothing may run on once the caller has its answer.
-        await asyncio.gather(*strands, return_exceptions=True)
+        # Every worker is awaited, whatever one of them met: nothing may run on once the caller has its answer.
+        await asyncio.gather(*workers, return_exceptions=True)
     finally:
         work.close()
     if work.error:
         raise work.error
 
 
-async def _run_strand(strand: ManyStrand, executor: Executor) -> None:
-    await asyncio.get_running_loop().run_in_executor(executor, strand.run)
+async def _run_worker(worker: MultiWorker, executor: Executor) -> None:
+    await asyncio.get_running_loop().run_in_executor(executor, worker.run)
 
 
-async def _tend_strand(work: Work, executor: Executor) -> None:
-    """Keep one strand running, another in its place whenever it is stuck past its attempt's timeout."""
+async def _tend_worker(work: Work, executor: Executor) -> None:
+    """Keep one worker running, another in its place whenever it is stuck past its attempt's timeout."""
     loop = asyncio.get_running_loop()
     stuck = True
     while stuck:
-        strand = Strand(work)
-        running = loop.run_in_executor(executor, strand.run)
-        stuck = not await _finished(running, strand)
+        worker = Worker(work)
+        running = loop.run_in_executor(executor, worker.run)
+        stuck = not await _finished(running, worker)
 
 
-async def _finished(running: asyncio.Future[None], strand: Strand) -> bool:
-    """Wait for a strand to end; False once it is abandoned, its attempt being overdue."""
+async def _finished(running: asyncio.Future[None], worker: Worker) -> bool:
+    """Wait for a worker to end; False once it is abandoned, its attempt being overdue."""
     while not running.done():
-        patience = strand.patience()
+        patience = worker.patience()
         if patience == 0.0:
             return False
         await asyncio.wait({running}, timeout=patience)

@@ -17,9 +17,9 @@ from crawler.app.requests import CrawlRequest
 from crawler.core.errors import BadRequest, SongcrawlError, UnknownRun
 from crawler.core.ports import Store
 from crawler.core.settings import SETTINGS, VERSION, Setting
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.selection import SONGS_HELP
-from crawler.runs.status import run_answer
+from crawler.runs.status import run_summary
 from crawler.runs.verify import verify_run
 
 # Exit codes a script can use: 2 is argparse's own for a wrong command line.
@@ -105,7 +105,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _request(options: argparse.Namespace, deployment: Deployment) -> CrawlRequest:
     query = [("songs", options.songs)] + ([("run", options.run)] if options.run else [])
-    return parse_crawl(query, b"", deployment.ceilings)
+    return parse_crawl(query, b"", deployment.bounds)
 
 
 def _print(content: object) -> None:
@@ -114,27 +114,27 @@ def _print(content: object) -> None:
 
 def _verify(options: argparse.Namespace) -> int:
     store, run = _stored_run(options.run)
-    proof = verify_run(Catalog(store), run)
+    proof = verify_run(RunIndex(store), run)
     _print(proof)
     return FAILED if proof.faults else COMPLETE
 
 
 def _status(options: argparse.Namespace) -> int:
     store, run = _stored_run(options.run)
-    ledger = Catalog(store).ledger(run)
-    spec = ledger.spec()
+    run_store = RunIndex(store).run_store(run)
+    spec = run_store.spec()
     if spec is None:
         raise UnknownRun(f"There is no run at {options.run}.")
-    answer = run_answer(ledger, spec, time.time())
+    answer = run_summary(run_store, spec, time.time())
     _print(answer)
     return COMPLETE if answer.state == "complete" else PARTIAL
 
 
-def _stored_run(place: str) -> tuple[Store, str]:
+def _stored_run(path: str) -> tuple[Store, str]:
     """Take OUTPUT/runs/RUN apart."""
-    output, _, run = place.rstrip("/").replace(os.sep, "/").rpartition("/runs/")
+    output, _, run = path.rstrip("/").replace(os.sep, "/").rpartition("/runs/")
     if not output:
-        raise BadRequest(f"{place} is no run; allowed: OUTPUT/runs/RUN, such as songs/runs/nightly.")
+        raise BadRequest(f"{path} is no run; allowed: OUTPUT/runs/RUN, such as songs/runs/nightly.")
     return open_store(output, os.environ.get("STORAGE_EMULATOR_HOST") or None), parse_run_name("run", run)
 
 

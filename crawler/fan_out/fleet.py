@@ -25,23 +25,23 @@ from crawler.fan_out.plan import (
     task_parts,
 )
 from crawler.fan_out.sweeps import Sweeps
-from crawler.runs.index import FANNED_OUT, Catalog
+from crawler.runs.index import FANNED_OUT, RunIndex
 from crawler.runs.spec import RunSpec, scopes
-from crawler.runs.status import run_answer
-from crawler.runs.store import Ledger
+from crawler.runs.status import run_summary
+from crawler.runs.store import RunStore
 
 
 class Fleet(msgspec.Struct, frozen=True):
     """Hand runs to a queue; `executor` creates tasks at once, `epoch` is the present second."""
 
-    catalog: Catalog
+    run_index: RunIndex
     queue: Queue
     executor: Executor
     epoch: float
 
     def sweeps(self, run: str) -> Sweeps:
         """Open the sweeps of a run."""
-        return Sweeps(self.catalog.store, run, self.catalog.attempt)
+        return Sweeps(self.run_index.store, run, self.run_index.attempt)
 
     def fan_out(self, spec: RunSpec, most_parts: float, make_plan: Callable[[int, int], Plan]) -> bool:
         """Have the queue do the parts that a run lacks; False: one call can do them, `most_parts` at the most.
@@ -50,17 +50,17 @@ class Fleet(msgspec.Struct, frozen=True):
         how many deliveries at once), and is enqueued once however often it is asked for. An open range has an order,
         and stays with its call.
         """
-        ledger = self.catalog.ledger(spec.run)
-        if spec.end_after_missing is not None or ledger.finished() or ledger.stopped():
+        run_store = self.run_index.run_store(spec.run)
+        if spec.end_after_missing is not None or run_store.finished() or run_store.stopped():
             return False
         sweeps = self.sweeps(spec.run)
-        times = ledger.sweep_times()
+        times = run_store.sweep_times()
         held = list(self.queue.names()) if times else []
-        missing = missing_parts(ledger, spec, range(len(spec.grid)))
+        missing = missing_parts(run_store, spec, range(len(spec.grid)))
         if not missing or (not times and len(missing) <= most_parts):
             return False
         if not times:
-            self.catalog.mark_fanned_out(spec.run)
+            self.run_index.mark_fanned_out(spec.run)
             self._enqueue(spec, 0, sweeps.begin(0, make_plan(len(missing), self.queue.most_at_once())), missing)
         elif self.epoch - times[-1] < NAMES_LAST_SECONDS:  # perhaps not all were enqueued; the queue knows their names
             last = len(times) - 1
@@ -72,7 +72,7 @@ class Fleet(msgspec.Struct, frozen=True):
 
     def assignment(self, run: str, task: Task, source_digest: str) -> tuple[RunSpec, Plan]:
         """Give what a task of a run is to do, by the store alone; raises UnknownRun, RunConflict and BadRequest."""
-        spec, plan = self.catalog.ledger(run).spec(), self.sweeps(run).plan(task.sweep)
+        spec, plan = self.run_index.run_store(run).spec(), self.sweeps(run).plan(task.sweep)
         if spec is None or plan is None:
             raise UnknownRun(f"There is no run {run} whose sweep {task.sweep} enqueued this.")
         if spec.source_digest != source_digest:
@@ -83,7 +83,7 @@ class Fleet(msgspec.Struct, frozen=True):
 
     def sweep(self) -> list[Swept]:
         """Finish the fanned-out runs that are whole, and enqueue anew what others lack and no task will do."""
-        unfinished = list(self.catalog.unfinished(FANNED_OUT))
+        unfinished = list(self.run_index.unfinished(FANNED_OUT))
         held = list(self.queue.names()) if unfinished else []
         return [self._sweep(spec, held) for spec in unfinished]
 
@@ -96,11 +96,11 @@ class Fleet(msgspec.Struct, frozen=True):
 
         Other tasks lack parts mostly just behind: so each task reads a page of the listing, and only the last all.
         """
-        ledger = self.catalog.ledger(spec.run)
-        if not ledger.is_whole(spec, start):
+        run_store = self.run_index.run_store(spec.run)
+        if not run_store.is_whole(spec, start):
             return False
-        run_answer(ledger, spec, self.epoch, finish=True)
-        self.catalog.conclude(spec.run, [*scopes(spec.request_digest, spec.job), FANNED_OUT])
+        run_summary(run_store, spec, self.epoch, finish=True)
+        self.run_index.conclude(spec.run, [*scopes(spec.request_digest, spec.job), FANNED_OUT])
         return True
 
     def _sweep(self, spec: RunSpec, held: list[str]) -> Swept:
@@ -110,15 +110,15 @@ class Fleet(msgspec.Struct, frozen=True):
             return Swept(run=spec.run, state="damaged")
 
     def _swept(self, spec: RunSpec, held: list[str]) -> Swept:
-        ledger, sweeps = self.catalog.ledger(spec.run), self.sweeps(spec.run)
-        parts, times = ledger.parts(spec), ledger.sweep_times()
+        run_store, sweeps = self.run_index.run_store(spec.run), self.sweeps(spec.run)
+        parts, times = run_store.parts(spec), run_store.sweep_times()
         missing = sorted(set(range(len(spec.grid))) - {part.key.index for part in parts})
         if not missing and self.finish(spec, 0):
             return Swept(run=spec.run, state="complete")
         lost = orphans(spec.run, missing, held)
         plan = sweeps.plan(len(times) - 1) if times and lost else None
         signs = [part.stored.created_at for part in parts]
-        signs += [stored.created_at for kept in ledger.rests(spec).values() for stored in kept]
+        signs += [stored.created_at for kept in run_store.rests(spec).values() for stored in kept]
         if plan is None or not may_follow(self.epoch, times, signs):
             return Swept(run=spec.run, state="running", missing_parts=len(missing))
         number, plan = len(times), self._recut(spec, plan, len(lost))
@@ -131,13 +131,13 @@ class Fleet(msgspec.Struct, frozen=True):
         size = task_parts(parts, spec.part_songs, plan.max_per_second, at_once, plan.deadline_seconds)
         return msgspec.structs.replace(plan, task_parts=recut(plan.task_parts, size))
 
-    def _enqueue(self, spec: RunSpec, sweep: int, plan: Plan, places: list[int]) -> int:
-        tasks = cut_tasks(places, sweep, plan, len(spec.grid))
+    def _enqueue(self, spec: RunSpec, sweep: int, plan: Plan, parts: list[int]) -> int:
+        tasks = cut_tasks(parts, sweep, plan, len(spec.grid))
         for _ in self.executor.map(lambda task: self.create(spec.run, task, plan), tasks):
             pass  # what went wrong with one is raised here
         return len(tasks)
 
 
-def missing_parts(ledger: Ledger, spec: RunSpec, places: range) -> list[int]:
+def missing_parts(run_store: RunStore, spec: RunSpec, part_range: range) -> list[int]:
     """List the places of a range of the grid whose parts are not committed."""
-    return sorted(set(places) - {part.key.index for part in ledger.parts(spec, places)})
+    return sorted(set(part_range) - {part.key.index for part in run_store.parts(spec, part_range)})

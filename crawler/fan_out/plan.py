@@ -55,7 +55,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
 
     @property
-    def places(self) -> range:
+    def part_range(self) -> range:
         """Give the places of its parts in the grid."""
         return range(self.first, self.last + 1)
 
@@ -137,7 +137,7 @@ def task_parts(parts: int, part_songs: int, max_per_second: float, at_once: int,
 
 def cut_tasks(missing: Iterable[int], sweep: int, plan: Plan, parts: int) -> list[Task]:
     """Give the tasks of a sweep: of the grid's `parts`, cut every `task_parts`, the pieces where some are missing."""
-    pieces = sorted({place // plan.task_parts for place in missing})
+    pieces = sorted({index // plan.task_parts for index in missing})
     size = plan.task_parts
     return [Task(sweep=sweep, first=piece * size, last=min(parts, (piece + 1) * size) - 1) for piece in pieces]
 
@@ -156,7 +156,7 @@ def orphans(run: str, missing: Iterable[int], names: Iterable[str]) -> list[int]
     They must have been read before it was seen what is missing: a task leaves the queue when its parts are stored.
     """
     tasks = [task for name in names if (task := Task.named(name, run))]
-    return sorted(set(missing).difference(*(task.places for task in tasks)))
+    return sorted(set(missing).difference(*(task.part_range for task in tasks)))
 
 
 def may_follow(now: float, sweeps: Sequence[float], signs: Iterable[float]) -> bool:

@@ -36,7 +36,7 @@ class TaskCall:
 
     def __post_init__(self) -> None:
         self._spec = self.call.spec
-        self._ledger = self.fleet.catalog.ledger(self._spec.run)
+        self._run_store = self.fleet.run_index.run_store(self._spec.run)
         self._failures = self.task.failures + self.retries
         self._got_further = False
         self._tell = self.call.on_outcome
@@ -47,14 +47,14 @@ class TaskCall:
 
         Raises UpstreamUnavailable if not one song came of it: the queue is to deliver the task again, later.
         """
-        if self._ledger.stopped() or self._ledger.finished():
+        if self._run_store.stopped() or self._run_store.finished():
             return self._report("over")
-        self.call.places = self.task.places
+        self.call.part_range = self.task.part_range
         detail = await (self._fetch_alone() if self._failures >= CAREFUL_RETRIES else self.call.fetch())
-        if not missing_parts(self._ledger, self._spec, self.task.places):
+        if not missing_parts(self._run_store, self._spec, self.task.part_range):
             self.fleet.finish(self._spec, self.task.last + 1)
             return self._report("complete")
-        if self._ledger.stopped():
+        if self._run_store.stopped():
             return self._report("over")
         if not self._got_further:
             raise UpstreamUnavailable(detail, self.call.retry_after)
@@ -73,15 +73,15 @@ class TaskCall:
 
     async def _fetch_first(self) -> str:
         sweeps = self.fleet.sweeps(self._spec.run)
-        for place in missing_parts(self._ledger, self._spec, self.task.places):
-            key = self._spec.grid[place]
+        for index in missing_parts(self._run_store, self._spec, self.task.part_range):
+            key = self._spec.grid[index]
             # What began less than a deadline ago may live.
             if sweeps.deaths(key, self.fleet.epoch - self.plan.deadline_seconds) >= MOST_DEATHS:
                 self.call.give_up(key, POISON)
                 self._got_further, self._failures = True, 0
                 continue
             sweeps.begin_try(key)
-            self.call.places = range(place, place + 1)
+            self.call.part_range = range(index, index + 1)
             try:
                 detail = await self.call.fetch()
             except SongcrawlError:  # foreseen: it is not the part's fault

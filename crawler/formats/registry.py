@@ -1,7 +1,7 @@
 """The formats of parts: JSON lines, CSV and Parquet, which all hold the same rows.
 
 A part is gathered as JSON lines, whatever its format is, and so are the rows that a deadline cuts off: the hot path
-knows one form only. The object of another format is made from those when the part is whole, away from the strands.
+knows one form only. The object of another format is made from those when the part is whole, away from the workers.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ SILENCE = frozenset({"connection", "timeout"})
 OUTAGE = SILENCE | {"http_502", "http_503", "http_504"}
 
 
-class Breaker:
+class CircuitBreaker:
     """Count failures in a row; open, let out one request at a time. Times are instants, in seconds."""
 
     def __init__(self) -> None:

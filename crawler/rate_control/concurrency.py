@@ -32,7 +32,7 @@ LEAST_MUTE, MOST_MUTE = 2.0, 64.0
 _BUSY = 0.7
 
 
-class InFlight:
+class ConcurrencyLimit:
     """Adapt a limit on requests in flight to their latencies, in seconds; instants are of one clock."""
 
     def __init__(self, most: float, start: float = START_IN_FLIGHT) -> None:

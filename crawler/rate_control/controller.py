@@ -14,17 +14,17 @@ from collections.abc import Callable, Sequence
 from crawler.core.errors import UpstreamUnavailable
 from crawler.core.verdict import Kind, Verdict
 from crawler.rate_control.ceiling import Ceiling
-from crawler.rate_control.circuit_breaker import OUTAGE, Breaker
-from crawler.rate_control.concurrency import START_IN_FLIGHT, InFlight
-from crawler.rate_control.learned import Learned
-from crawler.rate_control.request_rate import Rate
+from crawler.rate_control.circuit_breaker import OUTAGE, CircuitBreaker
+from crawler.rate_control.concurrency import START_IN_FLIGHT, ConcurrencyLimit
+from crawler.rate_control.learned import LearnedRate
+from crawler.rate_control.request_rate import RequestRate
 from crawler.rate_control.retry_budget import RetryBudget
 
 # A member of an enumeration is looked up anew each time it is named: so is none of these, once for every song.
 _FOUND, _MISSING, _FAILED, _RETRY, _THROTTLED = Kind.FOUND, Kind.MISSING, Kind.FAILED, Kind.RETRY, Kind.THROTTLED
 
 
-class Control:
+class RateController:
     """Bound the requests to an upstream by ceilings, and below them by what its answers tell."""
 
     def __init__(
@@ -36,8 +36,8 @@ class Control:
         self._ceiling = Ceiling(max_per_second, max_at_once)
         self._max_at_once = max_at_once
         self._random = random
-        self._rate, self._in_flight = Rate(), InFlight(max_at_once)
-        self._breaker = Breaker()
+        self._rate, self._in_flight = RequestRate(), ConcurrencyLimit(max_at_once)
+        self._breaker = CircuitBreaker()
         self._budget = RetryBudget()
         self.paused_until = -math.inf
 
@@ -92,8 +92,8 @@ class Control:
         """
         if self._breaker.open:
             return False
-        for place, sent_at in enumerate(sent):
-            if self._in_flight.answer(sent_at, now, self._ceiling.in_flight - place):
+        for index, sent_at in enumerate(sent):
+            if self._in_flight.answer(sent_at, now, self._ceiling.in_flight - index):
                 self._rate.ramp(max(1e-4, self._in_flight.latency))
         self._ceiling.give_back(len(sent))
         self._budget.earn(len(sent))
@@ -139,24 +139,24 @@ class Control:
         sentence = self._breaker.hopeless(now)
         return UpstreamUnavailable(sentence) if sentence else None
 
-    def start_from(self, learned: Learned) -> None:
+    def start_from(self, learned: LearnedRate) -> None:
         """Begin where an earlier run ended, unless something is known already; half as fast if it met no limit."""
         if self.fresh:
             limit = learned.per_second if learned.throttles else None
-            self._rate = Rate(learned.per_second / 2, limit)
-            self._in_flight = InFlight(self._max_at_once, max(START_IN_FLIGHT, learned.in_flight))
+            self._rate = RequestRate(learned.per_second / 2, limit)
+            self._in_flight = ConcurrencyLimit(self._max_at_once, max(START_IN_FLIGHT, learned.in_flight))
 
     @property
     def fresh(self) -> bool:
         """Tell whether nothing went out yet."""
         return not self._rate.begun
 
-    def learned(self) -> Learned | None:
+    def learned(self) -> LearnedRate | None:
         """Give what the next run may start with; None: next to nothing was learned."""
         limit = self._rate.limit
         if limit is None and self._rate.best < 1.0:
             return None
-        return Learned(
+        return LearnedRate(
             per_second=limit or self._rate.best,
             in_flight=self._in_flight.limit,
             throttles=limit is not None,

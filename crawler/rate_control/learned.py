@@ -12,7 +12,7 @@ import msgspec
 MOST_AGE_SECONDS = 7 * 86400.0
 
 
-class Learned(msgspec.Struct, frozen=True, kw_only=True):
+class LearnedRate(msgspec.Struct, frozen=True, kw_only=True):
     """Hold the requests a second and those in flight that an upstream took.
 
     `throttles`: it takes no more a second. Where it never throttled it may take more.
@@ -27,7 +27,7 @@ class Learned(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.json.encode(self) + b"\n"
 
     @classmethod
-    def decode(cls, data: bytes) -> Learned:
+    def decode(cls, data: bytes) -> LearnedRate:
         """Read the object; raises ValueError if it is none."""
         return msgspec.json.decode(data, type=cls)
 

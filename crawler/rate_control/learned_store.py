@@ -7,10 +7,10 @@ from contextlib import suppress
 from crawler.core.errors import ObjectExists, StoreUnavailable
 from crawler.core.ports import Store
 from crawler.core.timestamps import day_of
-from crawler.rate_control.learned import MOST_AGE_SECONDS, Learned, origin_name
+from crawler.rate_control.learned import MOST_AGE_SECONDS, LearnedRate, origin_name
 
 
-class Rates:
+class LearnedRates:
     """Keep what runs learned of one upstream. It is help, not data: a store that fails costs no call."""
 
     def __init__(self, store: Store, source: str, attempt: str) -> None:
@@ -18,7 +18,7 @@ class Rates:
         self._prefix = f"rates/{origin_name(source)}/"
         self._attempt = attempt
 
-    def latest(self, epoch: float) -> Learned | None:
+    def latest(self, epoch: float) -> LearnedRate | None:
         """Read what was learned last, if that is not too long ago.
 
         Runs that are named by their day are passed over by it, so that a year of them is one listing.
@@ -28,10 +28,10 @@ class Rates:
             kept = list(self._store.list(self._prefix, self._prefix + day_of(oldest)))
             newest = max(kept, key=lambda stored: stored.created_at, default=None)
             if newest and newest.created_at >= oldest:
-                return Learned.decode(self._store.read(newest.name) or b"")
+                return LearnedRate.decode(self._store.read(newest.name) or b"")
         return None
 
-    def keep(self, run: str, learned: Learned) -> None:
+    def keep(self, run: str, learned: LearnedRate) -> None:
         """Store what a run learned; the first of its calls that ends does so."""
         with suppress(ObjectExists, StoreUnavailable):
             self._store.create(f"{self._prefix}{run}.json", learned.encode(), {"attempt": self._attempt})

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from crawler.core.verdict import Verdict
 from crawler.rate_control.ceiling import Ceiling
-from crawler.rate_control.controller import Control
+from crawler.rate_control.controller import RateController
 
 # A call is not told when another call's requests come back: if it waits for that, it looks again after this time.
 LOOK_SECONDS = 0.05
@@ -20,14 +20,14 @@ class Limiter:
     Every method is for whoever holds it.
     """
 
-    def __init__(self, control: Control, *ceilings: Ceiling) -> None:
-        self.control = control
+    def __init__(self, controller: RateController, *ceilings: Ceiling) -> None:
+        self.controller = controller
         self._ceilings = ceilings
         self._lock = threading.Lock()
 
     def narrowed(self, ceiling: Ceiling) -> Limiter:
         """Give the same door for calls that keep one more ceiling."""
-        limiter = Limiter(self.control, *self._ceilings, ceiling)
+        limiter = Limiter(self.controller, *self._ceilings, ceiling)
         limiter._lock = self._lock
         return limiter
 
@@ -43,25 +43,25 @@ class Limiter:
 
         `mine` is how many of the caller's own are in flight: their coming back the caller will see by itself.
         """
-        count, until = self.control.ready(now)
+        count, until = self.controller.ready(now)
         for ceiling in self._ceilings:
             allowed, ready_at = ceiling.ready(now)
             count = min(count, allowed)
             if allowed <= 0:
                 until = max(until, ready_at)
-        if until == math.inf and self.control.in_flight > mine:
+        if until == math.inf and self.controller.in_flight > mine:
             until = now + LOOK_SECONDS
         return count, until
 
     def take(self, now: float, count: int, retries: int = 0) -> None:
         """Count requests that go out now, so many of them for songs that failed before."""
-        self.control.take(now, count, retries)
+        self.controller.take(now, count, retries)
         for ceiling in self._ceilings:
             ceiling.take(now, count)
 
     def found(self, sent: Sequence[float], now: float) -> bool:
         """Take that songs were found, by requests sent at these instants; False: they must be told one by one."""
-        if not self.control.found(sent, now):
+        if not self.controller.found(sent, now):
             return False
         for ceiling in self._ceilings:
             ceiling.give_back(len(sent))
@@ -74,10 +74,10 @@ class Limiter:
         """
         for ceiling in self._ceilings:
             ceiling.give_back()
-        return self.control.answer(sent_at, now, verdict, known=known, last=last)
+        return self.controller.answer(sent_at, now, verdict, known=known, last=last)
 
     def give_back(self, count: int) -> None:
         """Free the places of requests that were cut off."""
-        self.control.give_back(count)
+        self.controller.give_back(count)
         for ceiling in self._ceilings:
             ceiling.give_back(count)

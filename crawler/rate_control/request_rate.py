@@ -66,7 +66,7 @@ _USED = 0.6
 _LEAST_PER_SECOND = 0.01
 
 
-class Rate:
+class RequestRate:
     """Let requests out at a rate that grows while it is used and not refused. Times are instants, in seconds.
 
     `limit` is the accepted rate at which the upstream throttled last; None: it never did. `start` and `limit` may be

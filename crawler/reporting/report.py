@@ -13,9 +13,9 @@ from crawler.core.records import Row
 from crawler.runs.grid import Grid
 from crawler.runs.manifest import CommittedPart
 from crawler.runs.spec import RunSpec
-from crawler.runs.status import run_standing
-from crawler.runs.store import Ledger
-from crawler.runs.summary import Answer
+from crawler.runs.status import run_status
+from crawler.runs.store import RunStore
+from crawler.runs.summary import RunSummary
 from crawler.runs.tally import Tally, bucket_end_ms, percentile_ms
 
 # What a chart can show on the width of a page, and still be read on a phone.
@@ -45,7 +45,7 @@ class Report(msgspec.Struct, frozen=True):
     failed rows.
     """
 
-    answer: Answer
+    answer: RunSummary
     source: str
     format: str
     throughput: list[tuple[float, float]]
@@ -56,7 +56,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def make_report(
-    spec: RunSpec, answer: Answer, grid: Grid | None, parts: Sequence[CommittedPart], failures: list[Row]
+    spec: RunSpec, answer: RunSummary, grid: Grid | None, parts: Sequence[CommittedPart], failures: list[Row]
 ) -> Report:
     """Reckon a run's report; where `grid` is None, an open range's end not known yet, it reaches to the last part."""
     tallies = [part.tally for part in parts]
@@ -113,9 +113,9 @@ def slices(grid: Grid, parts: Sequence[CommittedPart]) -> list[Slice]:
     return [_slice(grid, range(start, min(start + step, len(grid))), tallies) for start in range(0, len(grid), step)]
 
 
-def _slice(grid: Grid, places: range, tallies: dict[int, Tally]) -> Slice:
-    there = [tallies[place] for place in places if place in tallies]
-    songs = grid.songs.slice(places.start * grid.part_songs, places.stop * grid.part_songs)
+def _slice(grid: Grid, part_range: range, tallies: dict[int, Tally]) -> Slice:
+    there = [tallies[index] for index in part_range if index in tallies]
+    songs = grid.songs.slice(part_range.start * grid.part_songs, part_range.stop * grid.part_songs)
     found, missing, failed = (sum(getattr(tally, name) for tally in there) for name in ("found", "missing", "failed"))
     return Slice(songs.first, songs.last, found, missing, failed, len(songs) - found - missing - failed)
 
@@ -148,15 +148,15 @@ MOST_FAILURES = 50
 MOST_READ = 20
 
 
-def run_report(ledger: Ledger, spec: RunSpec, epoch: float) -> Report:
+def run_report(run_store: RunStore, spec: RunSpec, epoch: float) -> Report:
     """Report on a run, finished or not."""
-    standing = run_standing(ledger, spec, epoch)
-    answer = standing.answer(spec, ledger.url, coverage=True)
-    failures = list(islice(_failures(ledger, standing.parts), MOST_FAILURES))
-    return make_report(spec, answer, standing.grid, standing.parts, failures)
+    status = run_status(run_store, spec, epoch)
+    answer = status.answer(spec, run_store.url, coverage=True)
+    failures = list(islice(_failures(run_store, status.parts), MOST_FAILURES))
+    return make_report(spec, answer, status.grid, status.parts, failures)
 
 
-def _failures(ledger: Ledger, parts: Sequence[CommittedPart]) -> Iterator[Row]:
+def _failures(run_store: RunStore, parts: Sequence[CommittedPart]) -> Iterator[Row]:
     """Yield the first failed rows."""
     for part in islice((part for part in parts if part.tally.failed), MOST_READ):
-        yield from (row for row in ledger.rows(part.key) if row.status == "failed")
+        yield from (row for row in run_store.rows(part.key) if row.status == "failed")

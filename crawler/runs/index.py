@@ -1,4 +1,4 @@
-"""The catalog of a store's runs: which there are, and which one a call means.
+"""The run index of a store's runs: which there are, and which one a call means.
 
 Empty objects serve as the index, all create-only like the rest:
     index/all/TIME-RUN                every run, newest first by name (TIME counts down)
@@ -26,7 +26,7 @@ from crawler.core.ports import Store
 from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.runs.manifest import CommittedPart
 from crawler.runs.spec import RunSpec, scopes
-from crawler.runs.store import Ledger
+from crawler.runs.store import RunStore
 
 # The scope of the runs that are handed to a queue, whatever was asked for (fan_out/fleet.py).
 FANNED_OUT = "fanned-out"
@@ -49,15 +49,15 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         return (spec.songs, spec.source_digest) == (self.songs, source)
 
 
-class Catalog(msgspec.Struct, frozen=True):
+class RunIndex(msgspec.Struct, frozen=True):
     """Find runs, and add to the index; `attempt` is the id of the call that does it."""
 
     store: Store
     attempt: str = ""
 
-    def ledger(self, run: str) -> Ledger:
-        """Open a run's ledger."""
-        return Ledger(self.store, run, self.attempt)
+    def run_store(self, run: str) -> RunStore:
+        """Open a run's run_store."""
+        return RunStore(self.store, run, self.attempt)
 
     def announce(self, spec: RunSpec, scopes: list[str], created_ms: int) -> None:
         """Index a run that is about to begin."""
@@ -84,8 +84,8 @@ class Catalog(msgspec.Struct, frozen=True):
         begun = self.store.list(f"index/begun/{scope}/")
         waiting = [(stored.created_at, _last(stored.name)) for stored in begun if _last(stored.name) not in ended]
         for _, run in sorted(waiting, reverse=True):
-            ledger = self.ledger(run)
-            if ledger.finished() or ledger.stopped():
+            run_store = self.run_store(run)
+            if run_store.finished() or run_store.stopped():
                 self.conclude(run, [scope])
             elif spec := self._spec_in(scope, run):
                 yield spec
@@ -94,16 +94,16 @@ class Catalog(msgspec.Struct, frozen=True):
         """Find the newest run of a scope that finished (and was not merely stopped) since an epoch second."""
         ended = [(s.created_at, _last(s.name)) for s in self.store.list(f"index/ended/{scope}/")]
         for _, run in sorted((pair for pair in ended if pair[0] >= instant), reverse=True):
-            ledger = self.ledger(run)
+            run_store = self.run_store(run)
             # The marker may be days younger than the manifest: a call that died between them left it to the next.
-            finished_at = ledger.finished_at()
+            finished_at = run_store.finished_at()
             if finished_at is not None and finished_at >= instant and (spec := self._spec_in(scope, run)):
                 return spec
         return None
 
     def free_name(self, name: str) -> str:
         """Give the name, or the first of name-2, name-3, ... that no run that has ended bears."""
-        return next(each for each in _numbered(name) if not self.ledger(each).finished() and not self._stopped(each))
+        return next(each for each in _numbered(name) if not self.run_store(each).finished() and not self._stopped(each))
 
     def name_not_stopped(self, name: str) -> str:
         """Give the name, or the first of name-2, name-3, ... that no stopped run bears."""
@@ -122,7 +122,7 @@ class Catalog(msgspec.Struct, frozen=True):
             return run
         return msgspec.json.decode(self.store.read(name) or b'""', type=str) or run
 
-    def firing(self, job: str, time: str) -> str | None:
+    def scheduled_call(self, job: str, time: str) -> str | None:
         """Give the run that an earlier delivery of a firing went to, if there was one."""
         data = self.store.read(f"firings/{job}/{time}.json")
         return None if data is None else msgspec.json.decode(data, type=str)
@@ -151,7 +151,7 @@ class Catalog(msgspec.Struct, frozen=True):
     def _spec_in(self, scope: str, run: str) -> RunSpec | None:
         """Read a run that a scope's marker names; None: it never began, is damaged, or is another request's."""
         with suppress(Damaged):
-            spec = self.ledger(run).spec()
+            spec = self.run_store(run).spec()
             return spec if spec and scope in (FANNED_OUT, *scopes(spec.request_digest, spec.job)) else None
         return None
 
@@ -163,23 +163,23 @@ class Catalog(msgspec.Struct, frozen=True):
         return number, msgspec.json.decode(self.store.read(names[-1]) or b"", type=Claim)
 
     def _over(self, claim: Claim, source: str) -> bool:
-        ledger = self.ledger(claim.run)
-        spec = ledger.spec()
-        return spec is not None and (not claim.is_of(spec, source) or ledger.finished() or ledger.stopped())
+        run_store = self.run_store(claim.run)
+        spec = run_store.spec()
+        return spec is not None and (not claim.is_of(spec, source) or run_store.finished() or run_store.stopped())
 
     def _outcome(self, claim: Claim, source: str) -> tuple[int, SongSet]:
         """Give the highest number found by the finished next: runs up to this claim's, and those to ask for again."""
-        ledger = self.ledger(claim.run)
-        spec = ledger.spec()
-        if spec is None or not claim.is_of(spec, source) or not ledger.finished():
+        run_store = self.run_store(claim.run)
+        spec = run_store.spec()
+        if spec is None or not claim.is_of(spec, source) or not run_store.finished():
             return claim.found, SongSet.parse(claim.songs) - _span(claim.found + 1, LARGEST_SONG_NUM)
-        parts = [ledger.with_sets(part) for part in ledger.parts(spec)]
-        return _after(parts, set(ledger.rests(spec)), claim.found)
+        parts = [run_store.with_sets(part) for part in run_store.parts(spec)]
+        return _after(parts, set(run_store.rests(spec)), claim.found)
 
     def _stopped(self, run: str) -> bool:
         """Tell whether a run was stopped before it was finished."""
-        ledger = self.ledger(run)
-        return ledger.stopped() and not ledger.finished()
+        run_store = self.run_store(run)
+        return run_store.stopped() and not run_store.finished()
 
     def _mark(self, name: str) -> None:
         with suppress(ObjectExists):

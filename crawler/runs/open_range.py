@@ -7,7 +7,7 @@ from crawler.runs.grid import Grid
 from crawler.runs.tally import Tally
 
 
-class OpenEnd:
+class OpenRangeEnd:
     """Follow the committed prefix of an open range to its end.
 
     A failed number breaks the row of missing ones: nobody knows whether it exists. Where the grid itself is used up,

@@ -17,7 +17,7 @@ import msgspec
 _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})")
 
 
-class Firing(msgspec.Struct, frozen=True):
+class ScheduledCall(msgspec.Struct, frozen=True):
     """Name one firing: the `job`, and its scheduled `time` as 20261123t020000z."""
 
     job: str
@@ -30,7 +30,7 @@ class Firing(msgspec.Struct, frozen=True):
         return f"{slug or 'job'}-{self.time}"
 
 
-def parse_firing(headers: Mapping[str, str], epoch: float) -> Firing | None:
+def parse_scheduled_call(headers: Mapping[str, str], epoch: float) -> ScheduledCall | None:
     """Read the firing from headers (names in lower case); None for a call that is not, or not credibly, scheduled.
 
     A forced run may carry the time of the next firing: a time in the future is not trusted, nor is one before 1970.
@@ -39,7 +39,7 @@ def parse_firing(headers: Mapping[str, str], epoch: float) -> Firing | None:
     time = _parse_time(headers.get("x-cloudscheduler-scheduletime", ""))
     if not job or len(job) > 500 or time is None or not 0 <= time.timestamp() <= epoch:
         return None
-    return Firing(job, f"{time.astimezone(timezone.utc):%Y%m%dt%H%M%Sz}")
+    return ScheduledCall(job, f"{time.astimezone(timezone.utc):%Y%m%dt%H%M%Sz}")
 
 
 def _parse_time(text: str) -> datetime | None:

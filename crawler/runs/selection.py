@@ -22,7 +22,7 @@ _OF_RUN = re.compile(rf"(failed|missing):({RUN_NAME.pattern})", re.ASCII)
 SONGS_PATTERN = "|".join(
     [_NEXT.pattern, _OF_RUN.pattern, _OPEN.pattern, rf"{RANGE.pattern}(?:,{RANGE.pattern})*"],
 )
-"""Match whatever `parse_asked` reads, and reversed ranges, which no pattern can tell."""
+"""Match whatever `parse_selection` reads, and reversed ranges, which no pattern can tell."""
 
 
 class Numbers(msgspec.Struct, frozen=True):
@@ -43,7 +43,7 @@ class OpenRange(msgspec.Struct, frozen=True):
         return f"{self.first}-"
 
 
-class OfRun(msgspec.Struct, frozen=True):
+class FromRun(msgspec.Struct, frozen=True):
     """Ask for the numbers that a finished run found to be failed or missing (`status`)."""
 
     status: str
@@ -53,7 +53,7 @@ class OfRun(msgspec.Struct, frozen=True):
         return f"{self.status}:{self.run}"
 
 
-class Next(msgspec.Struct, frozen=True):
+class NextNumbers(msgspec.Struct, frozen=True):
     """Ask for the `count` numbers after the highest found by the finished `next:` runs of the source."""
 
     count: int
@@ -62,28 +62,28 @@ class Next(msgspec.Struct, frozen=True):
         return f"next:{self.count}"
 
 
-Asked: TypeAlias = Numbers | OpenRange | OfRun | Next
+Selection: TypeAlias = Numbers | OpenRange | FromRun | NextNumbers
 
 
-def parse_asked(text: str) -> Asked:
+def parse_selection(text: str) -> Selection:
     """Read what `songs` may hold; `str` of the result is the same for equal requests.
 
     Raises ValueError, its text naming the piece at fault.
     """
     if match := _NEXT.fullmatch(text):
-        return Next(int(match[1]))
+        return NextNumbers(int(match[1]))
     if match := _OF_RUN.fullmatch(text):
-        return OfRun(match[1], match[2])
+        return FromRun(match[1], match[2])
     if match := _OPEN.fullmatch(text):
         return OpenRange(int(match[1]))
     return Numbers(SongSet.parse(text))
 
 
-def count_asked(asked: Asked) -> int:
+def count_selected(asked: Selection) -> int:
     """Count the numbers that a request names at once; an open range and another run's numbers count nothing yet."""
     if isinstance(asked, Numbers):
         return len(asked.songs)
-    return asked.count if isinstance(asked, Next) else 0
+    return asked.count if isinstance(asked, NextNumbers) else 0
 
 
 def open_songs(first: int, max_songs: int) -> SongSet:

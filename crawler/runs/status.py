@@ -8,8 +8,8 @@ from crawler.core.records import StoredObject
 from crawler.runs.grid import Grid
 from crawler.runs.manifest import CommittedPart
 from crawler.runs.spec import RunSpec
-from crawler.runs.store import Ledger
-from crawler.runs.summary import Answer, State, make_answer, make_coverage
+from crawler.runs.store import RunStore
+from crawler.runs.summary import RunSummary, State, make_coverage, make_summary
 from crawler.runs.tally import Tally
 
 # A run whose last part is younger than this counts as running.
@@ -21,7 +21,7 @@ STOPPED_DETAIL = (
 )
 
 
-class Standing(msgspec.Struct, frozen=True):
+class RunStatus(msgspec.Struct, frozen=True):
     """Hold how a run stands.
 
     `grid` is what it comes to, None while an open range's end is not known; `parts` are the committed ones, `kept` the
@@ -33,10 +33,10 @@ class Standing(msgspec.Struct, frozen=True):
     parts: list[CommittedPart]
     kept: dict[int, Tally]
 
-    def answer(self, spec: RunSpec, url: str, *, detail: str | None = None, coverage: bool = False) -> Answer:
+    def answer(self, spec: RunSpec, url: str, *, detail: str | None = None, coverage: bool = False) -> RunSummary:
         """Add it up, with the parts' places if `coverage` is wanted."""
         failed = {part.key.index: part.tally.failed for part in self.parts}
-        return make_answer(
+        return make_summary(
             spec,
             self.state,
             url,
@@ -48,60 +48,60 @@ class Standing(msgspec.Struct, frozen=True):
         )
 
 
-def run_answer(
-    ledger: Ledger,
+def run_summary(
+    run_store: RunStore,
     spec: RunSpec,
     epoch: float,
     *,
     finish: bool = False,
     detail: str | None = None,
     coverage: bool = False,
-) -> Answer:
+) -> RunSummary:
     """Say how a run stands; with `finish`, write its manifest first if its parts tile it.
 
     Without, the caller only looks: a run is `running` that had a part committed, or tasks enqueued, in the last two
     minutes.
     """
-    standing = run_standing(ledger, spec, epoch, finish=finish)
-    return standing.answer(spec, ledger.url, detail=None if standing.state == "complete" else detail, coverage=coverage)
+    status = run_status(run_store, spec, epoch, finish=finish)
+    return status.answer(spec, run_store.url, detail=None if status.state == "complete" else detail, coverage=coverage)
 
 
-def run_standing(ledger: Ledger, spec: RunSpec, epoch: float, *, finish: bool = False) -> Standing:
-    """Look how a run stands; the rest as in run_answer."""
-    finished = not finish and ledger.finished()  # before the listing, which then holds every part
-    parts = ledger.parts(spec)
-    grid = ledger.end(spec, parts)
+def run_status(run_store: RunStore, spec: RunSpec, epoch: float, *, finish: bool = False) -> RunStatus:
+    """Look how a run stands; the rest as in run_summary."""
+    finished = not finish and run_store.finished()  # before the listing, which then holds every part
+    parts = run_store.parts(spec)
+    grid = run_store.end(spec, parts)
     if grid is not None:
         parts = parts[: len(grid)]
-        if finished or (finish and ledger.finish(spec, grid, parts)):
-            return Standing("complete", grid, parts, {})
+        if finished or (finish and run_store.finish(spec, grid, parts)):
+            return RunStatus("complete", grid, parts, {})
     committed = {part.key.index for part in parts}
     reach = len(spec.grid if grid is None else grid)  # rows past an open range's end are not the run's
-    rests = {place: kept for place, kept in ledger.rests(spec).items() if place < reach and place not in committed}
-    state = _state(ledger, running=not finish and _is_running(ledger, parts, epoch))
-    return Standing(state, grid, parts, {place: _kept(ledger, stored) for place, stored in rests.items()})
+    rests = {index: kept for index, kept in run_store.rests(spec).items() if index < reach and index not in committed}
+    state = _state(run_store, running=not finish and _is_running(run_store, parts, epoch))
+    return RunStatus(state, grid, parts, {index: _kept(run_store, stored) for index, stored in rests.items()})
 
 
-def _is_running(ledger: Ledger, parts: list[CommittedPart], epoch: float) -> bool:
+def _is_running(run_store: RunStore, parts: list[CommittedPart], epoch: float) -> bool:
     """Tell whether a part was committed lately, or tasks were enqueued."""
     latest = max([part.stored.created_at for part in parts], default=0.0)
     if epoch - latest < RUNNING_SECONDS:
         return True
-    return any(epoch - at < RUNNING_SECONDS for at in ledger.sweep_times())
+    return any(epoch - at < RUNNING_SECONDS for at in run_store.sweep_times())
 
 
-def _state(ledger: Ledger, *, running: bool) -> State:
-    if ledger.stopped():
+def _state(run_store: RunStore, *, running: bool) -> State:
+    if run_store.stopped():
         return "stopped"
     return "running" if running else "partial"
 
 
-def _kept(ledger: Ledger, stored: list[StoredObject]) -> Tally:
+def _kept(run_store: RunStore, stored: list[StoredObject]) -> Tally:
     """Count the rows kept aside for one part: by their metadata if there is one object, else by the rows."""
     only = Tally.from_metadata(stored[0].metadata) if len(stored) == 1 else None
     if only:
         return only
-    lines, cost = ledger.restore(stored)
+    lines, cost = run_store.restore(stored)
     tally = Tally()
     tally.carry(cost)
     tally.count_statuses(line.status for line in lines)

@@ -1,4 +1,4 @@
-"""The ledger of one run: everything the store says of it, and the few objects a call may add.
+"""The run store of one run: everything the store says of it, and the few objects a call may add.
 
 Object names, below the output:
     runs/RUN/run.json                     what was asked, and the grid
@@ -25,12 +25,12 @@ from crawler.core.song_set import SongSet
 from crawler.formats.jsonl_rows import Line, split_rows
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.manifest import CommittedPart, encode_manifest, gaps
-from crawler.runs.open_range import OpenEnd
+from crawler.runs.open_range import OpenRangeEnd
 from crawler.runs.spec import RunSpec
 from crawler.runs.tally import Tally, set_from_metadata, set_to_metadata
 
 
-class Ledger(msgspec.Struct, frozen=True):
+class RunStore(msgspec.Struct, frozen=True):
     """Read and extend one run's objects; `attempt` is the id of the call that does it."""
 
     store: Store
@@ -65,7 +65,7 @@ class Ledger(msgspec.Struct, frozen=True):
             return first
         return spec
 
-    def parts(self, spec: RunSpec, places: range | None = None) -> list[CommittedPart]:
+    def parts(self, spec: RunSpec, part_range: range | None = None) -> list[CommittedPart]:
         """List the committed parts, in the grid's order: all, or those at some places in a row.
 
         One listing, unless an object lacks its metadata; of some places it reads no more than it must.
@@ -73,14 +73,14 @@ class Ledger(msgspec.Struct, frozen=True):
         # The metadata is in the tally; kept twice it would weigh half as much again in a run of 10,000 parts.
         return [
             CommittedPart(key, msgspec.structs.replace(stored, metadata={}), self._tally(key, stored))
-            for key, stored in self._listed("songs-", spec.grid.find, spec, places)
+            for key, stored in self._listed("songs-", spec.grid.find, spec, part_range)
         ]
 
     def is_whole(self, spec: RunSpec, start: int) -> bool:
         """Tell whether the parts tile the grid, from a place on and round; the listing ends at the first gap."""
-        for places in (range(start, len(spec.grid)), range(start)):
-            wanted = iter(places)
-            if any(key.index != next(wanted) for key, _ in self._listed("songs-", spec.grid.find, spec, places)):
+        for part_range in (range(start, len(spec.grid)), range(start)):
+            wanted = iter(part_range)
+            if any(key.index != next(wanted) for key, _ in self._listed("songs-", spec.grid.find, spec, part_range)):
                 return False
             if next(wanted, None) is not None:
                 return False
@@ -111,10 +111,10 @@ class Ledger(msgspec.Struct, frozen=True):
         with suppress(ObjectExists):
             self.store.create(self._name(f"rest/{key.rest_name(self.attempt)}"), data, metadata)
 
-    def rests(self, spec: RunSpec, places: range | None = None) -> dict[int, list[StoredObject]]:
+    def rests(self, spec: RunSpec, part_range: range | None = None) -> dict[int, list[StoredObject]]:
         """List what was kept aside, by the place of the part it belongs to: all, or for some places in a row."""
         kept = defaultdict(list)
-        for key, stored in self._listed("rest/songs-", spec.grid.find_rest, spec, places):
+        for key, stored in self._listed("rest/songs-", spec.grid.find_rest, spec, part_range):
             kept[key.index].append(stored)
         return kept
 
@@ -138,7 +138,7 @@ class Ledger(msgspec.Struct, frozen=True):
         """Give the grid that the run comes to: its own, or for an open range up to its end; None: not known yet."""
         if spec.end_after_missing is None:
             return spec.grid
-        end = OpenEnd(spec.grid, spec.end_after_missing)
+        end = OpenRangeEnd(spec.grid, spec.end_after_missing)
         for part in parts:
             end.add(part.key.index, self.with_sets(part).tally)
         return None if end.parts is None else spec.grid.head(end.parts)
@@ -186,19 +186,19 @@ class Ledger(msgspec.Struct, frozen=True):
         return self.store.stat(self._name("stop.json")) is not None
 
     def _listed(
-        self, prefix: str, find: Callable[[str], PartKey | None], spec: RunSpec, places: range | None
+        self, prefix: str, find: Callable[[str], PartKey | None], spec: RunSpec, part_range: range | None
     ) -> Iterator[tuple[PartKey, StoredObject]]:
         """List the objects that stand for the parts at some places, in order."""
-        places = range(len(spec.grid)) if places is None else places
-        if not places:
+        part_range = range(len(spec.grid)) if part_range is None else part_range
+        if not part_range:
             return
         # Names begin with the first number of their part, so that no other comes between this and the first wanted.
-        after = f"{prefix}{spec.grid[places.start].songs.first:012d}" if places.start else ""
+        after = f"{prefix}{spec.grid[part_range.start].songs.first:012d}" if part_range.start else ""
         for stored in self.store.list(self._name(prefix), after=self._name(after) if after else ""):
             key = find(stored.name.rpartition("/")[2])
-            if key is not None and key.index >= places.stop:
+            if key is not None and key.index >= part_range.stop:
                 return
-            if key is not None and key.index >= places.start:
+            if key is not None and key.index >= part_range.start:
                 yield key, stored
 
     def _lines(self, name: str) -> list[Line]:

@@ -37,7 +37,7 @@ class Coverage(msgspec.Struct, kw_only=True, frozen=True):
     failing: str
 
 
-class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+class RunSummary(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Tell how a run stands; found + missing + failed + remaining is the number of songs asked for.
 
     `remaining` is None while an open range's end is not known. `detail` says in a
@@ -68,7 +68,7 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     coverage: Coverage | None = None
 
 
-def make_answer(
+def make_summary(
     spec: RunSpec,
     state: State,
     output: str,
@@ -78,7 +78,7 @@ def make_answer(
     kept: Sequence[Tally] = (),
     detail: str | None = None,
     coverage: Coverage | None = None,
-) -> Answer:
+) -> RunSummary:
     """Add up a run: its committed `parts` and the rows `kept` aside of others.
 
     `grid` is what the run comes to, None while an open range's end is not known. Elapsed is the time in which at least
@@ -89,7 +89,7 @@ def make_answer(
     latencies = sum((t.latencies for t in tallies), Counter[int]())
     done = found + missing + failed
     elapsed = _elapsed(tallies)
-    return Answer(
+    return RunSummary(
         run=spec.run,
         state=state,
         songs=spec.asked if grid is None else str(grid.songs),
@@ -119,13 +119,13 @@ def make_coverage(spec: RunSpec, grid: Grid | None, failed: Mapping[int, int], k
         asked=spec.asked,
         part_songs=spec.part_songs,
         grid=None if grid is None else len(grid),
-        committed=_places(failed),
-        kept=_places(kept),
-        failing=_places(place for place, times in failed.items() if times),
+        committed=_part_numbers(failed),
+        kept=_part_numbers(kept),
+        failing=_part_numbers(index for index, times in failed.items() if times),
     )
 
 
-def make_plan(spec: RunSpec, output: str, max_per_second: float) -> Answer:
+def make_plan(spec: RunSpec, output: str, max_per_second: float) -> RunSummary:
     """Say what a run would take: time and cost at `max_per_second`, or at ASSUMED_PER_SECOND where there is no ceiling.
 
     Of an open range nobody knows the end: no time, no cost.
@@ -133,7 +133,7 @@ def make_plan(spec: RunSpec, output: str, max_per_second: float) -> Answer:
     songs = None if spec.end_after_missing else len(spec.grid.songs)
     per_second = max_per_second or ASSUMED_PER_SECOND
     seconds = None if songs is None else songs / per_second
-    return Answer(
+    return RunSummary(
         run=spec.run,
         state="planned",
         songs=spec.asked if songs is None else spec.songs,
@@ -156,8 +156,8 @@ def make_plan(spec: RunSpec, output: str, max_per_second: float) -> Answer:
     )
 
 
-def _places(places: Iterable[int]) -> str:
-    return str(SongSet.of_numbers(place + 1 for place in places))
+def _part_numbers(indexes: Iterable[int]) -> str:
+    return str(SongSet.of_numbers(index + 1 for index in indexes))
 
 
 def _elapsed(tallies: Sequence[Tally]) -> float:

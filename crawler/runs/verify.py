@@ -18,10 +18,10 @@ from crawler.core.records import Row, StoredObject
 from crawler.core.song_set import SongSet
 from crawler.formats.checksum import crc32c
 from crawler.runs.grid import Grid, PartKey
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.manifest import CommittedPart, encode_manifest, gaps
 from crawler.runs.spec import RunSpec
-from crawler.runs.store import Ledger
+from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally
 
 _OTHER_OBJECTS = ("run.json", "manifest.json", "stop.json")
@@ -40,15 +40,15 @@ class Proof:
     faults: list[str] = field(default_factory=list)
 
 
-def verify_run(catalog: Catalog, run: str) -> Proof:
+def verify_run(run_index: RunIndex, run: str) -> Proof:
     """Read a run again, whole; one made of another run's numbers is held against that one's manifest too."""
     proof = Proof(run)
-    ledger = catalog.ledger(run)
-    spec = _verify_spec(ledger, proof)
+    run_store = run_index.run_store(run)
+    spec = _verify_spec(run_store, proof)
     if spec is None:
         return proof
-    parts = list(_verify_objects(ledger, spec, proof))
-    grid = ledger.end(spec, parts)
+    parts = list(_verify_objects(run_store, spec, proof))
+    grid = run_store.end(spec, parts)
     if grid is None:
         proof.faults.append("the open range has no end: no part edge has enough missing numbers before it")
         return proof
@@ -56,27 +56,27 @@ def verify_run(catalog: Catalog, run: str) -> Proof:
     proof.parts = len(parts)
     for name in ("found", "missing", "failed"):
         setattr(proof, name, sum(getattr(part.tally, name) for part in parts))
-    proof.faults += [*_gap_faults(grid, parts), *_manifest_faults(ledger, spec, grid, parts)]
-    proof.faults += _parent_faults(catalog, spec)
+    proof.faults += [*_gap_faults(grid, parts), *_manifest_faults(run_store, spec, grid, parts)]
+    proof.faults += _parent_faults(run_index, spec)
     return proof
 
 
-def _verify_spec(ledger: Ledger, proof: Proof) -> RunSpec | None:
-    data = ledger.spec_bytes()
+def _verify_spec(run_store: RunStore, proof: Proof) -> RunSpec | None:
+    data = run_store.spec_bytes()
     try:
         spec = RunSpec.decode(data or b"")
         spec.grid  # noqa: B018 - numbers that don't parse are damage too
     except ValueError as error:
         proof.faults.append("run.json is missing" if data is None else f"run.json can't be read: {error}")
         return None
-    if spec.run != ledger.run or spec.encode() != data:
+    if spec.run != run_store.run or spec.encode() != data:
         proof.faults.append("run.json is not as it was written")
     return spec
 
 
-def _verify_objects(ledger: Ledger, spec: RunSpec, proof: Proof) -> Iterator[CommittedPart]:
+def _verify_objects(run_store: RunStore, spec: RunSpec, proof: Proof) -> Iterator[CommittedPart]:
     """Read every object of the run; yields the parts that could be read, tallied by their rows."""
-    for stored in ledger.store.list(f"runs/{spec.run}/"):
+    for stored in run_store.store.list(f"runs/{spec.run}/"):
         name = stored.name.removeprefix(f"runs/{spec.run}/")
         if name in _OTHER_OBJECTS or name.startswith(_OTHER_FOLDERS):
             continue
@@ -85,7 +85,7 @@ def _verify_objects(ledger: Ledger, spec: RunSpec, proof: Proof) -> Iterator[Com
             proof.faults.append(f"{name} does not belong to the run")
             continue
         try:
-            part, faults = _verify_part(key, stored, ledger.store.read(stored.name) or b"")
+            part, faults = _verify_part(key, stored, run_store.store.read(stored.name) or b"")
         except (StoreUnavailable, ValueError) as error:  # a store says of damaged bytes that it can't give them
             proof.faults.append(f"{name} can't be read: {error}")
             continue
@@ -133,11 +133,11 @@ def _gap_faults(grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
         yield f"no part covers the numbers {missing}"
 
 
-def _manifest_faults(ledger: Ledger, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
+def _manifest_faults(run_store: RunStore, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
     """Hold the manifest against what the parts say; names the fields that differ."""
     right = encode_manifest(spec, grid, parts)
     try:
-        data = ledger.manifest()
+        data = run_store.manifest()
         said = _decode_manifest(data)
     except (StoreUnavailable, ValueError) as error:
         yield f"manifest.json can't be read: {error}"
@@ -162,13 +162,13 @@ def _named_faults(said: dict[str, Any], expected: dict[str, Any]) -> Iterator[st
             yield f"{entry['name']} is not as manifest.json describes it"
 
 
-def _parent_faults(catalog: Catalog, spec: RunSpec) -> Iterator[str]:
+def _parent_faults(run_index: RunIndex, spec: RunSpec) -> Iterator[str]:
     """Follow a failed: or missing: run to the run that its numbers come from."""
     if spec.parent is None:
         return
     status = spec.asked.partition(":")[0]
     try:
-        manifest = _decode_manifest(catalog.ledger(spec.parent).manifest())
+        manifest = _decode_manifest(run_index.run_store(spec.parent).manifest())
     except (StoreUnavailable, ValueError) as error:
         yield f"the manifest of its parent, the run {spec.parent}, can't be read: {error}"
         return

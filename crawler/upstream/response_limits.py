@@ -1,4 +1,4 @@
-"""What of an upstream's response is taken, the same in every lane: how large a head, which length, which encoding."""
+"""Limits on what is accepted of a response, the same in every fetcher: head, length, encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading JSON strictly (RFC 8259), the same in every lane: a text that two readers understand differently is none.
+"""Reading JSON strictly (RFC 8259), the same in every fetcher: a text that two readers understand differently is none.
 
 Refused: anything but UTF-8, NaN and Infinity, lone surrogates, numbers beyond a float's range, integers of more digits
 than Python converts (4,300), arrays and objects nested deeper than 500. Integers are exact, however large; of a name

@@ -28,7 +28,7 @@ from servers.quota import counts, quota_upstream
 from campaigns.function import call, start
 from crawler.core.verdict import found
 from crawler.entrypoints.http.charts import load_pygal
-from crawler.rate_control.controller import Control
+from crawler.rate_control.controller import RateController
 
 _ROOT = Path(__file__).parents[2]
 PAGE = _ROOT / "build/control.html"
@@ -169,7 +169,7 @@ def _at_once(output: Path) -> Iterator[Scene]:
 
 def _cost(_: Path) -> Iterator[Scene]:
     """Time what the control does for a song, without what the engine does around it."""
-    control, songs, verdict = Control(0.0, 100), 200_000, found(1)
+    control, songs, verdict = RateController(0.0, 100), 200_000, found(1)
     started = time.process_time()
     for song in range(songs):
         now = 1000 + song / 2000

@@ -1,4 +1,4 @@
-"""The hostile upstream against every lane and three peers: what each makes of each page, as a table.
+"""The hostile upstream against every fetcher and three peers: what each makes of each page, as a table.
 
 A page is passed if what its trick is for did not happen: nothing wrong was taken for a song, no song was lost that was
 sent, the time and memory stayed bounded, nobody else was asked.
@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from servers import Upstream
 from servers.hostile import Trick, pages_of, tricks
-from support.fetchers import LANES
+from support.fetchers import FETCHERS
 
 ROOT = Path(__file__).parents[2]
 _CLIENTS = Path(__file__).parent / "clients"
@@ -66,7 +66,7 @@ class Outcome:
 
 def contestants() -> Mapping[str, list[str]]:
     """Give the command of each client, by the head of its column."""
-    ours = {f"our {name} lane": [sys.executable, str(_CLIENTS / "lane_client.py"), name] for name in LANES}
+    ours = {f"our {name} fetcher": [sys.executable, str(_CLIENTS / "fetcher_client.py"), name] for name in FETCHERS}
     peers = {
         "requests + Retry": "requests_client.py",
         "Scrapy": "scrapy_client.py",
@@ -177,7 +177,7 @@ def versions() -> str:
 
 
 def main() -> int:
-    """Measure, print the table, and with an argument write it into that document; 1 if a page got through a lane."""
+    """Measure, print the table, and with an argument write it into that document; 1 if a page got through a fetcher."""
     if not _PEERS.exists():
         print("There is no .venv-peers; `make hostile` makes it.", file=sys.stderr)
         return 2

@@ -16,7 +16,7 @@ import requests
 from crawler import crawl
 from crawler.app.deployment import open_store
 from crawler.core.records import FormatName
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.verify import verify_run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "data.md").read_text("utf-8")
@@ -89,7 +89,7 @@ def test_the_three_formats_hold_the_same_songs(stored: dict[FormatName, tuple[Pa
         assert songs == stored["jsonl"][1]
         assert [number for number, *_ in songs] == list(NUMBERS)
         assert {status for _, status, _, _ in songs} == {"found", "missing", "failed"}
-        assert verify_run(Catalog(open_store(str(folder / "songs"), None)), "trial").faults == []
+        assert verify_run(RunIndex(open_store(str(folder / "songs"), None)), "trial").faults == []
 
 
 @pytest.mark.parametrize("form", SECTIONS)

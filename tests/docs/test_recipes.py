@@ -22,7 +22,7 @@ from support.deployed import Deployed
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "recipes.md").read_text("utf-8")
@@ -169,9 +169,9 @@ def test_an_alert(function: Deployed) -> None:
     function.crawl("1-5", run="whole")
     with redirect_stdout(StringIO()) as said:
         exec(script, {})
-    catalog, spec = Catalog(FolderStore(function.output), attempt="x"), run_spec("1-3", run="cut-off")
-    catalog.announce(spec, [], 4_000_000_000_000)
-    catalog.ledger("cut-off").begin(spec)
+    run_index, spec = RunIndex(FolderStore(function.output), attempt="x"), run_spec("1-3", run="cut-off")
+    run_index.announce(spec, [], 4_000_000_000_000)
+    run_index.run_store("cut-off").begin(spec)
 
     assert said.getvalue() == "whole: 5 found, 0 missing, 0 failed\n"
     with pytest.raises(SystemExit, match=r"^cut-off is partial: 3 songs remain of 1-3$"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.chart import draw
-from bench.contestants import DECLARED, FUNCTION_LANE, RECIPE_HERE, Function, Job
+from bench.contestants import DECLARED, FUNCTION_FETCHER, RECIPE_HERE, Function, Job
 from bench.instance import Instance, control_groups_available
 from bench.meter import Measured
 from bench.nginx import Upstream, nginx_available, nginx_upstream
@@ -44,8 +44,8 @@ def lines(songs: int) -> list[bytes]:
 
 
 def test_scenario_runs_end_to_end(nginx: Upstream, tmp_path: Path) -> None:
-    """Crawl in both lanes and with a peer, each checked and measured in every round, and put it in a table."""
-    scenario = Scenario("few", "few songs", SONGS, 10, (DECLARED, FUNCTION_LANE, RECIPE_HERE), once=True)
+    """Crawl in both fetchers and with a peer, each checked and measured in every round, and put it in a table."""
+    scenario = Scenario("few", "few songs", SONGS, 10, (DECLARED, FUNCTION_FETCHER, RECIPE_HERE), once=True)
 
     rounds = run_rounds(scenario, job(nginx, tmp_path), 1)
     rows = rows_of(rounds)
@@ -64,10 +64,10 @@ def test_upstream_takes_its_time(nginx: Upstream, tmp_path: Path) -> None:
     assert measured.seconds > SONGS / 10 * 0.05
 
 
-@pytest.mark.parametrize("lane", [DECLARED, FUNCTION_LANE], ids=["declared", "function"])
-def test_upstream_is_trusted_over_tls(nginx: Upstream, tmp_path: Path, lane: Function) -> None:
+@pytest.mark.parametrize("fetcher", [DECLARED, FUNCTION_FETCHER], ids=["declared", "function"])
+def test_upstream_is_trusted_over_tls(nginx: Upstream, tmp_path: Path, fetcher: Function) -> None:
     """Crawl over TLS with the one authority that SSL_CERT_FILE names."""
-    lane.crawl(replace(job(nginx, tmp_path), url=nginx.url(tls=True), ca=nginx.ca))
+    fetcher.crawl(replace(job(nginx, tmp_path), url=nginx.url(tls=True), ca=nginx.ca))
 
 
 def test_small_instance_is_held(nginx: Upstream, tmp_path: Path) -> None:

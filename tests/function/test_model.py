@@ -16,18 +16,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from simulation import Caller, SeedFailed, Violation, Visit, Weather, Wish, World, make_order, run_seed
 from simulation.campaign import main, run_fleet_seed, trace_of
 from simulation.weather import CALM
-from simulation.world import OpenCatalog
+from simulation.world import OpenRunIndex
 
 from crawler.core.errors import ObjectExists
 from crawler.engine import run_call as run_module
-from crawler.engine.part_writer import RunPart
+from crawler.engine.part_writer import PartWriter
 from crawler.engine.run_call import RunCall
 from crawler.fan_out import fleet as fleet_module
 from crawler.runs.grid import Grid, PartKey
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.manifest import CommittedPart, encode_manifest
 from crawler.runs.spec import RunSpec
-from crawler.runs.store import Ledger
+from crawler.runs.store import RunStore
 
 BLOCK = 40
 
@@ -71,14 +71,14 @@ def test_a_seed_replays() -> None:
 
 
 def run_seeds(
-    seeds: range, open_catalog: OpenCatalog = Catalog, run: Callable[[int, OpenCatalog], World] = run_seed
+    seeds: range, open_run_index: OpenRunIndex = RunIndex, run: Callable[[int, OpenRunIndex], World] = run_seed
 ) -> None:
     """Run some worlds."""
     for seed in seeds:
-        run(seed, open_catalog)
+        run(seed, open_run_index)
 
 
-class HastyLedger(Ledger, frozen=True):
+class HastyRunStore(RunStore, frozen=True):
     """Finish a run whether or not its parts tile it."""
 
     def finish(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> bool:
@@ -88,15 +88,15 @@ class HastyLedger(Ledger, frozen=True):
         return True
 
 
-class HastyCatalog(Catalog, frozen=True):
-    """Open such ledgers."""
+class HastyRunIndex(RunIndex, frozen=True):
+    """Open such run_stores."""
 
-    def ledger(self, run: str) -> Ledger:
+    def run_store(self, run: str) -> RunStore:
         """Open one."""
-        return HastyLedger(self.store, run, self.attempt)
+        return HastyRunStore(self.store, run, self.attempt)
 
 
-class TrustingLedger(Ledger, frozen=True):
+class TrustingRunStore(RunStore, frozen=True):
     """Take a refusal to mean that this call's own object is there, whoever stored the one that is."""
 
     def begin(self, spec: RunSpec) -> RunSpec:
@@ -105,15 +105,15 @@ class TrustingLedger(Ledger, frozen=True):
         return spec
 
 
-class TrustingCatalog(Catalog, frozen=True):
-    """Open such ledgers."""
+class TrustingRunIndex(RunIndex, frozen=True):
+    """Open such run_stores."""
 
-    def ledger(self, run: str) -> Ledger:
+    def run_store(self, run: str) -> RunStore:
         """Open one."""
-        return TrustingLedger(self.store, run, self.attempt)
+        return TrustingRunStore(self.store, run, self.attempt)
 
 
-class HastyPart(RunPart):
+class HastyPart(PartWriter):
     """Be whole before the last row."""
 
     @property
@@ -130,12 +130,12 @@ class HastyPart(RunPart):
 
 def resume_by_count(call: RunCall) -> Iterator[PartKey]:
     """Skip as many parts as are committed, whichever they are."""
-    yield from list(call.spec.grid)[len(call._ledger.parts(call.spec)) :]
+    yield from list(call.spec.grid)[len(call._run_store.parts(call.spec)) :]
 
 
 def test_a_commit_before_the_last_row_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that is stored with a row too few is noticed within a thousand seeds."""
-    monkeypatch.setattr(run_module, "RunPart", HastyPart)
+    monkeypatch.setattr(run_module, "PartWriter", HastyPart)
 
     with pytest.raises(SeedFailed, match="has not exactly its rows"):
         run_seeds(range(1000))
@@ -144,7 +144,7 @@ def test_a_commit_before_the_last_row_is_found_out(monkeypatch: pytest.MonkeyPat
 def test_a_trusted_refusal_is_found_out() -> None:
     """A call that goes on with its own idea of a run that another began is noticed within a thousand seeds."""
     with pytest.raises(SeedFailed):
-        run_seeds(range(1000), TrustingCatalog)
+        run_seeds(range(1000), TrustingRunIndex)
 
 
 def test_resuming_by_count_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +158,7 @@ def test_resuming_by_count_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_broken_engine_is_found_out() -> None:
     """An engine that writes manifests too early fails within a few seeds, and the failure says how to see it again."""
     with pytest.raises(SeedFailed) as failure:
-        run_seeds(range(100), HastyCatalog)
+        run_seeds(range(100), HastyRunIndex)
 
     assert "manifest.json is there before" in str(failure.value)
     assert "python -m simulation --seed" in str(failure.value)

@@ -18,7 +18,7 @@ from crawler.core.settings import SETTINGS
 from crawler.entrypoints.cli import main
 from crawler.entrypoints.python.songs import StoredSongs
 from crawler.formats.registry import FORMATS
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.verify import Proof, verify_run
 
 OTHERS: list[FormatName] = ["csv", "parquet"]
@@ -61,7 +61,7 @@ def names() -> list[str]:
 
 def verify(run: str = "trial") -> Proof:
     """Prove a run."""
-    return verify_run(Catalog(open_store("songs", None)), run)
+    return verify_run(RunIndex(open_store("songs", None)), run)
 
 
 @pytest.mark.parametrize("form", FORMATS)

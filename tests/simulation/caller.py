@@ -12,8 +12,8 @@ import msgspec
 from crawler.core.errors import BadRequest, RunConflict
 from crawler.core.limits import Limits
 from crawler.runs.resolve import Order
-from crawler.runs.scheduled import Firing
-from crawler.runs.selection import Next, OfRun, OpenRange, parse_asked
+from crawler.runs.scheduled import ScheduledCall
+from crawler.runs.selection import FromRun, NextNumbers, OpenRange, parse_selection
 from crawler.runs.spec import Source
 from simulation.threads import Process
 from simulation.visits import CrawlCall, Pace
@@ -50,7 +50,7 @@ class Caller(Process):
         self._world = world
         self._chance = world.chance
         self._wish = wish
-        self._firing: Firing | None = None
+        self._firing: ScheduledCall | None = None
 
     def start(self) -> None:
         """Begin to call, at some moment soon."""
@@ -69,7 +69,7 @@ class Caller(Process):
 
     def finish(self) -> None:
         """Call until nothing is left to do, with nobody else about; from outside of the simulated threads."""
-        if isinstance(self._wish.order.asked, Next) and not self._wish.order.run:
+        if isinstance(self._wish.order.asked, NextNumbers) and not self._wish.order.run:
             for _ in range(MOST_NEXT_RUNS):
                 call = self._complete()
                 if not call.answers[-1].found:
@@ -108,12 +108,12 @@ class Caller(Process):
         if isinstance(call.error, RunConflict):
             return self._wish.order.run is not None
         if isinstance(call.error, BadRequest):
-            return isinstance(self._wish.order.asked, OfRun)
+            return isinstance(self._wish.order.asked, FromRun)
         return bool(call.answers) and call.answers[-1].state in ("complete", "stopped")
 
     def _deliver(self, pace: Pace, after: float = 0.0) -> CrawlCall:
         part_songs = self._chance.randint(1, 6) if self._wish.restless else self._wish.order.part_songs
-        order = msgspec.structs.replace(self._wish.order, firing=self._firing, part_songs=part_songs)
+        order = msgspec.structs.replace(self._wish.order, scheduled_call=self._firing, part_songs=part_songs)
         return self._world.deliver(order, pace, after)
 
     def _prepare(self) -> None:
@@ -123,9 +123,9 @@ class Caller(Process):
         if all(visit.over for visit in self._world.visits):
             self._world.upstream.size += self._chance.choice((0, 0, 1, 5))
 
-    def _next_firing(self) -> Firing | None:
+    def _next_firing(self) -> ScheduledCall | None:
         time = datetime.fromtimestamp(self._world.clock.epoch(), timezone.utc)
-        return Firing(self._wish.job, f"{time:%Y%m%dt%H%M%Sz}") if self._wish.job else None
+        return ScheduledCall(self._wish.job, f"{time:%Y%m%dt%H%M%Sz}") if self._wish.job else None
 
     def _pace(self) -> Pace:
         chance = self._chance
@@ -162,7 +162,7 @@ def make_order(
 ) -> Order:
     """Make what a call asks for, of the one source that a world has."""
     return Order(
-        asked=parse_asked(songs),
+        asked=parse_selection(songs),
         run=run,
         source=SOURCE,
         format="jsonl",
@@ -182,7 +182,7 @@ def _draw_wish(chance: random.Random) -> Wish:
         max_songs=chance.randint(10, 40),
     )
     job = chance.choice((None, None, None, "projects/p/locations/l/jobs/nightly"))
-    if isinstance(order.asked, OpenRange | OfRun):
+    if isinstance(order.asked, OpenRange | FromRun):
         job = None if chance.random() < 0.8 else job
     return Wish(
         order=order,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import time
 
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from simulation.caller import Caller, Wish, draw_wishes, make_order
 from simulation.fleet import run_fleet
-from simulation.world import OpenCatalog, World
+from simulation.world import OpenRunIndex, World
 
 
 class SeedFailed(AssertionError):
@@ -27,9 +27,9 @@ def trace_of(world: World) -> list[str]:
     return [f"  {now:10.3f}  {who:10}  {what}" for now, who, what in world.scheduler.trace]
 
 
-def run_seed(seed: int, open_catalog: OpenCatalog = Catalog) -> World:
+def run_seed(seed: int, open_run_index: OpenRunIndex = RunIndex) -> World:
     """Run one world through; raises SeedFailed."""
-    world = World(seed, open_catalog=open_catalog)
+    world = World(seed, open_run_index=open_run_index)
     with world.alive():
         try:
             _run(world)
@@ -38,9 +38,9 @@ def run_seed(seed: int, open_catalog: OpenCatalog = Catalog) -> World:
     return world
 
 
-def run_fleet_seed(seed: int, open_catalog: OpenCatalog = Catalog) -> World:
+def run_fleet_seed(seed: int, open_run_index: OpenRunIndex = RunIndex) -> World:
     """Run one world through in which a queue has the work done; raises SeedFailed."""
-    world = World(seed, open_catalog=open_catalog)
+    world = World(seed, open_run_index=open_run_index)
     with world.alive():
         try:
             run_fleet(world)
@@ -50,7 +50,7 @@ def run_fleet_seed(seed: int, open_catalog: OpenCatalog = Catalog) -> World:
 
 
 def _run(world: World) -> None:
-    callers = [Caller(world, f"caller-{place}", wish) for place, wish in enumerate(draw_wishes(world.chance))]
+    callers = [Caller(world, f"caller-{index}", wish) for index, wish in enumerate(draw_wishes(world.chance))]
     for caller in callers:
         caller.start()
     world.scheduler.run()

@@ -20,7 +20,7 @@ from crawler.core.errors import QueueUnavailable
 from crawler.fan_out.fleet import Fleet
 from crawler.fan_out.plan import Plan, Task
 from crawler.fan_out.task_call import TaskCall
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.resolve import Order
 from crawler.runs.spec import RunSpec
 from simulation.caller import SOURCE, make_order
@@ -145,9 +145,9 @@ class AtOnce(Executor):
         return future
 
 
-def fleet_of(queue: Queue, visit: Visit, catalog: Catalog) -> Fleet:
+def fleet_of(queue: Queue, visit: Visit, run_index: RunIndex) -> Fleet:
     """Be one visit's fleet."""
-    return Fleet(catalog, Way(queue, visit), AtOnce(), queue.world.clock.epoch())
+    return Fleet(run_index, Way(queue, visit), AtOnce(), queue.world.clock.epoch())
 
 
 class FanOutCall(CrawlCall):
@@ -157,7 +157,7 @@ class FanOutCall(CrawlCall):
         super().__init__(queue.world, name, order, pace)
         self._queue = queue
 
-    def crawl(self, catalog: Catalog, spec: RunSpec, ends: float) -> None:
+    def crawl(self, run_index: RunIndex, spec: RunSpec, ends: float) -> None:
         """Hand the run over."""
         chance = self.world.chance
         plan = Plan(
@@ -166,8 +166,10 @@ class FanOutCall(CrawlCall):
             max_at_once=3,
             deadline_seconds=chance.choice((2.0, 10.0, 60.0)),
         )
-        if not fleet_of(self._queue, self, catalog).fan_out(spec, chance.randint(0, 2), lambda _parts, _at_once: plan):
-            super().crawl(catalog, spec, ends)
+        if not fleet_of(self._queue, self, run_index).fan_out(
+            spec, chance.randint(0, 2), lambda _parts, _at_once: plan
+        ):
+            super().crawl(run_index, spec, ends)
 
 
 class TaskVisit(CrawlCall):
@@ -191,12 +193,12 @@ class TaskVisit(CrawlCall):
     def visit(self) -> None:
         """Carry the task out."""
         began = self.world.clock.now()
-        catalog = self.catalog(began + self.pace.deadline_seconds)
-        fleet = fleet_of(self._queue, self, catalog)
+        run_index = self.run_index(began + self.pace.deadline_seconds)
+        fleet = fleet_of(self._queue, self, run_index)
         run, asked = self._delivery.run, self._delivery.task
         self.spec, plan = fleet.assignment(run, asked, SOURCE.digest)
         self.pace = replace(self.pace, deadline_seconds=plan.deadline_seconds)
-        with self.opened_call(catalog, self.spec, began + plan.deadline_seconds) as call:
+        with self.opened_call(run_index, self.spec, began + plan.deadline_seconds) as call:
             task = TaskCall(fleet, call, asked, plan, self._alone, self._delivery.retries)
             report = run_coroutine(self.scheduler, task.carry_out())
         self.scheduler.note(self.name, f"answers: {report}")
@@ -225,8 +227,8 @@ class Sweep(Visit):
 
     def visit(self) -> None:
         """Sweep."""
-        catalog = self.catalog(self.world.clock.now() + 600.0)
-        for swept in fleet_of(self._queue, self, catalog).sweep():
+        run_index = self.run_index(self.world.clock.now() + 600.0)
+        for swept in fleet_of(self._queue, self, run_index).sweep():
             self.scheduler.note(self.name, f"swept: {swept}")
 
 
@@ -234,14 +236,14 @@ def run_fleet(world: World) -> Queue:
     """Have one run done by a fleet, through bad weather and the calm after it; raises Violation."""
     chance, queue = world.chance, Queue(world)
     order = make_order(_songs(chance), run="trial", part_songs=chance.randint(1, 4))
-    for place in range(chance.randint(1, 4)):
-        visit = _visit(queue, order, place)
+    for index in range(chance.randint(1, 4)):
+        visit = _visit(queue, order, index)
         visit.start(chance.choice((0.0, 0.1, 5.0, 300.0)))
     world.scheduler.run()
     world.calm(BREEZE)
-    for place in range(MOST_SWEEPS):
-        call = FanOutCall(queue, f"last-{place}", order, Pace())
-        for visit in (call, Sweep(queue, f"sweep-{place}")):
+    for index in range(MOST_SWEEPS):
+        call = FanOutCall(queue, f"last-{index}", order, Pace())
+        for visit in (call, Sweep(queue, f"sweep-{index}")):
             visit.start()
             world.scheduler.run()
         if not world.truth.runs["trial"].waiting():
@@ -260,7 +262,7 @@ def _songs(chance: random.Random) -> str:
     return f"{first}-{first + chance.randint(5, 30)}"
 
 
-def _visit(queue: Queue, order: Order, place: int) -> Visit:
-    if place and queue.world.chance.random() < 0.4:
-        return Sweep(queue, f"early-sweep-{place}")
-    return FanOutCall(queue, f"call-{place}", order, Pace(deadline_seconds=queue.world.chance.choice((3.0, 600.0))))
+def _visit(queue: Queue, order: Order, index: int) -> Visit:
+    if index and queue.world.chance.random() < 0.4:
+        return Sweep(queue, f"early-sweep-{index}")
+    return FanOutCall(queue, f"call-{index}", order, Pace(deadline_seconds=queue.world.chance.choice((3.0, 600.0))))

@@ -107,12 +107,12 @@ _SIMULATED = SimpleNamespace(
 
 
 @contextmanager
-def engine_scaled(chunk_bytes: int, most_buffered_bytes: int) -> Iterator[None]:
+def engine_scaled(piece_bytes: int, most_buffered_bytes: int) -> Iterator[None]:
     """Have the engine lock with simulated locks meanwhile, its sizes scaled down to songs of a few bytes."""
     meanwhile: list[tuple[Any, str, Any]] = [
         (dispatcher, "threading", _SIMULATED),
         (part_writer, "threading", _SIMULATED),
-        (part_writer, "CHUNK_BYTES", chunk_bytes),
+        (part_writer, "PIECE_BYTES", piece_bytes),
         (limiter, "threading", _SIMULATED),
         (backlog, "MOST_BUFFERED_BYTES", most_buffered_bytes),
     ]

@@ -103,8 +103,8 @@ class SimStore:
         self._arrive("list", prefix)
         names = self._bucket.names(prefix, after)
         self._visit.listed(prefix, self._bucket.serial)
-        for place, name in enumerate(names):
-            if place and place % PAGE_OBJECTS == 0:
+        for index, name in enumerate(names):
+            if index and index % PAGE_OBJECTS == 0:
                 self._arrive("list on", prefix)
             yield self._bucket.entries[name].stored
         self._leave("list", prefix)

@@ -67,13 +67,13 @@ class StoredRun:
         if not self.open:
             return names
         row = 0
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             if name not in self.parts:
                 return None
             for _, (status, _, _) in sorted(self.parts[name].rows.items()):
                 row = row + 1 if status == "missing" else 0
             if row >= self.spec["end_after_missing"]:
-                return names[: place + 1]
+                return names[: index + 1]
         return names
 
     def rows(self) -> Rows:

@@ -12,7 +12,7 @@ from crawler.core.verdict import Kind, Verdict
 from crawler.fan_out.task_call import MOST_DEATHS, POISON
 from crawler.rate_control.circuit_breaker import OPEN_AFTER_DOUBT
 from crawler.runs.spec import RunSpec
-from crawler.runs.summary import DEADLINE_DETAIL, Answer
+from crawler.runs.summary import DEADLINE_DETAIL, RunSummary
 from crawler.runs.verify import verify_run
 from simulation.choices import Choices
 from simulation.store import Entry
@@ -188,7 +188,7 @@ class Truth:
         self.hold(stored.spec == msgspec.json.decode(spec.encode()), f"{call.name} has another idea of {spec.run}")
         self.choices.chose(call, stored)
 
-    def said(self, visit: Visit, answer: Answer) -> None:
+    def said(self, visit: Visit, answer: RunSummary) -> None:
         """Hold an answer against the rows: it adds up, and counts what is there."""
         run = self.runs[answer.run]
         done = answer.found + answer.missing + answer.failed
@@ -210,7 +210,7 @@ class Truth:
             self.hold(run.open or asked == run.numbers, f"{who}: songs is {answer.songs}")
         self._hold_counts(visit, answer, run, numbers)
 
-    def _hold_counts(self, visit: Visit, answer: Answer, run: StoredRun, numbers: set[int] | None) -> None:
+    def _hold_counts(self, visit: Visit, answer: RunSummary, run: StoredRun, numbers: set[int] | None) -> None:
         """Hold the counts of an unfinished run between what was there at its last listing, and what is there now."""
         before = run.held(visit.listing.get(f"runs/{answer.run}/songs-", 0), numbers)
         now = run.held(self._world.bucket.serial, numbers)
@@ -241,10 +241,10 @@ class Truth:
 
     def at_the_end(self) -> None:
         """Hold every finished run against its own proof, by the engine's word and by ours."""
-        catalog = self._world.calm_catalog()
+        run_index = self._world.calm_run_index()
         for name, run in self.runs.items():
             if run.finished is not None:
-                proof = verify_run(catalog, name)
+                proof = verify_run(run_index, name)
                 self.hold(not proof.faults, f"verify says of {name}: {proof.faults}")
                 counts = {status: getattr(proof, status) for status in ("found", "missing", "failed")}
                 right: dict[str, Any] = {status: (run.manifest or {})[status] for status in counts}

@@ -45,7 +45,7 @@ class Upstream:
         return (number * 2654435761 + self._salt * 40503 >> 8) % 100
 
 
-class SimLane:
+class SimFetcher:
     """Try songs for one call, with the trouble that the world's weather has."""
 
     def __init__(self, world: World, call: CrawlCall) -> None:
@@ -89,7 +89,7 @@ class SimLane:
         return self._world.upstream.verdict(number, chance.random())
 
 
-class SimManyLane(SimLane):
+class SimMultiFetcher(SimFetcher):
     """Try many songs in one thread."""
 
     def open_transfers(self, most: int) -> SimTransfers:
@@ -100,15 +100,15 @@ class SimManyLane(SimLane):
 class SimTransfers:
     """Have many songs on their way; each ends in its time, and gives its verdict by itself."""
 
-    def __init__(self, world: World, call: CrawlCall, lane: SimLane) -> None:
+    def __init__(self, world: World, call: CrawlCall, fetcher: SimFetcher) -> None:
         self._world = world
         self._call = call
-        self._lane = lane
+        self._fetcher = fetcher
         self._on_the_way: list[tuple[float, Any, Any, bool]] = []
 
     def start(self, token: Any, item: Any, timeout: float) -> None:
         """Ask for a song."""
-        seconds = self._lane.ask(item)
+        seconds = self._fetcher.ask(item)
         ends = self._world.scheduler.now + min(seconds, timeout)
         self._on_the_way.append((ends, token, item, seconds > timeout))
 
@@ -121,7 +121,7 @@ class SimTransfers:
             return []
         self._on_the_way.remove(first)
         _, token, item, timed_out = first
-        verdict = retry("timeout") if timed_out else self._lane.verdict(item)
+        verdict = retry("timeout") if timed_out else self._fetcher.verdict(item)
         self._world.truth.answered(self._call, item, verdict)
         scheduler.pause()
         return [(token, verdict)]

@@ -14,16 +14,16 @@ from crawler.core.errors import SongcrawlError, UnknownRun
 from crawler.core.limits import Limits
 from crawler.core.verdict import Verdict
 from crawler.engine.run_call import RunCall
-from crawler.runs.index import Catalog, run_of
-from crawler.runs.resolve import Order, choose_run
+from crawler.runs.index import RunIndex, run_of
+from crawler.runs.resolve import Order, resolve_run
 from crawler.runs.spec import RunSpec
-from crawler.runs.status import run_answer
-from crawler.runs.summary import Answer
+from crawler.runs.status import run_summary
+from crawler.runs.summary import RunSummary
 from simulation.clock import run_coroutine
 from simulation.locks import SimExecutor
 from simulation.store import SimStore
 from simulation.threads import Process, SimThread
-from simulation.upstream import SimLane, SimManyLane
+from simulation.upstream import SimFetcher, SimMultiFetcher
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -36,7 +36,7 @@ class Visit(Process):
         super().__init__(world.scheduler, name)
         self.world = world
         self.over = False
-        self.answers: list[Answer] = []
+        self.answers: list[RunSummary] = []
         self.error: SongcrawlError | None = None
         self.failed_creates = 0
         self.began = 0  # how many objects there were
@@ -71,9 +71,9 @@ class Visit(Process):
         """Do what the call does."""
         raise NotImplementedError
 
-    def catalog(self, until: float) -> Catalog:
-        """Open the catalog over this process's way to the bucket."""
-        return self.world.open_catalog(SimStore(self.world, self, until), self.name)
+    def run_index(self, until: float) -> RunIndex:
+        """Open the run index over this process's way to the bucket."""
+        return self.world.open_run_index(SimStore(self.world, self, until), self.name)
 
     def _run(self) -> None:
         self.began = self.world.bucket.serial
@@ -90,7 +90,7 @@ class Visit(Process):
         for thread in self._callers:
             self.scheduler.wake(thread)
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: RunSummary) -> None:
         counts = (answer.found, answer.missing, answer.failed, answer.remaining)
         self.scheduler.note(self.name, f"answers: {answer.run} {answer.state} {counts}")
         self.answers.append(answer)
@@ -122,30 +122,30 @@ class CrawlCall(Visit):
         """Crawl."""
         world, clock = self.world, self.world.clock
         ends = clock.now() + self.pace.deadline_seconds
-        catalog = self.catalog(ends)
+        run_index = self.run_index(ends)
         self.epoch = clock.epoch()
-        self.spec = choose_run(catalog, self.order, self.epoch)
+        self.spec = resolve_run(run_index, self.order, self.epoch)
         self.scheduler.note(self.name, f"works on {self.spec.run}")
         world.truth.chose(self, self.spec)
-        self.crawl(catalog, self.spec, ends)
+        self.crawl(run_index, self.spec, ends)
 
-    def crawl(self, catalog: Catalog, spec: RunSpec, ends: float) -> None:
+    def crawl(self, run_index: RunIndex, spec: RunSpec, ends: float) -> None:
         """Crawl the run that the call means."""
-        with self.opened_call(catalog, spec, ends) as call:
+        with self.opened_call(run_index, spec, ends) as call:
             answer = run_coroutine(self.scheduler, call.crawl())
         self._answer(answer)
 
     @contextmanager
-    def opened_call(self, catalog: Catalog, spec: RunSpec, ends: float) -> Iterator[RunCall]:
+    def opened_call(self, run_index: RunIndex, spec: RunSpec, ends: float) -> Iterator[RunCall]:
         """Open the engine's call on a run."""
         with SimExecutor(self.scheduler, 2) as commits:
             yield RunCall(
-                catalog,
+                run_index,
                 spec,
-                lane=(SimManyLane if self.world.many else SimLane)(self.world, self),
+                fetcher=(SimMultiFetcher if self.world.many else SimFetcher)(self.world, self),
                 limits=self.pace.limits,
                 clock=self.world.clock,
-                strands=SimExecutor(self.scheduler),
+                workers=SimExecutor(self.scheduler),
                 commits=commits,
                 deadline=Deadline(ends - reserve_seconds(self.pace.deadline_seconds)),
                 on_outcome=self._settle,
@@ -174,17 +174,17 @@ class Look(Visit):
 
     def visit(self) -> None:
         """Look."""
-        catalog = self.catalog(self.world.clock.now() + 600.0)
-        names = [run_of(name) for name in catalog.newest(20)] if self._run_name is None else [self._run_name]
+        run_index = self.run_index(self.world.clock.now() + 600.0)
+        names = [run_of(name) for name in run_index.newest(20)] if self._run_name is None else [self._run_name]
         for name in names:
-            self._look(catalog, name)
+            self._look(run_index, name)
 
-    def _look(self, catalog: Catalog, run: str) -> Answer | None:
-        ledger = catalog.ledger(run)
-        spec = ledger.spec()
+    def _look(self, run_index: RunIndex, run: str) -> RunSummary | None:
+        run_store = run_index.run_store(run)
+        spec = run_store.spec()
         if spec is None:
             return None
-        answer = run_answer(ledger, spec, self.world.clock.epoch())
+        answer = run_summary(run_store, spec, self.world.clock.epoch())
         self._answer(answer)
         return answer
 
@@ -198,10 +198,10 @@ class Stop(Look):
 
     def visit(self) -> None:
         """Stop the run, unless it is complete."""
-        catalog = self.catalog(self.world.clock.now() + 600.0)
-        answer = self._look(catalog, self._stops)
+        run_index = self.run_index(self.world.clock.now() + 600.0)
+        answer = self._look(run_index, self._stops)
         if answer is None:
             raise UnknownRun(self._stops)
         if answer.state != "complete":
-            catalog.ledger(self._stops).stop()
-            self._look(catalog, self._stops)
+            run_index.run_store(self._stops).stop()
+            self._look(run_index, self._stops)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from crawler.core.ports import Store
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.resolve import Order
 from simulation.clock import SimClock
 from simulation.locks import engine_scaled
@@ -22,16 +22,16 @@ from simulation.weather import CALM, Weather
 DAY = 1795392000.0
 BEFORE_MIDNIGHT = (10.0, 3600.0, 80000.0)
 
-# Bytes of a chunk of rows, and the most that may wait in memory: a song's row has some 60.
+# Bytes of a piece of rows, and the most that may wait in memory: a song's row has some 60.
 SIZES = ((20, 150), (200, 800), (60, 1 << 25), (1 << 18, 1 << 25))
 
-OpenCatalog = Callable[[Store, str], Catalog]
+OpenRunIndex = Callable[[Store, str], RunIndex]
 
 
 class World:
-    """Hold everything, and let callers call, look and stop; `open_catalog` may put a broken engine in its place."""
+    """Hold everything, and let callers call, look and stop; `open_run_index` may put a broken engine in its place."""
 
-    def __init__(self, seed: int, weather: Weather | None = None, open_catalog: OpenCatalog = Catalog) -> None:
+    def __init__(self, seed: int, weather: Weather | None = None, open_run_index: OpenRunIndex = RunIndex) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
         self.scheduler = Scheduler(self.chance, self.chance.choice((0.05, 0.3, 0.8)))
@@ -42,7 +42,7 @@ class World:
         self.many = self.chance.random() < 0.4  # songs of a thread at once
         self.weather = Weather.draw(self.chance) if weather is None else weather
         self.truth = Truth(self)
-        self.open_catalog = open_catalog
+        self.open_run_index = open_run_index
         self.visits: list[Visit] = []
         self._nature = Process(self.scheduler, "nature")
 
@@ -79,9 +79,9 @@ class World:
         for visit in self.visits:
             visit.thaw()
 
-    def calm_catalog(self) -> Catalog:
-        """Open the catalog outside of all calls, to read what is there."""
-        return Catalog(_Quiet(self))
+    def calm_run_index(self) -> RunIndex:
+        """Open the run index outside of all calls, to read what is there."""
+        return RunIndex(_Quiet(self))
 
     def _name(self, kind: str) -> str:
         return f"{kind}-{len(self.visits)}"

@@ -20,8 +20,8 @@ from servers import (
     throttled,
 )
 
-from crawler.adapters.session.fetchers import DeclaredLane
-from crawler.core.ports import Lane
+from crawler.adapters.session.fetchers import DeclaredFetcher
+from crawler.core.ports import Fetcher
 from crawler.core.verdict import MISSING, failed, found, retry
 from crawler.core.verdict import throttled as throttled_verdict
 from crawler.upstream.classify import DeclaredSong
@@ -44,9 +44,9 @@ BODY = b'{"id": 1, "title": "Song 1"}'
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
 
 
-def declared(session: requests.Session, url: str) -> Lane:
-    """Open the lane of a declared song."""
-    return DeclaredLane(session, url, DeclaredSong(), MOST_BYTES)
+def declared(session: requests.Session, url: str) -> Fetcher:
+    """Open the fetcher of a declared song."""
+    return DeclaredFetcher(session, url, DeclaredSong(), MOST_BYTES)
 
 
 def always(page: Page) -> Pages:

@@ -1,4 +1,4 @@
-"""Fakes at the engine's seams: a clock that needs no waiting, lanes that answer from a table, a batch in memory."""
+"""Fakes at the engine's seams: a clock that needs no waiting, fetchers that answer from a table, a chunk in memory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 from crawler.core.errors import UpstreamUnavailable
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.verdict import Verdict, found
 from crawler.rate_control.ceiling import Ceiling
-from crawler.rate_control.controller import Control
+from crawler.rate_control.controller import RateController
 
 
 class StalledError(Exception):
@@ -48,7 +48,7 @@ class FakeClock:
         self.time += seconds
 
 
-class PlainControl(Control):
+class PlainController(RateController):
     """Keep ceilings and the pauses that an upstream names, and learn nothing."""
 
     def __init__(self, max_per_second: float = 0.0, max_at_once: float = math.inf) -> None:
@@ -92,7 +92,7 @@ class PlainControl(Control):
         return None
 
 
-class FakeLane:
+class FakeFetcher:
     """Answer the nth attempt at an item with what `judge(item, nth)` says, and keep the items in the order tried.
 
     A judge that raises stands for an error that is no song's.
@@ -112,7 +112,7 @@ class FakeLane:
         return self._judge(item, nth)
 
 
-class FakeManyLane(FakeLane):
+class FakeMultiFetcher(FakeFetcher):
     """Try many items in one thread; those in `silent` never get an answer."""
 
     def __init__(
@@ -132,9 +132,9 @@ class FakeManyLane(FakeLane):
 class FakeTransfers:
     """Answer at every look what was started before; `largest` is the most that was on the way."""
 
-    def __init__(self, lane: FakeManyLane, most: int) -> None:
-        """Belong to a lane."""
-        self.lane = lane
+    def __init__(self, fetcher: FakeMultiFetcher, most: int) -> None:
+        """Belong to a fetcher."""
+        self.fetcher = fetcher
         self.most = most
         self.largest = 0
         self.on_the_way: list[tuple[Any, Any]] = []
@@ -147,24 +147,24 @@ class FakeTransfers:
 
     def perform(self, seconds: float) -> list[tuple[Any, Verdict]]:
         """Answer what is on its way, or wait a little."""
-        answered = [pair for pair in self.on_the_way if pair[1] not in self.lane.silent]
-        self.on_the_way = [pair for pair in self.on_the_way if pair[1] in self.lane.silent]
+        answered = [pair for pair in self.on_the_way if pair[1] not in self.fetcher.silent]
+        self.on_the_way = [pair for pair in self.on_the_way if pair[1] in self.fetcher.silent]
         if not answered:
             time.sleep(min(seconds, 0.01))
-        return [(token, self.lane.attempt(item, seconds)) for token, item in answered]
+        return [(token, self.fetcher.attempt(item, seconds)) for token, item in answered]
 
     def close(self) -> None:
         """Cut what is on its way."""
         self.closed = True
 
 
-class FakeBatch:
+class FakeChunk:
     """Keep outcomes like engine/in_memory.py, and count everything that a test may ask about."""
 
-    def __init__(self, items: Iterable[Any], lane: Lane | None = None) -> None:
-        """Hold the items; the lane is for tests that run strands."""
+    def __init__(self, items: Iterable[Any], fetcher: Fetcher | None = None) -> None:
+        """Hold the items; the fetcher is for tests that run workers."""
         self.items = list(items)
-        self.lane: Lane = lane or FakeLane()
+        self.fetcher: Fetcher = fetcher or FakeFetcher()
         self.pending = deque(range(len(self.items)))
         self.settled: list[tuple[Any, Verdict]] = []
         self.attempts = 0
@@ -172,9 +172,9 @@ class FakeBatch:
         self.buffered_bytes = 0
         self.held_bytes = 0
 
-    def item(self, place: int) -> Any:
+    def item(self, index: int) -> Any:
         """Give the item at a place."""
-        return self.items[place]
+        return self.items[index]
 
     def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
         """Count attempts."""
@@ -182,7 +182,7 @@ class FakeBatch:
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
         """Keep outcomes; True once there are as many as items."""
-        self.settled += [(self.items[place], outcome) for place, outcome in outcomes]
+        self.settled += [(self.items[index], outcome) for index, outcome in outcomes]
         return len(self.settled) == len(self.items)
 
     def advance(self) -> bool:

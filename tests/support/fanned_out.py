@@ -25,10 +25,10 @@ from crawler.engine.run_call import RunCall
 from crawler.fan_out.fleet import Fleet
 from crawler.fan_out.plan import Plan, Task, TaskReport
 from crawler.fan_out.task_call import TaskCall
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
-from crawler.runs.store import Ledger
-from support.fakes import FakeLane, FakeQueue
+from crawler.runs.store import RunStore
+from support.fakes import FakeFetcher, FakeQueue
 from support.runs import run_spec
 
 DEADLINE = 60.0
@@ -46,9 +46,9 @@ class World:
         self.queue = FakeQueue()
         self.alone = threading.Lock()
         self.judge: Callable[[int, int], Verdict] = lambda number, _nth: found({"id": number})
-        self.lanes: list[FakeLane] = []
+        self.fetchers: list[FakeFetcher] = []
         self.ahead = 0.0
-        self.ledger.begin(spec)
+        self.run_store.begin(spec)
 
     @property
     def now(self) -> float:
@@ -56,14 +56,14 @@ class World:
         return time.time() + self.ahead
 
     @property
-    def ledger(self) -> Ledger:
+    def run_store(self) -> RunStore:
         """Open the run."""
-        return Catalog(self.store, "test").ledger(self.spec.run)
+        return RunIndex(self.store, "test").run_store(self.spec.run)
 
     @property
     def tried(self) -> list[int]:
         """List the songs that were asked for."""
-        return [number for lane in self.lanes for number in lane.tried]
+        return [number for fetcher in self.fetchers for number in fetcher.tried]
 
     def plan(self, parts: int, instances: int) -> Plan:
         """Make tasks of three parts."""
@@ -71,7 +71,7 @@ class World:
 
     def fleet(self, executor: ThreadPoolExecutor) -> Fleet:
         """Be one instance."""
-        return Fleet(Catalog(self.store, uuid.uuid4().hex), self.queue, executor, self.now)
+        return Fleet(RunIndex(self.store, uuid.uuid4().hex), self.queue, executor, self.now)
 
     def fan_out(self, most_parts: float = 2) -> bool:
         """Make the call that a trigger makes."""
@@ -89,19 +89,19 @@ class World:
 
     def deliver(self, task: Task, retries: int = 0, seconds: float = 60.0) -> TaskReport:
         """Deliver a task to another instance."""
-        lane = FakeLane(lambda number, nth: self.judge(number, nth))
-        self.lanes.append(lane)
+        fetcher = FakeFetcher(lambda number, nth: self.judge(number, nth))
+        self.fetchers.append(fetcher)
         clock = SystemClock()
         with ThreadPoolExecutor(1) as creating, ThreadPoolExecutor(2) as commits:
             fleet = self.fleet(creating)
             spec, plan = fleet.assignment(self.spec.run, task, self.spec.source_digest)
             call = RunCall(
-                fleet.catalog,
+                fleet.run_index,
                 spec,
-                lane=lane,
+                fetcher=fetcher,
                 limits=Limits(max_attempts=2, max_at_once=4),
                 clock=clock,
-                strands=DaemonThreads(),
+                workers=DaemonThreads(),
                 commits=commits,
                 deadline=Deadline.after(clock.now(), seconds),
                 random=random.Random(1),

@@ -1,4 +1,4 @@
-"""The lanes, each opened alike: what a test holds them to, it holds all of them to."""
+"""The fetchers, each opened alike: what a test holds them to, it holds all of them to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from crawler.adapters.curl.fetcher import CurlLane
-from crawler.adapters.session.fetchers import DeclaredLane, FunctionLane, open_session
-from crawler.core.ports import Lane, ManyLane, Transfers
+from crawler.adapters.curl.fetcher import CurlFetcher
+from crawler.adapters.session.fetchers import DeclaredFetcher, FunctionFetcher, open_session
+from crawler.core.ports import Fetcher, MultiFetcher, Transfers
 from crawler.core.verdict import Verdict
 from crawler.upstream.classify import DeclaredSong
 
@@ -23,7 +23,7 @@ MOST_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Opening:
-    """Say how to open a lane: the SONG_URL, what picks the info, and what a deployment sets beside."""
+    """Say how to open a fetcher: the SONG_URL, what picks the info, and what a deployment sets beside."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -52,22 +52,22 @@ def _session(opening: Opening) -> Iterator[requests.Session]:
 
 
 @contextmanager
-def _declared(opening: Opening) -> Iterator[Lane]:
+def _declared(opening: Opening) -> Iterator[Fetcher]:
     with _session(opening) as session:
-        yield DeclaredLane(session, opening.url, DeclaredSong("title"), MOST_BYTES)
+        yield DeclaredFetcher(session, opening.url, DeclaredSong("title"), MOST_BYTES)
 
 
 @contextmanager
-def _function(opening: Opening) -> Iterator[Lane]:
+def _function(opening: Opening) -> Iterator[Fetcher]:
     with _session(opening) as session:
-        yield FunctionLane(session, request_title(opening.url))
+        yield FunctionFetcher(session, request_title(opening.url))
 
 
 class _Kept:
-    """Try one song after the other in each thread, on transfers that are kept: a lane's own attempts open new ones."""
+    """Try one song after the other in each thread, on transfers that are kept: a fetcher's own would be new ones."""
 
-    def __init__(self, lane: ManyLane) -> None:
-        self._lane = lane
+    def __init__(self, fetcher: MultiFetcher) -> None:
+        self._fetcher = fetcher
         self._of_thread = threading.local()
         self._opened: list[Transfers] = []
 
@@ -75,7 +75,7 @@ class _Kept:
         """Try one item in the calling thread."""
         transfers: Transfers | None = getattr(self._of_thread, "transfers", None)
         if transfers is None:
-            transfers = self._of_thread.transfers = self._lane.open_transfers(1)
+            transfers = self._of_thread.transfers = self._fetcher.open_transfers(1)
             self._opened.append(transfers)
         transfers.start(None, item, timeout)
         while not (ended := transfers.perform(timeout)):
@@ -89,21 +89,21 @@ class _Kept:
 
 
 @contextmanager
-def _curl(opening: Opening) -> Iterator[Lane]:
+def _curl(opening: Opening) -> Iterator[Fetcher]:
     authorities = str(opening.authority) if opening.authority else None
     options: dict[str, Any] = {"allow_private": opening.allow_private, "authorities": authorities}
-    lane = CurlLane(opening.url, DeclaredSong("title"), MOST_BYTES, "songcrawl/test", opening.headers, **options)
-    kept = _Kept(lane)
+    fetcher = CurlFetcher(opening.url, DeclaredSong("title"), MOST_BYTES, "songcrawl/test", opening.headers, **options)
+    kept = _Kept(fetcher)
     try:
         yield kept
     finally:
         kept.close()
 
 
-LANES: dict[str, Callable[[Opening], AbstractContextManager[Lane]]] = {
+FETCHERS: dict[str, Callable[[Opening], AbstractContextManager[Fetcher]]] = {
     "declared": _declared,
     "function": _function,
     "curl": _curl,
 }
 
-every_lane = pytest.mark.parametrize("open_lane", LANES.values(), ids=LANES)
+every_fetcher = pytest.mark.parametrize("open_fetcher", FETCHERS.values(), ids=FETCHERS)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from crawler.core.verdict import Kind, Verdict, found, retry, throttled
-from crawler.rate_control.controller import Control
+from crawler.rate_control.controller import RateController
 
 # When a sleeper wakes after the instant it waited for.
 _WAKE_SECONDS = 1e-4
@@ -84,7 +84,7 @@ class VirtualUpstream:
 class Sent:
     """Hold what an instance sent: when its answers came, by their kind, and how long those took that were songs."""
 
-    control: Control
+    controller: RateController
     songs: float = math.inf
     begins: float = 0.0
     found: list[float] = field(default_factory=list)
@@ -147,16 +147,16 @@ class World:
                 return
 
     def _answer(self, instance: Sent, now: float, verdict: Verdict, sent_at: float) -> None:
-        instance.control.answer(_START + sent_at, _START + now, verdict)
+        instance.controller.answer(_START + sent_at, _START + now, verdict)
         instance.note(verdict, sent_at, now)
         self._asked[id(instance)] -= not verdict.final
 
     def _send(self, instance: Sent, now: float) -> None:
         left = instance.songs - self._asked[id(instance)]
-        allowed, until = instance.control.ready(_START + now)
+        allowed, until = instance.controller.ready(_START + now)
         sends = int(min(left, allowed))
         if sends:
-            instance.control.take(_START + now, sends)
+            instance.controller.take(_START + now, sends)
             self._asked[id(instance)] += sends
             for _ in range(sends):
                 verdict, answers = self._upstream.ask(now)
@@ -171,8 +171,10 @@ class World:
             heapq.heappush(self._events, (at, next(self._order), instance, None))
 
 
-def send(upstream: VirtualUpstream, seconds: float, songs: float = math.inf, control: Control | None = None) -> Sent:
+def send(
+    upstream: VirtualUpstream, seconds: float, songs: float = math.inf, controller: RateController | None = None
+) -> Sent:
     """Have one instance send for some seconds."""
-    sent = Sent(control or Control(0.0, 100, upstream.chance.random), songs)
+    sent = Sent(controller or RateController(0.0, 100, upstream.chance.random), songs)
     World(upstream, [sent]).run(seconds)
     return sent

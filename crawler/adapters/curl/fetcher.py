@@ -1,7 +1,7 @@
-"""The declared lane: a strand that keeps many songs on their way, on the multi interface of libcurl.
+"""The declared fetcher: a worker that keeps many songs on their way, on the multi interface of libcurl.
 
-It gives the verdicts of the function lane (`adapters/session/fetchers.py`), at a fraction of its work for a song: what
-libcurl does is C, and a song costs a handful of Python calls. Sockets are watched with epoll, so that what a song
+It gives the verdicts of the function fetcher (`adapters/session/fetchers.py`), at a fraction of its work for a song:
+what libcurl does is C, and a song costs a handful of Python calls. Sockets are watched with epoll, so that what a song
 costs does not grow with how many are on their way. Where there is no epoll, importing this module raises ImportError,
 as without pycurl.
 """
@@ -57,8 +57,8 @@ _FIELD_OPTIONS = {"user-agent": pycurl.USERAGENT, "accept-encoding": pycurl.ACCE
 _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
 
-class CurlLane:
-    """Try songs declared by SONG_URL, their verdicts by a DeclaredSong; one lane for each run.
+class CurlFetcher:
+    """Try songs declared by SONG_URL, their verdicts by a DeclaredSong; one fetcher for each run.
 
     Its cookies, name look-ups and TLS sessions are shared by all that it opens, and gone with it.
     """
@@ -102,10 +102,10 @@ class CurlLane:
             transfers.close()
 
     def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
-        """Ask for another page of the songs' origin: see PageLane."""
+        """Ask for another page of the songs' origin: see PageFetcher."""
         until = time.monotonic() + timeout
         for _ in range(1 + MOST_REDIRECTS):
-            verdict = _PageLane(self, url, most_bytes).attempt(None, max(0.0, until - time.monotonic()))
+            verdict = _PageFetcher(self, url, most_bytes).attempt(None, max(0.0, until - time.monotonic()))
             if verdict.kind is not Kind.FOUND or not (target := verdict.info.target):
                 return verdict
             if not same_origin(url, target):
@@ -123,11 +123,11 @@ class CurlLane:
         return transfer
 
 
-class _PageLane(CurlLane):
-    """Try one page, as the client that a lane is for songs."""
+class _PageFetcher(CurlFetcher):
+    """Try one page, as the client that a fetcher is for songs."""
 
-    def __init__(self, lane: CurlLane, url: str, most_bytes: int) -> None:
-        vars(self).update(vars(lane), url=[url], max_song_bytes=most_bytes)
+    def __init__(self, fetcher: CurlFetcher, url: str, most_bytes: int) -> None:
+        vars(self).update(vars(fetcher), url=[url], max_song_bytes=most_bytes)
 
     def open_transfer(self, sockets: CurlSockets, kind: type[Transfer] = PageTransfer) -> Transfer:
         return super().open_transfer(sockets, kind)
@@ -136,8 +136,8 @@ class _PageLane(CurlLane):
 class CurlTransfers:
     """Try many songs at once in the calling thread."""
 
-    def __init__(self, lane: CurlLane, most: int) -> None:
-        self._lane = lane
+    def __init__(self, fetcher: CurlFetcher, most: int) -> None:
+        self._fetcher = fetcher
         self._most = most
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._idle: list[Transfer] = []
@@ -146,14 +146,14 @@ class CurlTransfers:
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, most)
         self._add, self._remove = self._multi.add_handle, self._multi.remove_handle
         self._sockets = CurlSockets(self._multi)
-        self._knows_protocol = not lane.over_tls
+        self._knows_protocol = not fetcher.over_tls
         self._scout_until = math.inf
         self._held: list[Transfer] = []
 
     def start(self, token: Any, item: Any, timeout: float) -> None:
         """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
         transfer = self._idle.pop() if self._idle else self._open_transfer()
-        transfer.begin(token, str(item).join(self._lane.url), timeout)
+        transfer.begin(token, str(item).join(self._fetcher.url), timeout)
         if self._knows_protocol:
             self._add(transfer.curl)
         elif self._scout_until == math.inf:
@@ -201,7 +201,7 @@ class CurlTransfers:
         self._sockets.close()
 
     def _open_transfer(self) -> Transfer:
-        transfer = self._lane.open_transfer(self._sockets)
+        transfer = self._fetcher.open_transfer(self._sockets)
         self._transfers[transfer.curl] = transfer
         return transfer
 
@@ -212,7 +212,7 @@ class CurlTransfers:
         for transfer, _, _ in ended:
             self._remove(transfer.curl)
             self._idle.append(transfer)
-        if whole and not self._sockets.multiplexed and self._lane.over_tls:
+        if whole and not self._sockets.multiplexed and self._fetcher.over_tls:
             self._learn_protocol(whole[0].getinfo(pycurl.INFO_HTTP_VERSION))
         if ended and not self._knows_protocol:
             self._release()

@@ -1,6 +1,6 @@
-"""The function lane: single-request functions on a real requests.Session, one attempt at a time in each thread.
+"""The function fetcher: single-request functions on a real requests.Session, one attempt at a time in each thread.
 
-It is the reference for any faster lane. What requests and urllib3 raise becomes a verdict here, and only here.
+It is the reference for any faster fetcher. What requests and urllib3 raise becomes a verdict here, and only here.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def open_session(
     return session
 
 
-class DeclaredLane:
+class DeclaredFetcher:
     """Try songs declared by SONG_URL, their verdicts by a DeclaredSong."""
 
     def __init__(self, session: requests.Session, url: str, song: DeclaredSong, max_song_bytes: int) -> None:
@@ -65,7 +65,7 @@ class DeclaredLane:
             return verdict_of(error)
 
     def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
-        """Ask for another page of the songs' origin: see PageLane."""
+        """Ask for another page of the songs' origin: see PageFetcher."""
         try:
             with time_limit(timeout), self._session.get(url, stream=True) as response:
                 return found(Page(response.status_code, response.raw.read(most_bytes, decode_content=True)))
@@ -86,7 +86,7 @@ class DeclaredLane:
         return self._session.get(url, stream=True, allow_redirects=False, timeout=timeout)
 
 
-class FunctionLane:
+class FunctionFetcher:
     """Try songs with a user's single-request function, in either form.
 
     `f(session, song_num)` returns the info; `f(session, song_num, song_urls)` appends `(song_num, info)` to a list.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from crawler.runs.summary import Answer
+from crawler.runs.summary import RunSummary
 
 
 class RunsPage(msgspec.Struct, kw_only=True, frozen=True):
     """Hold a page of runs, newest first; `next`, if there are more, is the query of the page after."""
 
-    runs: list[Answer]
+    runs: list[RunSummary]
     next: str | None
 
 

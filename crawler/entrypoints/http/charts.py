@@ -88,7 +88,7 @@ def load_pygal() -> Any:
 
 
 def _dark(colours: Sequence[tuple[str, str]]) -> str:
-    bars = "".join(f".color-{place}{{fill:{dark};stroke:{dark}}}" for place, (_, dark) in enumerate(colours))
+    bars = "".join(f".color-{index}{{fill:{dark};stroke:{dark}}}" for index, (_, dark) in enumerate(colours))
     text = f".axis text,.axis text.major{{fill:{INK[1]}}}.axis .guide.line,.axis .major.guide.line{{stroke:{LINE[1]}}}"
     return f"@media (prefers-color-scheme: dark){{{bars}{text}.axis .line{{stroke:{INK[1]}}}}}"
 

@@ -18,11 +18,11 @@ from crawler.app.parameters import (
     TASK_PARAMETERS,
     Parameter,
 )
-from crawler.app.requests import Ceilings
+from crawler.app.requests import RequestBounds
 from crawler.core.settings import VERSION
 from crawler.entrypoints.http.bodies import Problem, RunsPage
 from crawler.fan_out.plan import SweepReport, TaskReport
-from crawler.runs.summary import Answer
+from crawler.runs.summary import RunSummary
 
 _SCHEMAS = "#/components/schemas/{name}"
 _HTML = {"text/html": {"schema": {"type": "string"}}}
@@ -41,12 +41,11 @@ _MEANINGS = {
 }
 
 
-def describe(ceilings: Ceilings) -> dict[str, Any]:
-    """Give the document; `ceilings` are the bounds of this deployment's parameters."""
-    _, schemas = msgspec.json.schema_components(
-        [Answer, RunsPage, TaskReport, SweepReport, Problem], ref_template=_SCHEMAS
-    )
-    return {
+def describe(bounds: RequestBounds) -> dict[str, Any]:
+    """Return the document; `bounds` are those of this deployment's parameters."""
+    kinds = [RunSummary, RunsPage, TaskReport, SweepReport, Problem]
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=_SCHEMAS)
+    document = {
         "openapi": "3.1.0",
         "info": {
             "title": "Songcrawl",
@@ -54,27 +53,35 @@ def describe(ceilings: Ceilings) -> dict[str, Any]:
             "description": "Name a range of song numbers; every one of them is stored as found, missing or failed. "
             "Another method than those described is answered 405, another path 404.",
         },
-        "paths": _paths(ceilings),
+        "paths": _paths(bounds),
         "components": {"schemas": schemas, "responses": {"MethodNotAllowed": _method_not_allowed()}},
     }
+    return _renamed(document)
 
 
-def _paths(ceilings: Ceilings) -> dict[str, Any]:
-    run = {**_parameter("run", RUN_PARAMETER, ceilings, "path"), "required": True}
-    look = [run, *_query(LOOK_PARAMETERS, ceilings)]
+def _renamed(document: dict[str, Any]) -> dict[str, Any]:
+    """Give schemas the names that clients know them by, wherever they are referred to."""
+    text = msgspec.json.encode(document).replace(RunSummary.__name__.encode(), b"Answer")
+    renamed: dict[str, Any] = msgspec.json.decode(text)
+    return renamed
+
+
+def _paths(bounds: RequestBounds) -> dict[str, Any]:
+    run = {**_parameter("run", RUN_PARAMETER, bounds, "path"), "required": True}
+    look = [run, *_query(LOOK_PARAMETERS, bounds)]
     return {
         "/": {
             "post": {
                 "operationId": "crawl",
                 "summary": "Crawl; the same call again continues",
                 "description": "The parameters may also stand in the query, each once.",
-                "requestBody": _request_body(CRAWL_PARAMETERS, ceilings),
+                "requestBody": _request_body(CRAWL_PARAMETERS, bounds),
                 "responses": _crawled(),
             },
             "get": {
                 "operationId": "crawlByGet",
                 "summary": "Crawl, for callers that can't send a body; a browser gets a page and starts nothing",
-                "parameters": _query(CRAWL_PARAMETERS, ceilings),
+                "parameters": _query(CRAWL_PARAMETERS, bounds),
                 "responses": _crawled(page=True),
             },
         },
@@ -89,7 +96,7 @@ def _paths(ceilings: Ceilings) -> dict[str, Any]:
             "get": {
                 "operationId": "runs",
                 "summary": "List runs, newest first",
-                "parameters": _query(PAGE_PARAMETERS, ceilings),
+                "parameters": _query(PAGE_PARAMETERS, bounds),
                 "responses": _responses("A page of runs.", RunsPage, 400, 500, 503),
             }
         },
@@ -98,7 +105,7 @@ def _paths(ceilings: Ceilings) -> dict[str, Any]:
                 "operationId": "run",
                 "summary": "Say how a run stands; a browser gets the report",
                 "parameters": look,
-                "responses": _responses("How the run stands.", Answer, 400, 404, 500, 503, page=True),
+                "responses": _responses("How the run stands.", RunSummary, 400, 404, 500, 503, page=True),
             }
         },
         "/runs/{run}/stop": {
@@ -106,7 +113,7 @@ def _paths(ceilings: Ceilings) -> dict[str, Any]:
                 "operationId": "stop",
                 "summary": "Stop a run on every instance; what is committed stays",
                 "parameters": [run],
-                "responses": _responses("How the run stands.", Answer, 400, 403, 404, 500, 503),
+                "responses": _responses("How the run stands.", RunSummary, 400, 403, 404, 500, 503),
             }
         },
         "/runs/{run}/parts": {
@@ -114,7 +121,7 @@ def _paths(ceilings: Ceilings) -> dict[str, Any]:
                 "operationId": "carryOut",
                 "summary": "Do some parts of a run that is fanned out: the queue sends this",
                 "parameters": [run],
-                "requestBody": _request_body(TASK_PARAMETERS, ceilings),
+                "requestBody": _request_body(TASK_PARAMETERS, bounds),
                 "responses": _responses(
                     "The parts are there, or another task continues them.",
                     TaskReport,
@@ -140,10 +147,10 @@ def _crawled(*, page: bool = False) -> dict[str, Any]:
     partial = {
         "description": "Partial: out of time, stopped, or the upstream or the store is down. Send the same call again.",
         "headers": _RETRY_AFTER,
-        "content": {**_json(Answer), **_problem_json()},
+        "content": {**_json(RunSummary), **_problem_json()},
     }
-    whole = _responses("The run is complete, or planned.", Answer, 400, 403, 404, 409, 413, 500, page=page)
-    queued = {"description": "Tasks in the queue go on: GET /runs/RUN follows them.", "content": _json(Answer)}
+    whole = _responses("The run is complete, or planned.", RunSummary, 400, 403, 404, 409, 413, 500, page=page)
+    queued = {"description": "Tasks in the queue go on: GET /runs/RUN follows them.", "content": _json(RunSummary)}
     return {**whole, "202": queued, "503": partial}
 
 
@@ -181,23 +188,23 @@ def _reference(schema: type) -> dict[str, str]:
     return {"$ref": _SCHEMAS.format(name=schema.__name__)}
 
 
-def _query(parameters: Mapping[str, Parameter], ceilings: Ceilings) -> list[dict[str, Any]]:
-    return [_parameter(name, parameter, ceilings, "query") for name, parameter in parameters.items()]
+def _query(parameters: Mapping[str, Parameter], bounds: RequestBounds) -> list[dict[str, Any]]:
+    return [_parameter(name, parameter, bounds, "query") for name, parameter in parameters.items()]
 
 
-def _parameter(name: str, parameter: Parameter, ceilings: Ceilings, place: str) -> dict[str, Any]:
-    required = {"required": True} if name in _required(CRAWL_PARAMETERS) and place == "query" else {}
-    schema = parameter.schema(ceilings)
-    return {"name": name, "in": place, "description": parameter.meaning, **required, "schema": schema}
+def _parameter(name: str, parameter: Parameter, bounds: RequestBounds, where: str) -> dict[str, Any]:
+    required = {"required": True} if name in _required(CRAWL_PARAMETERS) and where == "query" else {}
+    schema = parameter.schema(bounds)
+    return {"name": name, "in": where, "description": parameter.meaning, **required, "schema": schema}
 
 
-def _request_body(parameters: Mapping[str, Parameter], ceilings: Ceilings) -> dict[str, Any]:
-    return {"required": True, "content": {"application/json": {"schema": _body(parameters, ceilings)}}}
+def _request_body(parameters: Mapping[str, Parameter], bounds: RequestBounds) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": _body(parameters, bounds)}}}
 
 
-def _body(parameters: Mapping[str, Parameter], ceilings: Ceilings) -> dict[str, Any]:
+def _body(parameters: Mapping[str, Parameter], bounds: RequestBounds) -> dict[str, Any]:
     properties = {
-        name: {"description": parameter.meaning, **parameter.schema(ceilings)} for name, parameter in parameters.items()
+        name: {"description": parameter.meaning, **parameter.schema(bounds)} for name, parameter in parameters.items()
     }
     return {
         "type": "object",

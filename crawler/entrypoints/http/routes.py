@@ -17,7 +17,7 @@ from crawler.app.parameters import parse_crawl, parse_look, parse_page, parse_ru
 from crawler.core.errors import Forbidden, MethodNotAllowed, SongcrawlError, UnknownRun
 from crawler.entrypoints.http.bodies import Problem, RunsPage
 from crawler.fan_out.plan import TaskReport
-from crawler.runs.scheduled import parse_firing
+from crawler.runs.scheduled import parse_scheduled_call
 from crawler.runs.summary import DEADLINE_DETAIL
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -99,11 +99,11 @@ def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
         return _page(request)
     _refuse_other_sites(request)
     deployment = open_deployment()
-    crawl = parse_crawl(request.query, request.body, deployment.ceilings)
-    seconds = crawl.deadline_seconds or deployment.ceilings.deadline_seconds
+    crawl = parse_crawl(request.query, request.body, deployment.bounds)
+    seconds = crawl.deadline_seconds or deployment.bounds.deadline_seconds
     if crawl.dry_run:
         return _json(200, deployment.plan(crawl))
-    answer = deployment.crawl(crawl, seconds, parse_firing(request.headers, time.time()))
+    answer = deployment.crawl(crawl, seconds, parse_scheduled_call(request.headers, time.time()))
     if answer.state == "complete":
         return _json(200, answer)
     if answer.detail == QUEUED_DETAIL:
@@ -146,7 +146,7 @@ def _report(deployment: Deployment, run: str, *, download: bool) -> HttpResponse
 def _openapi(deployment: Deployment) -> HttpResponse:
     from crawler.entrypoints.http.openapi import describe
 
-    return _json(200, describe(deployment.ceilings))
+    return _json(200, describe(deployment.bounds))
 
 
 def _from_browser(request: HttpRequest) -> bool:

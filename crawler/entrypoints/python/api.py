@@ -20,15 +20,15 @@ import requests
 from crawler.adapters.runtime.clock import SystemClock
 from crawler.adapters.runtime.daemon_threads import DaemonThreads
 from crawler.adapters.runtime.event_loop import run_coroutine
-from crawler.adapters.session.fetchers import FunctionLane
+from crawler.adapters.session.fetchers import FunctionFetcher
 from crawler.app.deployment import Deployment, limiter_of, limits_of, open_store
-from crawler.app.fetchers import declared_lane, obey_robots, robots_file_of, session_of
+from crawler.app.fetchers import declared_fetcher, obey_robots, robots_file_of, session_of
 from crawler.app.parameters import parse_run_name
 from crawler.app.progress_bar import bar
 from crawler.app.requests import CrawlRequest
 from crawler.core.errors import BadRequest, SongNotFetched
 from crawler.core.limits import Limits
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.settings import SETTINGS, Settings
 from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.core.verdict import Kind
@@ -52,7 +52,7 @@ def request_song_info(session: requests.Session, song_num: Any, song_urls: list[
     A missing song appends nothing. Raises SongNotFetched if the attempt told neither, BadSetting without a SONG_URL.
     """
     settings = _settings({})
-    verdict = declared_lane(settings, session).attempt(song_num, settings.request_timeout_seconds)
+    verdict = declared_fetcher(settings, session).attempt(song_num, settings.request_timeout_seconds)
     if verdict.kind is Kind.FOUND:
         song_urls.append((song_num, verdict.info))
     elif verdict.kind is not Kind.MISSING:
@@ -63,15 +63,15 @@ async def get_data_asynchronously(song_nums: Iterable[Any], song_urls: list[Any]
     """Gather `request_song_info` over the numbers, in threads, and append what it found to `song_urls`, in order."""
     settings = _settings({})
     with session_of(settings) as session:
-        lane: Lane = FunctionLane(session, request_song_info)
+        fetcher: Fetcher = FunctionFetcher(session, request_song_info)
         limiter = limiter_of(settings)
         if file := robots_file_of(settings):
             patience = settings.request_timeout_seconds
-            fetch = declared_lane(settings, session).fetch
-            lane, limiter = await asyncio.to_thread(obey_robots, file, fetch, patience, lane, limiter)
-        batches: list[Collected] = []
-        await _gather([(lane, song_nums)], limits_of(settings), batches, limiter)
-    song_urls.extend((record.song_num, record.info) for record in Songs(batches))
+            fetch = declared_fetcher(settings, session).fetch
+            fetcher, limiter = await asyncio.to_thread(obey_robots, file, fetch, patience, fetcher, limiter)
+        chunks: list[Collected] = []
+        await _gather([(fetcher, song_nums)], limits_of(settings), chunks, limiter)
+    song_urls.extend((record.song_num, record.info) for record in Songs(chunks))
 
 
 def execute_async_event_loop(song_nums: Iterable[Any], song_urls: list[Any]) -> None:
@@ -103,28 +103,31 @@ def crawl(
     if "deadline_seconds" in settings:
         raise BadRequest("deadline_seconds is for a stored run; allowed: together with output.")
     options = _settings(settings)
-    batches: list[Collected] = []
-    with session_of(options) as session, bar(partial(_progress, batches, _total(pairs)), shown=progress):
-        lanes: list[tuple[Lane, Iterable[Any]]] = [
-            (FunctionLane(session, function), items) for function, items in pairs
+    chunks: list[Collected] = []
+    with session_of(options) as session, bar(partial(_progress, chunks, _total(pairs)), shown=progress):
+        fetchers: list[tuple[Fetcher, Iterable[Any]]] = [
+            (FunctionFetcher(session, function), items) for function, items in pairs
         ]
-        run_coroutine(_gather(lanes, limits_of(options), batches))
-    return Songs(batches)
+        run_coroutine(_gather(fetchers, limits_of(options), chunks))
+    return Songs(chunks)
 
 
-def _progress(batches: list[Collected], songs: int | None) -> Progress:
-    return Progress(time.monotonic(), songs, found=sum(len(batch.outcomes) for batch in batches))
+def _progress(chunks: list[Collected], songs: int | None) -> Progress:
+    return Progress(time.monotonic(), songs, found=sum(len(chunk.outcomes) for chunk in chunks))
 
 
 async def _gather(
-    lanes: list[tuple[Lane, Iterable[Any]]], limits: Limits, batches: list[Collected], limiter: Limiter | None = None
+    fetchers: list[tuple[Fetcher, Iterable[Any]]],
+    limits: Limits,
+    chunks: list[Collected],
+    limiter: Limiter | None = None,
 ) -> None:
-    """Gather the lanes' items into `batches`."""
-    songs = _total(lanes)
-    strands = limits.max_at_once if songs is None else min(limits.max_at_once, songs)
+    """Gather the fetchers' items into `chunks`."""
+    songs = _total(fetchers)
+    workers = limits.max_at_once if songs is None else min(limits.max_at_once, songs)
     with ThreadPoolExecutor(1) as ends:
-        work = Work(collect(lanes, batches), limits, SystemClock(), ends.submit, limiter=limiter)
-        await gather_songs(work, strands, DaemonThreads())
+        work = Work(collect(fetchers, chunks), limits, SystemClock(), ends.submit, limiter=limiter)
+        await gather_songs(work, workers, DaemonThreads())
 
 
 def _total(pairs: Sequence[tuple[Any, Iterable[Any]]]) -> int | None:
@@ -150,7 +153,7 @@ def _crawl_durably(
         settings,
         open_store(settings.output, settings.storage_emulator_host),
         Source.of_function(_name(function, run)),
-        lambda opened: FunctionLane(opened.enter_context(session_of(settings)), function),
+        lambda opened: FunctionFetcher(opened.enter_context(session_of(settings)), function),
         limiter_of(settings),
     )
     request = CrawlRequest(Numbers(songs), parse_run_name("run", run) if run else None)

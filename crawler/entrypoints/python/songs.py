@@ -13,8 +13,8 @@ from crawler.core.records import Row, SongRecord, Status
 from crawler.core.verdict import Kind
 from crawler.engine.in_memory import Collected
 from crawler.entrypoints.python.table import SHOWN_ROWS, to_dataframe, to_html
-from crawler.runs.store import Ledger
-from crawler.runs.summary import Answer
+from crawler.runs.store import RunStore
+from crawler.runs.summary import RunSummary
 
 if TYPE_CHECKING:
     import pandas
@@ -26,13 +26,13 @@ class Songs(Sequence[SongRecord]):
     `missing` lists the items that do not exist; `failed` those that could not be fetched, each with its error word.
     """
 
-    def __init__(self, batches: list[Collected]) -> None:
+    def __init__(self, chunks: list[Collected]) -> None:
         self.missing: list[Any] = []
         self.failed: list[tuple[Any, str]] = []
         self._found: list[SongRecord] = []
-        for batch in batches:
-            for place, item in enumerate(batch.items):
-                outcome = batch.outcomes[place]
+        for chunk in chunks:
+            for index, item in enumerate(chunk.items):
+                outcome = chunk.outcomes[index]
                 if outcome.kind is Kind.FOUND:
                     self._found.append(SongRecord(item, outcome.info))
                 elif outcome.kind is Kind.MISSING:
@@ -71,11 +71,11 @@ class Songs(Sequence[SongRecord]):
 class StoredSongs(Sequence[SongRecord]):
     """Read the songs of a stored run part by part, as they are asked for; `answer` says how the run stands."""
 
-    def __init__(self, store: Store, answer: Answer) -> None:
+    def __init__(self, store: Store, answer: RunSummary) -> None:
         self.answer = answer
-        self._ledger = Ledger(store, answer.run, attempt="")
-        spec = self._ledger.spec()
-        self._parts = self._ledger.parts(spec) if spec else []
+        self._run_store = RunStore(store, answer.run, attempt="")
+        spec = self._run_store.spec()
+        self._parts = self._run_store.parts(spec) if spec else []
         self._last: tuple[int, list[Row]] = (-1, [])
 
     @property
@@ -99,13 +99,13 @@ class StoredSongs(Sequence[SongRecord]):
     def __getitem__(self, index: int | slice) -> SongRecord | list[SongRecord]:
         """Give a record, or some, by place."""
         if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
+            return [self[index] for index in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
         for number, part in enumerate(self._parts):
-            if place < part.tally.found:
-                row = [row for row in self._read(number) if row.status == "found"][place]
+            if index < part.tally.found:
+                row = [row for row in self._read(number) if row.status == "found"][index]
                 return SongRecord(row.song_num, row.info)
-            place -= part.tally.found
+            index -= part.tally.found
         raise IndexError(index)
 
     def __len__(self) -> int:
@@ -139,5 +139,5 @@ class StoredSongs(Sequence[SongRecord]):
     def _read(self, number: int) -> list[Row]:
         """Read a part's rows; the last one read is kept, for whoever asks place by place."""
         if self._last[0] != number:
-            self._last = (number, self._ledger.rows(self._parts[number].key))
+            self._last = (number, self._run_store.rows(self._parts[number].key))
         return self._last[1]

@@ -1,14 +1,14 @@
-"""A lane of this project; its name is the argument."""
+"""A fetcher of this project; its name is the argument."""
 
 import sys
 
 from client import Watch, read_job
-from support.fetchers import LANES, Opening
+from support.fetchers import FETCHERS, Opening
 
 job = read_job()
-with LANES[sys.argv[1]](Opening(job.url, job.headers)) as lane:
+with FETCHERS[sys.argv[1]](Opening(job.url, job.headers)) as fetcher:
     for number in job.numbers:
         watch = Watch(number)
-        verdict = lane.attempt(number, job.seconds)
+        verdict = fetcher.attempt(number, job.seconds)
         said = verdict.kind.value if verdict.info in (None, "Song 1") else "found otherwise"
         watch.tell(f"{said} {verdict.error or ''}".strip())

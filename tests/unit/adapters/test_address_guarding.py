@@ -1,4 +1,4 @@
-"""Check where the lanes go: to addresses that are allowed, by no proxy, to no other origin, with nobody's password."""
+"""Check where fetchers go: to addresses that are allowed, by no proxy, to no other origin, with nobody's password."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import pytest
 import requests
 from servers import Page, Upstream
 from support.addresses import ALWAYS
-from support.fetchers import LANES, Opening, every_lane
+from support.fetchers import FETCHERS, Opening, every_fetcher
 
-from crawler.adapters.session.fetchers import FunctionLane, open_session
+from crawler.adapters.session.fetchers import FunctionFetcher, open_session
 from crawler.adapters.session.sockets import LimitedSocket
 from crawler.core.errors import BadSetting
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.verdict import Kind, failed, found, retry
 
-OpenLane = Callable[[Opening], AbstractContextManager[Lane]]
+OpenFetcher = Callable[[Opening], AbstractContextManager[Fetcher]]
 
 TIMEOUT = 5.0
 
@@ -80,38 +80,38 @@ UNICODE = {"full-width": "１６９.２５４.１６９.２５４", "circled": "
 
 @pytest.mark.parametrize("allow_private", [False, True], ids=["nothing allowed", "private allowed"])
 @pytest.mark.parametrize("host", NEVER.values(), ids=NEVER)
-@every_lane
-def test_some_addresses_are_never_connected_to(open_lane: OpenLane, host: str, allow_private: bool) -> None:
+@every_fetcher
+def test_some_addresses_are_never_connected_to(open_fetcher: OpenFetcher, host: str, allow_private: bool) -> None:
     """Refuse a metadata server in all its forms, and what is no server's address, whatever the setting."""
     opening = Opening(f"http://{host}/{{song_num}}", allow_private=allow_private)
-    with open_lane(opening) as lane, pytest.raises(BadSetting, match=r"never allowed|no address of a server"):
-        lane.attempt(1, TIMEOUT)
+    with open_fetcher(opening) as fetcher, pytest.raises(BadSetting, match=r"never allowed|no address of a server"):
+        fetcher.attempt(1, TIMEOUT)
 
 
 @pytest.mark.parametrize("host", ONLY_IF_ALLOWED.values(), ids=ONLY_IF_ALLOWED)
-@every_lane
-def test_private_addresses_are_not_connected_to(open_lane: OpenLane, host: str) -> None:
+@every_fetcher
+def test_private_addresses_are_not_connected_to(open_fetcher: OpenFetcher, host: str) -> None:
     """Refuse loopback and private addresses in all their forms, and name the setting that allows them."""
     opening = Opening(f"http://{host}/{{song_num}}", allow_private=False)
-    with open_lane(opening) as lane, pytest.raises(BadSetting, match="ALLOW_PRIVATE_UPSTREAM=1"):
-        lane.attempt(1, TIMEOUT)
+    with open_fetcher(opening) as fetcher, pytest.raises(BadSetting, match="ALLOW_PRIVATE_UPSTREAM=1"):
+        fetcher.attempt(1, TIMEOUT)
 
 
 @pytest.mark.parametrize("host", UNICODE.values(), ids=UNICODE)
 def test_digits_of_other_scripts_are_no_address(host: str) -> None:
     """Connect nowhere for an address that a single-request function writes in other digits."""
-    with LANES["function"](Opening(f"http://{host}/{{song_num}}")) as lane:
-        assert lane.attempt(1, TIMEOUT) == retry("connection")
+    with FETCHERS["function"](Opening(f"http://{host}/{{song_num}}")) as fetcher:
+        assert fetcher.attempt(1, TIMEOUT) == retry("connection")
 
 
-@every_lane
-def test_refused_address_is_not_even_knocked_at(open_lane: OpenLane) -> None:
+@every_fetcher
+def test_refused_address_is_not_even_knocked_at(open_fetcher: OpenFetcher) -> None:
     """Open no connection to find out that its address is refused."""
     with socket.create_server(("127.0.0.1", 0)) as canary:
         canary.settimeout(0.0)
         opening = Opening(f"http://127.0.0.1:{canary.getsockname()[1]}/{{song_num}}", allow_private=False)
-        with open_lane(opening) as lane, pytest.raises(BadSetting):
-            lane.attempt(1, TIMEOUT)
+        with open_fetcher(opening) as fetcher, pytest.raises(BadSetting):
+            fetcher.attempt(1, TIMEOUT)
         with pytest.raises(BlockingIOError):
             canary.accept()
 
@@ -155,8 +155,8 @@ def by_name(name: str) -> Opening:
 def test_public_addresses_are_connected_to(connected: list[Any], resolve: Callable[..., None], address: str) -> None:
     """Refuse no address that upstreams have."""
     resolve([(address, 80)])
-    with LANES["declared"](by_name("songs.example")) as lane:
-        assert lane.attempt(1, TIMEOUT) == found("Song 1")
+    with FETCHERS["declared"](by_name("songs.example")) as fetcher:
+        assert fetcher.attempt(1, TIMEOUT) == found("Song 1")
     assert connected == [address]
 
 
@@ -175,9 +175,9 @@ def test_name_that_is_bound_anew_reaches_nothing_inside(connected: list[Any], re
 
 def ask_anew(name: str) -> str:
     """Ask for a song on a new connection, and say what came of it."""
-    with LANES["declared"](by_name(name)) as lane:
+    with FETCHERS["declared"](by_name(name)) as fetcher:
         try:
-            return lane.attempt(1, TIMEOUT).kind.value
+            return fetcher.attempt(1, TIMEOUT).kind.value
         except BadSetting:
             return "refused"
 
@@ -185,8 +185,8 @@ def ask_anew(name: str) -> str:
 def test_only_the_allowed_of_a_names_addresses_are_tried(connected: list[Any], resolve: Callable[..., None]) -> None:
     """Pass over an address that is refused where the name has another."""
     resolve([("10.0.0.1", 80), ("169.254.169.254", 80), ("93.184.216.34", 80)])
-    with LANES["declared"](by_name("songs.example")) as lane:
-        assert lane.attempt(1, TIMEOUT) == found("Song 1")
+    with FETCHERS["declared"](by_name("songs.example")) as fetcher:
+        assert fetcher.attempt(1, TIMEOUT) == found("Song 1")
 
     assert connected == ["93.184.216.34"]
 
@@ -194,8 +194,8 @@ def test_only_the_allowed_of_a_names_addresses_are_tried(connected: list[Any], r
 def test_name_of_the_metadata_server_is_refused(connected: list[Any], resolve: Callable[..., None]) -> None:
     """Refuse an allowed-looking name by the address that it has."""
     resolve([("169.254.169.254", 80)])
-    with LANES["declared"](by_name("songs.example")) as lane, pytest.raises(BadSetting, match=r"songs\.example"):
-        lane.attempt(1, TIMEOUT)
+    with FETCHERS["declared"](by_name("songs.example")) as fetcher, pytest.raises(BadSetting, match=r"songs\.example"):
+        fetcher.attempt(1, TIMEOUT)
 
     assert connected == []
 
@@ -207,13 +207,13 @@ def away() -> Iterator[Upstream]:
         yield server
 
 
-@every_lane
-def test_redirect_off_the_origin_is_not_followed(open_lane: OpenLane, away: Upstream) -> None:
+@every_fetcher
+def test_redirect_off_the_origin_is_not_followed(open_fetcher: OpenFetcher, away: Upstream) -> None:
     """Take nothing to another origin, least of all the deployment's headers."""
     page = Page(status=302, headers={"Location": away.url_of(1)})
     headers = {"Authorization": "Bearer canary", "X-Api-Key": "canary", "Cookie": "canary=1"}
-    with Upstream(lambda _n, _nth: page) as here, open_lane(Opening(here.url, headers)) as lane:
-        assert lane.attempt(1, TIMEOUT) == failed("redirect")
+    with Upstream(lambda _n, _nth: page) as here, open_fetcher(Opening(here.url, headers)) as fetcher:
+        assert fetcher.attempt(1, TIMEOUT) == failed("redirect")
         assert here.requests[0].headers["x-api-key"] == "canary"
 
     assert away.count() == 0
@@ -226,9 +226,9 @@ def test_function_may_be_redirected_within_its_origin() -> None:
         to = Page(status=301, headers={"Location": f"/songs/{song_num - 1}"})
         return to if song_num else Page(body=b'{"title": "Song 0"}')
 
-    with Upstream(pages) as server, LANES["function"](Opening(server.url)) as lane:
-        assert lane.attempt(5, TIMEOUT) == found("Song 0")
-        assert lane.attempt(6, TIMEOUT) == failed("redirect")
+    with Upstream(pages) as server, FETCHERS["function"](Opening(server.url)) as fetcher:
+        assert fetcher.attempt(5, TIMEOUT) == found("Song 0")
+        assert fetcher.attempt(6, TIMEOUT) == failed("redirect")
 
 
 def test_address_that_a_function_asks_for_is_checked_too() -> None:
@@ -238,11 +238,11 @@ def test_address_that_a_function_asks_for_is_checked_too() -> None:
         return session.get("http://169.254.169.254/latest/meta-data/").text
 
     with open_session(1, "test", allow_private=True) as session, pytest.raises(BadSetting, match="never allowed"):
-        FunctionLane(session, reach).attempt(1, TIMEOUT)
+        FunctionFetcher(session, reach).attempt(1, TIMEOUT)
 
 
-@every_lane
-def test_environment_is_not_asked(open_lane: OpenLane, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@every_fetcher
+def test_environment_is_not_asked(open_fetcher: OpenFetcher, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Use no proxy and no password that the environment names."""
     netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login user password secret\ndefault login user password secret\n")
@@ -255,8 +255,8 @@ def test_environment_is_not_asked(open_lane: OpenLane, monkeypatch: pytest.Monke
             monkeypatch.setenv(name.lower(), f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("NO_PROXY", "")
         monkeypatch.setenv("no_proxy", "")
-        with open_lane(Opening(upstream.url)) as lane:
-            verdict = lane.attempt(1, TIMEOUT)
+        with open_fetcher(Opening(upstream.url)) as fetcher:
+            verdict = fetcher.attempt(1, TIMEOUT)
 
         assert verdict.kind is Kind.FOUND
         assert proxy.count() == 0

@@ -1,4 +1,4 @@
-"""Check the lane on libcurl: many songs at once in one thread, and the verdicts of the function lane."""
+"""Check the fetcher on libcurl: many songs at once in one thread, and the verdicts of the function fetcher."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ from servers import Page, Upstream, drip, error, hang, missing, nginx, nginx_ava
 from support.answers import ANSWERS, BODY, MOST_BYTES, SHORT, TIMEOUT, always, declared, gzipped
 from support.wire import HOST, Wire
 
-from crawler.adapters.curl.fetcher import CurlLane, CurlTransfers
+from crawler.adapters.curl.fetcher import CurlFetcher, CurlTransfers
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.adapters.curl.transfer import parse_head
 from crawler.adapters.session.fetchers import open_session
 from crawler.app.deployment import Deployment
-from crawler.app.fetchers import declared_lane, session_of
+from crawler.app.fetchers import declared_fetcher, session_of
 from crawler.app.parameters import parse_crawl
 from crawler.core.errors import BadSetting
-from crawler.core.ports import ManyLane
+from crawler.core.ports import MultiFetcher
 from crawler.core.verdict import Kind, Verdict, found, refused, retry
 from crawler.upstream.classify import DeclaredSong
 
 ROOT = Path(__file__).parents[3]
 
 
-def curl(url: str, **options: Any) -> CurlLane:
-    """Open the lane of a declared song, which may reach loopback addresses."""
-    return CurlLane(url, DeclaredSong(), MOST_BYTES, "songcrawl/test", **{"allow_private": True, **options})
+def curl(url: str, **options: Any) -> CurlFetcher:
+    """Open the fetcher of a declared song, which may reach loopback addresses."""
+    return CurlFetcher(url, DeclaredSong(), MOST_BYTES, "songcrawl/test", **{"allow_private": True, **options})
 
 
 @contextmanager
-def transfers_of(lane: CurlLane, most: int = 8) -> Iterator[CurlTransfers]:
+def transfers_of(fetcher: CurlFetcher, most: int = 8) -> Iterator[CurlTransfers]:
     """Open transfers for the block."""
-    transfers = lane.open_transfers(most)
+    transfers = fetcher.open_transfers(most)
     try:
         yield transfers
     finally:
@@ -72,8 +72,8 @@ def fetch(transfers: CurlTransfers, numbers: range, most: int = 8, timeout: floa
 
 
 @pytest.mark.parametrize("page", [page for page, _ in ANSWERS.values()], ids=ANSWERS.keys())
-def test_verdict_is_that_of_the_function_lane(page: Page) -> None:
-    """Judge every answer as the function lane does."""
+def test_verdict_is_that_of_the_function_fetcher(page: Page) -> None:
+    """Judge every answer as the function fetcher does."""
     with Upstream(always(page)) as upstream, open_session(1, "test", allow_private=True) as session:
         assert curl(upstream.url).attempt(1, TIMEOUT) == declared(session, upstream.url).attempt(1, TIMEOUT)
 
@@ -95,9 +95,9 @@ def test_every_song_has_its_own_verdict() -> None:
     assert {verdicts[number].error for number in range(4, 700, 7)} == {"connection"}
 
 
-def test_lane_is_one_that_can_do_many() -> None:
+def test_fetcher_is_one_that_can_do_many() -> None:
     """Be known to the engine for what it is."""
-    assert isinstance(curl("http://songs.example/{song_num}"), ManyLane)
+    assert isinstance(curl("http://songs.example/{song_num}"), MultiFetcher)
 
 
 @pytest.mark.parametrize(
@@ -207,9 +207,9 @@ def test_cookies_are_kept_within_a_run() -> None:
     """Send back the cookies of an upstream on every connection of a run, and forget them with it."""
     with Upstream(always(replace(song(1), headers={"Set-Cookie": "visitor=7"}))) as upstream:
         for _ in range(2):
-            lane = curl(upstream.url)
+            fetcher = curl(upstream.url)
             for _ in range(2):
-                with transfers_of(lane) as transfers:
+                with transfers_of(fetcher) as transfers:
                     fetch(transfers, range(1, 2))
         cookies = [request.headers.get("cookie") for request in upstream.requests]
 
@@ -226,7 +226,7 @@ def test_cookies_are_kept_within_a_run() -> None:
     ],
     ids=["none", "several", "cookie", "empty"],
 )
-def test_request_is_that_of_the_function_lane(headers: dict[str, str]) -> None:
+def test_request_is_that_of_the_function_fetcher(headers: dict[str, str]) -> None:
     """Send the same headers and the same path, also where the URL holds what must be escaped."""
     page = replace(song(1), headers={"Set-Cookie": "visitor=7"})
     with Upstream(always(page)) as upstream:
@@ -266,9 +266,9 @@ def test_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 def test_private_address_is_refused(host: str) -> None:
     """Raise BadSetting, which names what to change, and send nothing to a loopback address that was not allowed."""
     with Upstream() as upstream:
-        lane = curl(upstream.url.replace(HOST, host), allow_private=False)
+        fetcher = curl(upstream.url.replace(HOST, host), allow_private=False)
         with pytest.raises(BadSetting, match=r"loopback and private addresses .* ALLOW_PRIVATE_UPSTREAM=1"):
-            lane.attempt(1, TIMEOUT)
+            fetcher.attempt(1, TIMEOUT)
 
         assert upstream.count() == 0
 
@@ -295,10 +295,10 @@ int getaddrinfo(const char *n, const char *s, const struct addrinfo *h, struct a
 """
 LOOKING_UP = """
 import time
-from crawler.adapters.curl.fetcher import CurlLane
+from crawler.adapters.curl.fetcher import CurlFetcher
 from crawler.upstream.classify import DeclaredSong
 from crawler.app.parameters import parse_crawl
-transfers = CurlLane("http://songs.example/{song_num}", DeclaredSong(), 1000, "test").open_transfers(2)
+transfers = CurlFetcher("http://songs.example/{song_num}", DeclaredSong(), 1000, "test").open_transfers(2)
 started = time.monotonic()
 transfers.start(1, 1, 0.2)
 transfers.start(2, 2, 30.0)
@@ -337,9 +337,9 @@ int getaddrinfo(const char *n, const char *s, const struct addrinfo *h, struct a
 """
 LOOKING_UP_LATE = """
 import select
-from crawler.adapters.curl.fetcher import CurlLane
+from crawler.adapters.curl.fetcher import CurlFetcher
 from crawler.upstream.classify import DeclaredSong
-transfers = CurlLane("http://songs.example/{song_num}", DeclaredSong(), 1000, "test").open_transfers(2)
+transfers = CurlFetcher("http://songs.example/{song_num}", DeclaredSong(), 1000, "test").open_transfers(2)
 transfers.start(1, 1, 0.1)
 print(transfers.perform(5.0)[0][1].error)
 select.select([transfers._sockets._epoll], [], [], 10)  # the look-up has ended, for nobody
@@ -459,8 +459,8 @@ def test_tls_takes_http2_where_it_is_offered(
     """Carry all songs on a connection or two where the upstream speaks HTTP/2, each on its own where it does not."""
     server_file, authorities = certificate
     with nginx(tmp_path, server_file, http2=http2) as server:
-        lane = curl(f"{server.url}/songs/{{song_num}}", authorities=str(authorities))
-        with transfers_of(lane, 16) as transfers:
+        fetcher = curl(f"{server.url}/songs/{{song_num}}", authorities=str(authorities))
+        with transfers_of(fetcher, 16) as transfers:
             infos = [verdict.info for verdict in fetch(transfers, range(500), most=16).values()]
 
     assert sorted(info["id"] for info in infos) == list(range(500))
@@ -476,8 +476,8 @@ def test_connections_that_the_upstream_ends_cost_no_song(
     """Go on with another connection where the upstream closes each after some requests, as nginx does."""
     server_file, authorities = certificate
     with nginx(tmp_path, server_file, http2=http2, keepalive_requests=20) as server:
-        lane = curl(f"{server.url}/songs/{{song_num}}", authorities=str(authorities))
-        with transfers_of(lane, 16) as transfers:
+        fetcher = curl(f"{server.url}/songs/{{song_num}}", authorities=str(authorities))
+        with transfers_of(fetcher, 16) as transfers:
             verdicts = fetch(transfers, range(1000), most=16)
 
     assert {verdict.kind for verdict in verdicts.values()} == {Kind.FOUND}
@@ -516,7 +516,7 @@ def test_timeout_of_nothing_is_a_timeout() -> None:
         assert curl(upstream.url).attempt(1, 0.0) == retry("timeout")
 
 
-def crawled(folder: Path, url: str, lane_of: Callable[[Deployment], Any] | None = None) -> dict[str, bytes]:
+def crawled(folder: Path, url: str, fetcher_of: Callable[[Deployment], Any] | None = None) -> dict[str, bytes]:
     """Crawl the songs 1 to 300 into a folder, and give their parts."""
     environ = {
         "SONG_URL": url,
@@ -529,15 +529,15 @@ def crawled(folder: Path, url: str, lane_of: Callable[[Deployment], Any] | None 
         "ALLOW_PRIVATE_UPSTREAM": "1",
     }
     deployment = Deployment.from_environ(environ)
-    if lane_of:
-        deployment = msgspec.structs.replace(deployment, make_lane=lane_of(deployment))
-    request = parse_crawl([("songs", "1-300"), ("run", "r")], b"", deployment.ceilings)
+    if fetcher_of:
+        deployment = msgspec.structs.replace(deployment, make_fetcher=fetcher_of(deployment))
+    request = parse_crawl([("songs", "1-300"), ("run", "r")], b"", deployment.bounds)
     assert deployment.crawl(request).state == "complete"
     return {file.name: file.read_bytes() for file in folder.glob("runs/r/songs-*")}
 
 
-def test_both_lanes_store_the_same_bytes(tmp_path: Path) -> None:
-    """Store the same parts whichever lane crawled them, from an upstream that answers well and badly in turns."""
+def test_both_fetchers_store_the_same_bytes(tmp_path: Path) -> None:
+    """Store the same parts whichever fetcher crawled them, from an upstream that answers well and badly in turns."""
     # One that asks for patience would cost the test all of it.
     waits = {"unavailable for a while", "throttled for a while"}
     bad = [page for name, (page, verdict) in ANSWERS.items() if verdict.kind is not Kind.FOUND and name not in waits]
@@ -550,20 +550,20 @@ def test_both_lanes_store_the_same_bytes(tmp_path: Path) -> None:
             return bad[song_num // 10 % len(bad)]
         return [song(song_num), gzipped(song(song_num).body), missing(), error(403), Page(body=b"{}")][song_num % 5]
 
-    def function_lane(deployment: Deployment) -> Callable[[Any], Any]:
+    def function_fetcher(deployment: Deployment) -> Callable[[Any], Any]:
         settings = deployment.settings
-        return lambda opened: declared_lane(settings, opened.enter_context(session_of(settings)))
+        return lambda opened: declared_fetcher(settings, opened.enter_context(session_of(settings)))
 
     with Upstream(pages) as upstream:
         fast = crawled(tmp_path / "fast", upstream.url)
         asked.clear()
-        slow = crawled(tmp_path / "slow", upstream.url, function_lane)
+        slow = crawled(tmp_path / "slow", upstream.url, function_fetcher)
 
     assert len(fast) == 3
     assert fast == slow
 
 
-def test_without_pycurl_the_function_lane_serves(
+def test_without_pycurl_the_function_fetcher_serves(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Crawl all the same where pycurl is not installed, and say so once."""
@@ -576,5 +576,5 @@ def test_without_pycurl_the_function_lane_serves(
 
     assert len(stored) == 3
     assert [record.message for record in caplog.records] == [
-        "declared songs are requested by the slower function lane: import of pycurl halted; None in sys.modules"
+        "declared songs are requested by the slower function fetcher: import of pycurl halted; None in sys.modules"
     ]

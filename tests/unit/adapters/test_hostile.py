@@ -1,4 +1,4 @@
-"""Check what every lane makes of an upstream that lies, stalls and attacks: the same, in time, and in little memory."""
+"""Check what fetchers make of an upstream that lies, stalls and attacks: the same, in time, in little memory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ import pytest
 from servers import Page, Upstream, song
 from servers.hostile import SONG, Trick, pages_of, tricks
 from servers.pages import Ending
-from support.fetchers import LANES, Opening, every_lane
+from support.fetchers import FETCHERS, Opening, every_fetcher
 from support.growth import growth, linux
 
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.verdict import Verdict, found
 from crawler.upstream.response_limits import MOST_COOKIE_BYTES
 
-OpenLane = Callable[[Opening], AbstractContextManager[Lane]]
+OpenFetcher = Callable[[Opening], AbstractContextManager[Fetcher]]
 
 # What an answer that drips or never comes may take; all others are judged long before.
 SHORT = 0.3
@@ -73,17 +73,17 @@ def number_of(name: str) -> int:
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("lane_name", LANES)
-def test_trick_becomes_what_the_table_says(hostile: Hostile, lane_name: str, name: str) -> None:
+@pytest.mark.parametrize("fetcher_name", FETCHERS)
+def test_trick_becomes_what_the_table_says(hostile: Hostile, fetcher_name: str, name: str) -> None:
     """Judge every page within the request's timeout, with a stable word, and ask nobody else for it."""
     server, table = hostile
     slow = "drip" in name or name == "hang"
     becomes = table[name].becomes
-    if lane_name == "function":
+    if fetcher_name == "function":
         becomes = BY_THE_FUNCTION.get(name, becomes)
-    with LANES[lane_name](Opening(server.url)) as lane:
+    with FETCHERS[fetcher_name](Opening(server.url)) as fetcher:
         started = time.monotonic()
-        verdict = lane.attempt(number_of(name), SHORT if slow else TIMEOUT)
+        verdict = fetcher.attempt(number_of(name), SHORT if slow else TIMEOUT)
         seconds = time.monotonic() - started
 
     assert told(verdict) == becomes
@@ -94,27 +94,27 @@ def test_trick_becomes_what_the_table_says(hostile: Hostile, lane_name: str, nam
 
 @linux
 @pytest.mark.parametrize("name", BOMBS)
-@every_lane
-def test_bomb_costs_little(hostile: Hostile, open_lane: OpenLane, name: str) -> None:
+@every_fetcher
+def test_bomb_costs_little(hostile: Hostile, open_fetcher: OpenFetcher, name: str) -> None:
     """Take no more memory and time for an attack than for a song of MAX_SONG_BYTES, server and all."""
     server, _ = hostile
-    with open_lane(Opening(server.url)) as lane, growth() as grown:
+    with open_fetcher(Opening(server.url)) as fetcher, growth() as grown:
         started = time.thread_time()
-        lane.attempt(number_of(name), TIMEOUT)
+        fetcher.attempt(number_of(name), TIMEOUT)
         seconds = time.thread_time() - started
 
         assert grown() <= MOST_GROWTH
     assert seconds < MOST_CPU_SECONDS
 
 
-@every_lane
-def test_neighbours_of_an_attack_are_found(hostile: Hostile, open_lane: OpenLane) -> None:
-    """Fetch songs while other threads of the same lane sit in each trick."""
+@every_fetcher
+def test_neighbours_of_an_attack_are_found(hostile: Hostile, open_fetcher: OpenFetcher) -> None:
+    """Fetch songs while other threads of the same fetcher sit in each trick."""
     server, _ = hostile
     songs = range(1001, 1201)
-    with open_lane(Opening(server.url)) as lane, ThreadPoolExecutor(4) as others, ThreadPoolExecutor(4) as mine:
-        attacks = [others.submit(lane.attempt, number_of(name), SHORT) for name in NAMES]
-        verdicts = list(mine.map(lambda number: lane.attempt(number, TIMEOUT), songs))
+    with open_fetcher(Opening(server.url)) as fetcher, ThreadPoolExecutor(4) as others, ThreadPoolExecutor(4) as mine:
+        attacks = [others.submit(fetcher.attempt, number_of(name), SHORT) for name in NAMES]
+        verdicts = list(mine.map(lambda number: fetcher.attempt(number, TIMEOUT), songs))
         for attack in attacks:
             attack.result()
 
@@ -122,15 +122,15 @@ def test_neighbours_of_an_attack_are_found(hostile: Hostile, open_lane: OpenLane
 
 
 @linux
-@every_lane
-def test_a_thousand_attacks_leave_nothing(hostile: Hostile, open_lane: OpenLane) -> None:
+@every_fetcher
+def test_a_thousand_attacks_leave_nothing(hostile: Hostile, open_fetcher: OpenFetcher) -> None:
     """Hold no more sockets, files or threads after a thousand hostile answers than before the first."""
     server, _ = hostile
     fast = [number_of(name) for name in NAMES if "drip" not in name and name not in BOMBS]
     before = (len(os.listdir("/proc/self/fd")), threading.active_count())
-    with open_lane(Opening(server.url)) as lane, ThreadPoolExecutor(8) as threads:
+    with open_fetcher(Opening(server.url)) as fetcher, ThreadPoolExecutor(8) as threads:
         numbers = [fast[n % len(fast)] for n in range(1000)]
-        kinds = Counter(threads.map(lambda number: lane.attempt(number, 0.05).kind.value, numbers))
+        kinds = Counter(threads.map(lambda number: fetcher.attempt(number, 0.05).kind.value, numbers))
     gc.collect()  # a session and its pools refer to each other
     for thread in threading.enumerate():
         if thread.name == "upstream-client":
@@ -153,17 +153,17 @@ def hanging_up(every: int) -> Callable[[int, int], Page]:
     return pages
 
 
-@every_lane
-def test_connection_that_was_hung_up_costs_no_song(open_lane: OpenLane) -> None:
+@every_fetcher
+def test_connection_that_was_hung_up_costs_no_song(open_fetcher: OpenFetcher) -> None:
     """Find every song of a server that closes each connection after ten answers, unannounced, in few attempts."""
-    with Upstream(hanging_up(10)) as server, open_lane(Opening(server.url)) as lane:
+    with Upstream(hanging_up(10)) as server, open_fetcher(Opening(server.url)) as fetcher:
         asked = Counter[int]()
 
         def fetch(number: int) -> Verdict:
-            verdict = lane.attempt(number, TIMEOUT)
+            verdict = fetcher.attempt(number, TIMEOUT)
             while told(verdict) == "retry connection" and asked[number] < 3:
                 asked[number] += 1
-                verdict = lane.attempt(number, TIMEOUT)
+                verdict = fetcher.attempt(number, TIMEOUT)
             return verdict
 
         verdicts = [fetch(number) for number in range(1, 301)]
@@ -193,38 +193,38 @@ UNASKED: dict[str, Callable[[int], Page]] = {
 
 
 @pytest.mark.parametrize("page_of", UNASKED.values(), ids=UNASKED)
-@every_lane
-def test_unasked_answer_is_no_other_songs(open_lane: OpenLane, page_of: Callable[[int], Page]) -> None:
+@every_fetcher
+def test_unasked_answer_is_no_other_songs(open_fetcher: OpenFetcher, page_of: Callable[[int], Page]) -> None:
     """Never take what a server sent beyond its answer for the answer to the next song."""
-    with Upstream(lambda song_num, _nth: page_of(song_num)) as server, open_lane(Opening(server.url)) as lane:
+    with Upstream(lambda song_num, _nth: page_of(song_num)) as server, open_fetcher(Opening(server.url)) as fetcher:
         verdicts = []
         for number in range(1, 31):
-            verdicts.append(lane.attempt(number, TIMEOUT))
+            verdicts.append(fetcher.attempt(number, TIMEOUT))
             server.wait_until_idle()  # what comes late has been sent by then
 
     assert "Forged" not in {verdict.info for verdict in verdicts}
     assert all(verdict.info in (None, f"Song {number}") for number, verdict in enumerate(verdicts, 1))
 
 
-@every_lane
-def test_cookies_do_not_pile_up(hostile: Hostile, open_lane: OpenLane) -> None:
+@every_fetcher
+def test_cookies_do_not_pile_up(hostile: Hostile, open_fetcher: OpenFetcher) -> None:
     """Send no more cookies back than servers take, whatever they set."""
     server, _ = hostile
-    with open_lane(Opening(server.url)) as lane:
+    with open_fetcher(Opening(server.url)) as fetcher:
         for _ in range(3):
-            lane.attempt(number_of("cookies"), TIMEOUT)
-            lane.attempt(2000, TIMEOUT)
+            fetcher.attempt(number_of("cookies"), TIMEOUT)
+            fetcher.attempt(2000, TIMEOUT)
         sent = [len(request.headers.get("cookie", "")) for request in server.requests]
 
     assert max(sent) <= MOST_COOKIE_BYTES
 
 
-@every_lane
-def test_whole_numbers_are_exact(open_lane: OpenLane) -> None:
+@every_fetcher
+def test_whole_numbers_are_exact(open_fetcher: OpenFetcher) -> None:
     """Read integers past 64 bits as they are written, not as the nearest float."""
     numbers = {1: 2**63, 2: 2**64, 3: -(2**63) - 1, 4: 10**30 + 1, 5: int("9" * 4300)}
     pages = {n: Page(body=SONG.replace(b'"Song 1"', str(value).encode())) for n, value in numbers.items()}
-    with Upstream(lambda song_num, _nth: pages[song_num]) as server, open_lane(Opening(server.url)) as lane:
-        infos = {n: lane.attempt(n, TIMEOUT).info for n in numbers}
+    with Upstream(lambda song_num, _nth: pages[song_num]) as server, open_fetcher(Opening(server.url)) as fetcher:
+        infos = {n: fetcher.attempt(n, TIMEOUT).info for n in numbers}
 
     assert infos == numbers

@@ -1,4 +1,4 @@
-"""Check what both lanes make of an upstream's answers, good and bad, over real connections."""
+"""Check what both fetchers make of an upstream's answers, good and bad, over real connections."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from support.answers import ANSWERS, BODY, MOST_BYTES, SHORT, SONG, TIMEOUT, alw
 from support.wire import Wire, dripping, saying, self_signed
 
 from crawler.adapters.session.connections import _parse
-from crawler.adapters.session.fetchers import FunctionLane, open_session
+from crawler.adapters.session.fetchers import FunctionFetcher, open_session
 from crawler.core.errors import SongNotFetched
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, retry
 from crawler.core.verdict import throttled as throttled_verdict
 
@@ -64,12 +64,12 @@ def request_info(url: str) -> Callable[[requests.Session, Any], Any]:
     return request_song_info
 
 
-def function(session: requests.Session, url: str) -> Lane:
-    """Open the lane of a user's function."""
-    return FunctionLane(session, request_info(url))
+def function(session: requests.Session, url: str) -> Fetcher:
+    """Open the fetcher of a user's function."""
+    return FunctionFetcher(session, request_info(url))
 
 
-both_lanes = pytest.mark.parametrize("open_lane", [declared, function])
+both_fetchers = pytest.mark.parametrize("open_fetcher", [declared, function])
 
 
 def attempt(session: requests.Session, page: Page, timeout: float = TIMEOUT) -> Verdict:
@@ -94,8 +94,8 @@ def hinted(song_num: int) -> Page:
 def test_final_answer_is_not_taken_for_the_next_songs(session: requests.Session) -> None:
     """Wait for the final answer after an interim one: left unread, it would become the info of another song."""
     with Upstream(lambda song_num, _nth: hinted(song_num)) as upstream:
-        lane = declared(session, upstream.url)
-        verdicts = [lane.attempt(song_num, TIMEOUT) for song_num in (1, 2, 3)]
+        fetcher = declared(session, upstream.url)
+        verdicts = [fetcher.attempt(song_num, TIMEOUT) for song_num in (1, 2, 3)]
 
     assert [verdict.info and verdict.info["id"] for verdict in verdicts] == [1, 2, 3]
 
@@ -109,23 +109,23 @@ def test_redirect_is_not_followed(session: requests.Session) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 407])
-@both_lanes
+@both_fetchers
 def test_upstream_that_wants_credentials_refuses(
-    session: requests.Session, open_lane: Callable[..., Lane], status: int
+    session: requests.Session, open_fetcher: Callable[..., Fetcher], status: int
 ) -> None:
     """Blame the deployment, not the song, where the upstream lets nobody in."""
     with Upstream(always(error(status))) as upstream:
-        verdict = open_lane(session, upstream.url).attempt(1, TIMEOUT)
+        verdict = open_fetcher(session, upstream.url).attempt(1, TIMEOUT)
 
     assert verdict.kind is Kind.REFUSED
     assert str(status) in (verdict.error or "")
 
 
-@both_lanes
-def test_date_of_retry_after_becomes_seconds(session: requests.Session, open_lane: Callable[..., Lane]) -> None:
+@both_fetchers
+def test_date_of_retry_after_becomes_seconds(session: requests.Session, open_fetcher: Callable[..., Fetcher]) -> None:
     """Read the HTTP date of a Retry-After as seconds from now."""
     with Upstream(always(throttled(formatdate(time.time() + 60, usegmt=True)))) as upstream:
-        verdict = open_lane(session, upstream.url).attempt(1, TIMEOUT)
+        verdict = open_fetcher(session, upstream.url).attempt(1, TIMEOUT)
 
     assert verdict.retry_after == pytest.approx(60, abs=10)
 
@@ -148,11 +148,11 @@ def body_drip() -> Callable[[socket.socket], None]:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("talk", [header_drip(), body_drip()], ids=["headers", "body"])
-@both_lanes
+@both_fetchers
 def test_drip_ends_with_the_timeout(
     session: requests.Session,
     tmp_path: Path,
-    open_lane: Callable[..., Lane],
+    open_fetcher: Callable[..., Fetcher],
     talk: Callable[[socket.socket], None],
     scheme: str,
 ) -> None:
@@ -161,7 +161,7 @@ def test_drip_ends_with_the_timeout(
     session.verify = str(certificate)
     with Wire(talk, context if scheme == "https" else None) as wire:
         started = time.monotonic()
-        verdict = open_lane(session, wire.url).attempt(1, SHORT)
+        verdict = open_fetcher(session, wire.url).attempt(1, SHORT)
         seconds = time.monotonic() - started
 
     assert verdict == retry("timeout")
@@ -173,14 +173,14 @@ def test_drip_ends_with_the_timeout(
     [hang(), song(1).after(60), drip(BODY, 0.1)],
     ids=["hang", "late", "drip"],
 )
-@both_lanes
+@both_fetchers
 def test_slow_answer_ends_with_the_timeout(
-    session: requests.Session, open_lane: Callable[..., Lane], page: Page
+    session: requests.Session, open_fetcher: Callable[..., Fetcher], page: Page
 ) -> None:
     """Give up an answer that does not come in time."""
     with Upstream(always(page)) as upstream:
         started = time.monotonic()
-        verdict = open_lane(session, upstream.url).attempt(1, SHORT)
+        verdict = open_fetcher(session, upstream.url).attempt(1, SHORT)
         seconds = time.monotonic() - started
 
     assert verdict == retry("timeout")
@@ -196,7 +196,7 @@ def test_requests_of_one_function_share_its_timeout(session: requests.Session) -
                 session.get(upstream.url_of(number), timeout=5)
 
         started = time.monotonic()
-        verdict = FunctionLane(session, several).attempt(1, SHORT)
+        verdict = FunctionFetcher(session, several).attempt(1, SHORT)
         seconds = time.monotonic() - started
 
     assert verdict == retry("timeout")
@@ -204,10 +204,10 @@ def test_requests_of_one_function_share_its_timeout(session: requests.Session) -
 
 
 def test_longer_timeout_within_a_function_does_not_count(session: requests.Session) -> None:
-    """Keep to the function's own timeout where it calls another lane that was given more time."""
+    """Keep to the function's own timeout where it calls another fetcher that was given more time."""
     with Upstream(always(hang())) as upstream:
         started = time.monotonic()
-        nested = FunctionLane(session, lambda session, n: declared(session, upstream.url).attempt(n, TIMEOUT).error)
+        nested = FunctionFetcher(session, lambda session, n: declared(session, upstream.url).attempt(n, TIMEOUT).error)
         nested.attempt(1, SHORT)
         seconds = time.monotonic() - started
 
@@ -229,13 +229,13 @@ def deaf_port() -> Iterator[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems answer for a server whose queue is full")
-@both_lanes
+@both_fetchers
 def test_connecting_ends_with_the_timeout(
-    session: requests.Session, open_lane: Callable[..., Lane], deaf_port: int
+    session: requests.Session, open_fetcher: Callable[..., Fetcher], deaf_port: int
 ) -> None:
     """Give up a connection that is not made in time."""
     started = time.monotonic()
-    verdict = open_lane(session, f"http://127.0.0.1:{deaf_port}/{{song_num}}").attempt(1, SHORT)
+    verdict = open_fetcher(session, f"http://127.0.0.1:{deaf_port}/{{song_num}}").attempt(1, SHORT)
     seconds = time.monotonic() - started
 
     assert verdict == retry("timeout")
@@ -258,9 +258,9 @@ def test_refused_connection_is_an_attempt(session: requests.Session) -> None:
     assert declared(session, f"http://127.0.0.1:{free_port()}/{{song_num}}").attempt(1, TIMEOUT) == retry("connection")
 
 
-@both_lanes
+@both_fetchers
 def test_name_that_can_not_be_resolved_refuses(
-    session: requests.Session, open_lane: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+    session: requests.Session, open_fetcher: Callable[..., Fetcher], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blame no song for a host name that does not exist."""
 
@@ -268,7 +268,7 @@ def test_name_that_can_not_be_resolved_refuses(
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    verdict = open_lane(session, "http://songs.example/{song_num}").attempt(1, TIMEOUT)
+    verdict = open_fetcher(session, "http://songs.example/{song_num}").attempt(1, TIMEOUT)
 
     assert verdict.kind is Kind.REFUSED
     assert verdict.error == "The upstream's host name can't be resolved."
@@ -320,13 +320,13 @@ def test_song_url_takes_the_number(session: requests.Session) -> None:
 @pytest.mark.parametrize("info", [0, "", False, [], {}, 1.5, "text", [1], {"title": "Song 1"}], ids=repr)
 def test_anything_but_none_is_found(session: requests.Session, info: Any) -> None:
     """Keep whatever a function returns or appends, empty or not."""
-    returning = FunctionLane(session, lambda _session, _song_num: info)
+    returning = FunctionFetcher(session, lambda _session, _song_num: info)
 
     def append(session: requests.Session, song_num: int, song_urls: list[Any]) -> None:
         song_urls.append((song_num, info))
 
     assert returning.attempt(1, TIMEOUT) == found(info)
-    assert FunctionLane(session, append).attempt(1, TIMEOUT) == found(info)
+    assert FunctionFetcher(session, append).attempt(1, TIMEOUT) == found(info)
 
 
 def test_nothing_is_missing(session: requests.Session) -> None:
@@ -335,8 +335,8 @@ def test_nothing_is_missing(session: requests.Session) -> None:
     def append(session: requests.Session, song_num: int, song_urls: list[Any]) -> None:
         return None
 
-    assert FunctionLane(session, lambda _session, _song_num: None).attempt(1, TIMEOUT) == MISSING
-    assert FunctionLane(session, append).attempt(1, TIMEOUT) == MISSING
+    assert FunctionFetcher(session, lambda _session, _song_num: None).attempt(1, TIMEOUT) == MISSING
+    assert FunctionFetcher(session, append).attempt(1, TIMEOUT) == MISSING
 
 
 def test_function_is_given_the_session_and_the_item(session: requests.Session) -> None:
@@ -348,9 +348,9 @@ def test_function_is_given_the_session_and_the_item(session: requests.Session) -
         given.append((session, song_num, list(song_urls)))
         song_urls.append((song_num, 1))
 
-    lane = FunctionLane(session, append)
-    lane.attempt(item, TIMEOUT)
-    lane.attempt(item, TIMEOUT)
+    fetcher = FunctionFetcher(session, append)
+    fetcher.attempt(item, TIMEOUT)
+    fetcher.attempt(item, TIMEOUT)
 
     assert given == [(session, item, [])] * 2
 
@@ -376,7 +376,7 @@ class Methods:
 )
 def test_form_is_told_by_what_must_be_given(session: requests.Session, function: Callable[..., Any]) -> None:
     """Tell the two forms apart by how many arguments a function needs."""
-    assert FunctionLane(session, function).attempt(7, TIMEOUT) == found(7)
+    assert FunctionFetcher(session, function).attempt(7, TIMEOUT) == found(7)
 
 
 STATUSES = {
@@ -432,7 +432,7 @@ def test_exception_of_a_function_is_an_attempt(session: requests.Session, raised
     def raising(session: requests.Session, song_num: int) -> None:
         raise raised
 
-    assert FunctionLane(session, raising).attempt(1, TIMEOUT) == retry(word)
+    assert FunctionFetcher(session, raising).attempt(1, TIMEOUT) == retry(word)
 
 
 def test_function_may_pass_on_a_verdict(session: requests.Session) -> None:
@@ -441,7 +441,7 @@ def test_function_may_pass_on_a_verdict(session: requests.Session) -> None:
     def raising(session: requests.Session, song_num: int) -> None:
         raise SongNotFetched(song_num, failed("no_info"))
 
-    assert FunctionLane(session, raising).attempt(1, TIMEOUT) == failed("no_info")
+    assert FunctionFetcher(session, raising).attempt(1, TIMEOUT) == failed("no_info")
 
 
 def test_headers_are_sent() -> None:
@@ -499,21 +499,21 @@ def test_each_thread_has_a_connection_to_use_again(session: requests.Session) ->
         return song(song_num)
 
     with Upstream(pages) as upstream, ThreadPoolExecutor(8) as threads:
-        lane = declared(session, upstream.url)
-        verdicts = list(threads.map(lambda number: lane.attempt(number, TIMEOUT), range(400)))
+        fetcher = declared(session, upstream.url)
+        verdicts = list(threads.map(lambda number: fetcher.attempt(number, TIMEOUT), range(400)))
 
     assert {verdict.kind for verdict in verdicts} == {Kind.FOUND}
     assert len(connections) <= 8
 
 
-@both_lanes
+@both_fetchers
 def test_untrusted_certificate_refuses(
-    session: requests.Session, tmp_path: Path, open_lane: Callable[..., Lane]
+    session: requests.Session, tmp_path: Path, open_fetcher: Callable[..., Fetcher]
 ) -> None:
     """Refuse an upstream whose certificate nobody we know has signed, and blame no song for it."""
     context, _ = self_signed(tmp_path)
     with Wire(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n" + BODY), context) as wire:
-        verdict = open_lane(session, wire.url).attempt(1, TIMEOUT)
+        verdict = open_fetcher(session, wire.url).attempt(1, TIMEOUT)
 
     assert verdict.kind is Kind.REFUSED
     assert "certificate can't be trusted" in (verdict.error or "")

@@ -1,4 +1,4 @@
-"""Check that no lane talks to an upstream over TLS that it can't trust, and that no song is blamed for it."""
+"""Check that no fetcher talks to an upstream over TLS that it can't trust, and that no song is blamed for it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import NamedTuple
 import pytest
 import trustme
 from servers.hostile import SONG
-from support.fetchers import Opening, every_lane
+from support.fetchers import Opening, every_fetcher
 from support.wire import HOST, Wire, dripping, saying
 
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.verdict import Kind, found, retry
 
-OpenLane = Callable[[Opening], AbstractContextManager[Lane]]
+OpenFetcher = Callable[[Opening], AbstractContextManager[Fetcher]]
 
 TIMEOUT = 5.0
 SHORT = 0.3
@@ -30,7 +30,7 @@ LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 class Trust(NamedTuple):
-    """Pair an authority with the file by which a lane trusts it."""
+    """Pair an authority with the file by which a fetcher trusts it."""
 
     authority: trustme.CA
     file: Path
@@ -75,26 +75,26 @@ UNTRUSTED: dict[str, Callable[[trustme.CA], ssl.SSLContext]] = {
 }
 
 
-@every_lane
-def test_trusted_server_is_talked_to(open_lane: OpenLane, trust: Trust) -> None:
+@every_fetcher
+def test_trusted_server_is_talked_to(open_fetcher: OpenFetcher, trust: Trust) -> None:
     """Fetch a song from a server whose certificate is right: the tests below differ in one thing only."""
     with ExitStack() as opened:
         wire = opened.enter_context(Wire(saying(ANSWER), trusted(trust.authority)))
-        lane = opened.enter_context(open_lane(Opening(wire.url, authority=trust.file)))
+        fetcher = opened.enter_context(open_fetcher(Opening(wire.url, authority=trust.file)))
 
-        assert lane.attempt(1, TIMEOUT) == found("Song 1")
+        assert fetcher.attempt(1, TIMEOUT) == found("Song 1")
 
 
 @pytest.mark.parametrize("context_for", UNTRUSTED.values(), ids=UNTRUSTED)
-@every_lane
+@every_fetcher
 def test_untrusted_server_is_refused(
-    open_lane: OpenLane, trust: Trust, context_for: Callable[[trustme.CA], ssl.SSLContext]
+    open_fetcher: OpenFetcher, trust: Trust, context_for: Callable[[trustme.CA], ssl.SSLContext]
 ) -> None:
     """Refuse the upstream as a whole after one try, in one sentence, and send it nothing."""
     requests: list[bytes] = []
     with Wire(lambda sock: requests.append(sock.recv(1)), context_for(trust.authority)) as wire:
-        with open_lane(Opening(wire.url, {"X-Api-Key": "canary"}, authority=trust.file)) as lane:
-            verdict = lane.attempt(1, TIMEOUT)
+        with open_fetcher(Opening(wire.url, {"X-Api-Key": "canary"}, authority=trust.file)) as fetcher:
+            verdict = fetcher.attempt(1, TIMEOUT)
 
         assert wire.connections == 1
     assert verdict.kind is Kind.REFUSED
@@ -102,11 +102,11 @@ def test_untrusted_server_is_refused(
     assert requests == []
 
 
-@every_lane
-def test_authority_that_nobody_named_is_not_trusted(open_lane: OpenLane, trust: Trust) -> None:
+@every_fetcher
+def test_authority_that_nobody_named_is_not_trusted(open_fetcher: OpenFetcher, trust: Trust) -> None:
     """Trust no certificate by default but those that the public authorities signed."""
-    with Wire(saying(ANSWER), trusted(trust.authority)) as wire, open_lane(Opening(wire.url)) as lane:
-        assert lane.attempt(1, TIMEOUT).kind is Kind.REFUSED
+    with Wire(saying(ANSWER), trusted(trust.authority)) as wire, open_fetcher(Opening(wire.url)) as fetcher:
+        assert fetcher.attempt(1, TIMEOUT).kind is Kind.REFUSED
 
 
 def silent(sock: socket.socket) -> None:
@@ -122,13 +122,13 @@ HANDSHAKES = {
 
 
 @pytest.mark.parametrize("talk", HANDSHAKES.values(), ids=HANDSHAKES)
-@every_lane
-def test_slow_handshake_ends_with_the_timeout(open_lane: OpenLane, talk: Callable[[socket.socket], None]) -> None:
+@every_fetcher
+def test_slow_handshake_ends_with_the_timeout(open_fetcher: OpenFetcher, talk: Callable[[socket.socket], None]) -> None:
     """Count the handshake into the time that a request may take."""
     with Wire(talk) as wire:
         started = time.monotonic()
-        with open_lane(Opening(wire.url.replace("http:", "https:"))) as lane:
-            verdict = lane.attempt(1, SHORT)
+        with open_fetcher(Opening(wire.url.replace("http:", "https:"))) as fetcher:
+            verdict = fetcher.attempt(1, SHORT)
         seconds = time.monotonic() - started
 
     assert verdict == retry("timeout")

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.app.parameters import MOST_BODY_BYTES, parse_crawl, parse_page, parse_run_name
-from crawler.app.requests import Ceilings, CrawlRequest
+from crawler.app.requests import CrawlRequest, RequestBounds
 from crawler.core.errors import BadRequest, RequestTooLarge
 from crawler.core.song_set import SongSet
-from crawler.runs.selection import SONGS_HELP, Numbers, count_asked
+from crawler.runs.selection import SONGS_HELP, Numbers, count_selected
 
-CEILINGS = Ceilings(max_songs=10_000_000, max_per_second=100.0, max_at_once=50, deadline_seconds=540.0)
+CEILINGS = RequestBounds(max_songs=10_000_000, max_per_second=100.0, max_at_once=50, deadline_seconds=540.0)
 NAMES = "songs, run, max_per_second, max_at_once, deadline_seconds, dry_run"
 SONGS = SONGS_HELP
 RUN = "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit"
@@ -30,9 +30,9 @@ def body_of(**given: Any) -> bytes:
     return json.dumps(given).encode()
 
 
-def asked(*query: Pair, body: bytes = b"", ceilings: Ceilings = CEILINGS, **given: Any) -> CrawlRequest:
+def asked(*query: Pair, body: bytes = b"", bounds: RequestBounds = CEILINGS, **given: Any) -> CrawlRequest:
     """Read a request; what is given by name stands in the body."""
-    return parse_crawl(query, body or (body_of(**given) if given else b""), ceilings)
+    return parse_crawl(query, body or (body_of(**given) if given else b""), bounds)
 
 
 def numbers(text: str) -> Numbers:
@@ -40,10 +40,10 @@ def numbers(text: str) -> Numbers:
     return Numbers(SongSet.parse(text))
 
 
-def refused(*query: Pair, body: bytes = b"", ceilings: Ceilings = CEILINGS, **given: Any) -> str:
+def refused(*query: Pair, body: bytes = b"", bounds: RequestBounds = CEILINGS, **given: Any) -> str:
     """Give the sentence with which a request is refused."""
     with pytest.raises(BadRequest) as bad:
-        asked(*query, body=body, ceilings=ceilings, **given)
+        asked(*query, body=body, bounds=bounds, **given)
     assert bad.value.http_status == 400
     return str(bad.value)
 
@@ -160,8 +160,8 @@ def test_songs_that_are_no_song_set_are_refused(text: str, reason: str) -> None:
 
 def test_more_songs_than_max_songs_are_refused() -> None:
     """Take MAX_SONGS numbers and not one more; numbers named twice count once."""
-    assert count_asked(asked(songs="1-10000000").asked) == 10_000_000
-    assert count_asked(asked(songs="1-10000000,1-5,7").asked) == 10_000_000
+    assert count_selected(asked(songs="1-10000000").asked) == 10_000_000
+    assert count_selected(asked(songs="1-10000000,1-5,7").asked) == 10_000_000
     assert refused(songs="0-10000000") == "songs names 10000001 numbers; allowed: 10000000 (MAX_SONGS)."
     assert refused(songs="0-999999999999").startswith("songs names 1000000000000 numbers; ")
 
@@ -279,12 +279,12 @@ def test_a_whole_number_has_no_point() -> None:
 )
 def test_a_ceiling_is_written_as_it_may_be_sent(ceiling: float, most: str) -> None:
     """Write the most that is allowed so that it can be sent as it stands; without a ceiling that is a million."""
-    ceilings = Ceilings(10, ceiling, 50, 540.0)
+    bounds = RequestBounds(10, ceiling, 50, 540.0)
 
-    assert refused(songs=7, max_per_second=0, ceilings=ceilings) == (
+    assert refused(songs=7, max_per_second=0, bounds=bounds) == (
         f"max_per_second is 0; allowed: a number from 0.001 to {most}."
     )
-    assert asked(songs=7, max_per_second=most, ceilings=ceilings).max_per_second == float(most)
+    assert asked(songs=7, max_per_second=most, bounds=bounds).max_per_second == float(most)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.fakes import FakeBatch, FakeClock, FakeLane, PlainControl, StalledError
+from support.fakes import FakeChunk, FakeClock, FakeFetcher, PlainController, StalledError
 
 from crawler.core.deadline import Deadline
 from crawler.core.errors import StoreUnavailable, UpstreamUnavailable
@@ -19,45 +19,45 @@ from crawler.core.limits import Limits
 from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, refused, retry, throttled
 from crawler.engine.backlog import MOST_BUFFERED_BYTES, Attempt
 from crawler.engine.dispatcher import Work
-from crawler.engine.outage_probe import KnownSong
-from crawler.rate_control.controller import Control
+from crawler.engine.outage_probe import Canary
+from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import Limiter
 
 SENTENCE = "The upstream answers 401: it wants credentials; set SONG_HEADERS."
 
 
 class Scene:
-    """Hold some work, its clock and its batches; `outcomes` is what on_outcome was told."""
+    """Hold some work, its clock and its chunks; `outcomes` is what on_outcome was told."""
 
     def __init__(
         self,
-        *batches: FakeBatch,
+        *chunks: FakeChunk,
         limits: Limits = Limits(),  # noqa: B008 - a value
         deadline: float = float("inf"),
         at_once: bool = True,
-        control: Control | None = None,
+        controller: RateController | None = None,
         limiter: Limiter | None = None,
     ) -> None:
-        """Prepare work on the batches; without `at_once` their advances wait in `advances`."""
+        """Prepare work on the chunks; without `at_once` their advances wait in `advances`."""
         self.clock = FakeClock()
         self.drawn = 0
         self.outcomes: list[Verdict] = []
         self.advances: list[Callable[[], None]] = []
         self.work = Work(
-            self._draw(batches),
+            self._draw(chunks),
             limits,
             self.clock,
             (lambda advance: advance()) if at_once else self.advances.append,
             Deadline.after(self.clock.now(), deadline),
             random.Random(1).random,
             lambda _item, outcome: self.outcomes.append(outcome),
-            limiter or Limiter(control or PlainControl(limits.max_per_second, limits.max_at_once)),
+            limiter or Limiter(controller or PlainController(limits.max_per_second, limits.max_at_once)),
         )
 
-    def _draw(self, batches: Iterable[FakeBatch]) -> Any:
-        for batch in batches:
+    def _draw(self, chunks: Iterable[FakeChunk]) -> Any:
+        for chunk in chunks:
             self.drawn += 1
-            yield batch
+            yield chunk
 
     def take(self) -> Attempt:
         """Take an attempt that there must be."""
@@ -68,14 +68,14 @@ class Scene:
         """Settle one attempt; tells whether it was taken."""
         return self.work.settle([(attempt, verdict)]) == 1
 
-    def run(self, lane: FakeLane, seconds_each: float = 0.0) -> list[float]:
-        """Be a strand: try songs one after the other until there is none left, and give when each was started."""
+    def run(self, fetcher: FakeFetcher, seconds_each: float = 0.0) -> list[float]:
+        """Be a worker: try songs one after the other until there is none left, and give when each was started."""
         starts = []
         while taken := self.work.take():
             attempt = taken[0]
             starts.append(attempt.started)
             self.clock.advance(seconds_each)
-            self.settle(attempt, lane.attempt(attempt.item, attempt.timeout))
+            self.settle(attempt, fetcher.attempt(attempt.item, attempt.timeout))
         return starts
 
 
@@ -95,15 +95,15 @@ VERDICTS = (found(1), MISSING, failed("http_400"), retry("timeout"), throttled("
 )
 def test_every_item_is_settled_exactly_once(sizes: list[int], verdicts: list[Verdict], max_attempts: int) -> None:
     """Give each item one outcome, whatever its attempts came to."""
-    batches = [FakeBatch([f"{number}/{place}" for place in range(size)]) for number, size in enumerate(sizes)]
-    scene = Scene(*batches, limits=Limits(max_attempts=max_attempts))
+    chunks = [FakeChunk([f"{number}/{index}" for index in range(size)]) for number, size in enumerate(sizes)]
+    scene = Scene(*chunks, limits=Limits(max_attempts=max_attempts))
     script = iter(verdicts)
-    scene.run(FakeLane(lambda item, _nth: next(script, found(item))))
+    scene.run(FakeFetcher(lambda item, _nth: next(script, found(item))))
 
-    for batch in batches:
-        assert sorted(item for item, _ in batch.settled) == sorted(batch.items)
-        assert all(outcome.final for _, outcome in batch.settled)
-        assert batch.advanced == 1
+    for chunk in chunks:
+        assert sorted(item for item, _ in chunk.settled) == sorted(chunk.items)
+        assert all(outcome.final for _, outcome in chunk.settled)
+        assert chunk.advanced == 1
     assert len(scene.outcomes) == sum(sizes)
     assert scene.work.error is None
 
@@ -111,59 +111,59 @@ def test_every_item_is_settled_exactly_once(sizes: list[int], verdicts: list[Ver
 @pytest.mark.parametrize("max_attempts", [1, 2, 4])
 def test_song_is_failed_after_the_last_attempt(max_attempts: int) -> None:
     """Try a song MAX_ATTEMPTS times, then fail it with the word of its last attempt."""
-    batch = FakeBatch(["song"])
-    lane = FakeLane(lambda _item, nth: retry(f"error {nth}"))
-    Scene(batch, limits=Limits(max_attempts=max_attempts)).run(lane)
+    chunk = FakeChunk(["song"])
+    fetcher = FakeFetcher(lambda _item, nth: retry(f"error {nth}"))
+    Scene(chunk, limits=Limits(max_attempts=max_attempts)).run(fetcher)
 
-    assert len(lane.tried) == batch.attempts == max_attempts
-    assert batch.settled == [("song", failed(f"error {max_attempts}"))]
+    assert len(fetcher.tried) == chunk.attempts == max_attempts
+    assert chunk.settled == [("song", failed(f"error {max_attempts}"))]
 
 
 def test_song_is_found_at_its_last_attempt() -> None:
     """Keep what the fourth of four attempts finds."""
-    batch = FakeBatch(["song"])
-    Scene(batch).run(FakeLane(lambda item, nth: found(item) if nth == 4 else retry("timeout")))
+    chunk = FakeChunk(["song"])
+    Scene(chunk).run(FakeFetcher(lambda item, nth: found(item) if nth == 4 else retry("timeout")))
 
-    assert batch.settled == [("song", found("song"))]
+    assert chunk.settled == [("song", found("song"))]
 
 
 def test_throttling_does_not_count() -> None:
     """Go on with a song that was throttled a hundred times, before and after an attempt that failed."""
-    batch = FakeBatch(["song"])
+    chunk = FakeChunk(["song"])
     verdicts = [throttled("http_429")] * 50 + [retry("timeout")] + [throttled("song_retry")] * 50 + [found(1)]
-    Scene(batch, limits=Limits(max_attempts=2)).run(FakeLane(lambda _item, nth: verdicts[nth - 1]))
+    Scene(chunk, limits=Limits(max_attempts=2)).run(FakeFetcher(lambda _item, nth: verdicts[nth - 1]))
 
-    assert batch.attempts == 102
-    assert batch.settled == [("song", found(1))]
+    assert chunk.attempts == 102
+    assert chunk.settled == [("song", found(1))]
 
 
 @pytest.mark.parametrize("outcome", [found(None), MISSING, failed("http_400")], ids=lambda verdict: verdict.kind.value)
 def test_final_verdict_ends_the_attempts(outcome: Verdict) -> None:
     """Try a song no more once it is found, missing, or beyond help."""
-    lane = FakeLane(lambda _item, _nth: outcome)
-    batch = FakeBatch(["song"])
-    Scene(batch).run(lane)
+    fetcher = FakeFetcher(lambda _item, _nth: outcome)
+    chunk = FakeChunk(["song"])
+    Scene(chunk).run(fetcher)
 
-    assert lane.tried == ["song"]
-    assert batch.settled == [("song", outcome)]
+    assert fetcher.tried == ["song"]
+    assert chunk.settled == [("song", outcome)]
 
 
 def test_songs_go_in_order_and_retries_wait_beside_them() -> None:
     """Try the next song while one that failed waits for its next attempt, which goes before new songs once due."""
-    batch = FakeBatch(range(6))
-    lane = FakeLane(lambda item, nth: retry("timeout") if item == 0 and nth == 1 else found(item))
-    Scene(batch).run(lane, seconds_each=0.03)
+    chunk = FakeChunk(range(6))
+    fetcher = FakeFetcher(lambda item, nth: retry("timeout") if item == 0 and nth == 1 else found(item))
+    Scene(chunk).run(fetcher, seconds_each=0.03)
 
-    assert lane.tried.count(0) == 2
-    assert lane.tried[:2] == [0, 1]
-    assert lane.tried.index(0, 1) < 5
-    assert [item for item in lane.tried if item] == [1, 2, 3, 4, 5]
+    assert fetcher.tried.count(0) == 2
+    assert fetcher.tried[:2] == [0, 1]
+    assert fetcher.tried.index(0, 1) < 5
+    assert [item for item in fetcher.tried if item] == [1, 2, 3, 4, 5]
 
 
 def test_backoff_grows_between_attempts() -> None:
     """Wait longer before a later attempt than a song's first could ever wait."""
-    scene = Scene(FakeBatch(["song"]), limits=Limits(max_attempts=12))
-    starts = scene.run(FakeLane(lambda _item, _nth: retry("timeout")))
+    scene = Scene(FakeChunk(["song"]), limits=Limits(max_attempts=12))
+    starts = scene.run(FakeFetcher(lambda _item, _nth: retry("timeout")))
 
     waits = [later - earlier for earlier, later in pairwise(starts)]
     assert waits[0] <= 0.05
@@ -173,16 +173,18 @@ def test_backoff_grows_between_attempts() -> None:
 
 def test_throttled_song_waits_at_least_half_a_second() -> None:
     """Leave the upstream in peace after a 429 that names no time: jitter never takes all of the wait away."""
-    scene = Scene(FakeBatch(["song"]))
-    first, second = scene.run(FakeLane(lambda item, nth: throttled("http_429") if nth == 1 else found(item)))
+    scene = Scene(FakeChunk(["song"]))
+    first, second = scene.run(FakeFetcher(lambda item, nth: throttled("http_429") if nth == 1 else found(item)))
 
     assert second - first >= 0.5
 
 
 def test_retry_after_holds_every_song() -> None:
     """Start nothing, this song or another, before the time that the upstream named."""
-    scene = Scene(FakeBatch(range(5)))
-    starts = scene.run(FakeLane(lambda item, nth: throttled("http_429", 7.5) if (item, nth) == (1, 1) else found(item)))
+    scene = Scene(FakeChunk(range(5)))
+    starts = scene.run(
+        FakeFetcher(lambda item, nth: throttled("http_429", 7.5) if (item, nth) == (1, 1) else found(item))
+    )
 
     assert starts[1] == 1000.0
     assert min(starts[2:]) >= 1007.5
@@ -191,7 +193,7 @@ def test_retry_after_holds_every_song() -> None:
 
 def test_longest_retry_after_wins() -> None:
     """Keep to the later of two times that the upstream named."""
-    scene = Scene(FakeBatch(range(3)))
+    scene = Scene(FakeChunk(range(3)))
     first, second = scene.take(), scene.take()
     scene.settle(first, throttled("http_429", 9.0))
     scene.settle(second, throttled("http_429", 2.0))
@@ -201,8 +203,8 @@ def test_longest_retry_after_wins() -> None:
 
 def test_requests_keep_below_max_per_second() -> None:
     """Start no more songs within any second than allowed, but for a burst of a twenty-fifth of them."""
-    scene = Scene(FakeBatch(range(500)), limits=Limits(max_per_second=50))
-    starts = scene.run(FakeLane())
+    scene = Scene(FakeChunk(range(500)), limits=Limits(max_per_second=50))
+    starts = scene.run(FakeFetcher())
 
     assert most_within(1.0, starts) <= 50 * 1.04 + 1
     assert starts[-1] - starts[0] == pytest.approx(500 / 50, rel=0.02)
@@ -210,8 +212,8 @@ def test_requests_keep_below_max_per_second() -> None:
 
 def test_attempts_of_one_song_count_against_max_per_second() -> None:
     """Pace attempts, not songs."""
-    scene = Scene(FakeBatch(range(40)), limits=Limits(max_per_second=50, max_attempts=4))
-    starts = scene.run(FakeLane(lambda _item, _nth: retry("timeout")))
+    scene = Scene(FakeChunk(range(40)), limits=Limits(max_per_second=50, max_attempts=4))
+    starts = scene.run(FakeFetcher(lambda _item, _nth: retry("timeout")))
 
     assert len(starts) == 160
     assert most_within(1.0, starts) <= 50 * 1.04 + 1
@@ -219,15 +221,15 @@ def test_attempts_of_one_song_count_against_max_per_second() -> None:
 
 def test_no_ceiling_does_not_wait() -> None:
     """Start song after song where max_per_second is 0."""
-    scene = Scene(FakeBatch(range(500)))
-    scene.run(FakeLane())
+    scene = Scene(FakeChunk(range(500)))
+    scene.run(FakeFetcher())
 
     assert scene.clock.waited == []
 
 
-def test_two_batches_are_open_at_most() -> None:
-    """Draw no third batch before one of two is finished, however many strands ask."""
-    first, second, third = (FakeBatch([f"{name}{n}" for n in range(3)]) for name in "abc")
+def test_two_chunks_are_open_at_most() -> None:
+    """Draw no third chunk before one of two is finished, however many workers ask."""
+    first, second, third = (FakeChunk([f"{name}{n}" for n in range(3)]) for name in "abc")
     scene = Scene(first, second, third)
     attempts = [scene.take() for _ in range(6)]
     with pytest.raises(StalledError):
@@ -240,9 +242,9 @@ def test_two_batches_are_open_at_most() -> None:
     assert scene.take().item == "c0"
 
 
-def test_batch_is_open_until_it_is_advanced() -> None:
-    """Count a batch as open while it is compressed and committed."""
-    scene = Scene(*(FakeBatch([n]) for n in range(3)), at_once=False)
+def test_chunk_is_open_until_it_is_advanced() -> None:
+    """Count a chunk as open while it is compressed and committed."""
+    scene = Scene(*(FakeChunk([n]) for n in range(3)), at_once=False)
     for attempt in [scene.take(), scene.take()]:
         scene.settle(attempt, found(1))
     with pytest.raises(StalledError):
@@ -254,23 +256,23 @@ def test_batch_is_open_until_it_is_advanced() -> None:
 
 def test_no_song_is_drawn_while_too_much_waits() -> None:
     """Hold new songs back while rows wait that weigh too much, but not the attempts that may free them."""
-    batch = FakeBatch(range(4))
-    scene = Scene(batch)
+    chunk = FakeChunk(range(4))
+    scene = Scene(chunk)
     scene.settle(scene.take(), retry("timeout"))
     scene.take()
-    batch.buffered_bytes = MOST_BUFFERED_BYTES + 1
+    chunk.buffered_bytes = MOST_BUFFERED_BYTES + 1
     retried = scene.take()
     with pytest.raises(StalledError):
         scene.work.take()
-    batch.buffered_bytes = MOST_BUFFERED_BYTES
+    chunk.buffered_bytes = MOST_BUFFERED_BYTES
 
     assert retried.item == 0
     assert scene.take().item == 2
 
 
-def test_strand_waits_while_others_may_leave_it_work() -> None:
-    """Let no strand end while a song in flight may have to be tried again."""
-    scene = Scene(FakeBatch(["song"]))
+def test_worker_waits_while_others_may_leave_it_work() -> None:
+    """Let no worker end while a song in flight may have to be tried again."""
+    scene = Scene(FakeChunk(["song"]))
     attempt = scene.take()
     with pytest.raises(StalledError):
         scene.work.take()
@@ -281,17 +283,17 @@ def test_strand_waits_while_others_may_leave_it_work() -> None:
 
 def test_nothing_is_drawn_after_the_deadline() -> None:
     """Give no attempt once the deadline has come, neither a new song nor a retry that is due."""
-    scene = Scene(FakeBatch(range(3)), deadline=5.0)
+    scene = Scene(FakeChunk(range(3)), deadline=5.0)
     scene.settle(scene.take(), retry("timeout"))
     scene.clock.advance(5.0)
 
     assert scene.work.take() == []
 
 
-def test_strand_waits_no_longer_than_the_deadline() -> None:
+def test_worker_waits_no_longer_than_the_deadline() -> None:
     """End at the deadline where the upstream asked for more time than is left."""
-    scene = Scene(FakeBatch(range(3)), deadline=5.0)
-    scene.run(FakeLane(lambda _item, _nth: throttled("http_429", 3600.0)))
+    scene = Scene(FakeChunk(range(3)), deadline=5.0)
+    scene.run(FakeFetcher(lambda _item, _nth: throttled("http_429", 3600.0)))
 
     assert scene.clock.now() == 1005.0
     assert scene.outcomes == []
@@ -304,32 +306,32 @@ def test_strand_waits_no_longer_than_the_deadline() -> None:
 )
 def test_song_cut_off_by_the_deadline_is_left_undone(verdict: Verdict) -> None:
     """Call no song failed that came to nothing because the time was over."""
-    batch = FakeBatch(["song"])
-    scene = Scene(batch, limits=Limits(max_attempts=1), deadline=5.0)
+    chunk = FakeChunk(["song"])
+    scene = Scene(chunk, limits=Limits(max_attempts=1), deadline=5.0)
     attempt = scene.take()
     scene.clock.advance(5.0)
     scene.settle(attempt, verdict)
 
-    assert batch.settled == []
-    assert batch.attempts == 1
+    assert chunk.settled == []
+    assert chunk.attempts == 1
     assert scene.work.take() == []
 
 
 def test_song_found_past_the_deadline_is_kept() -> None:
     """Keep an outcome that comes late: it costs nothing more."""
-    batch = FakeBatch(["song", "next"])
-    scene = Scene(batch, deadline=5.0)
+    chunk = FakeChunk(["song", "next"])
+    scene = Scene(chunk, deadline=5.0)
     attempt = scene.take()
     scene.clock.advance(6.0)
     scene.settle(attempt, found(1))
 
-    assert batch.settled == [("song", found(1))]
+    assert chunk.settled == [("song", found(1))]
     assert scene.work.take() == []
 
 
 def test_timeout_ends_with_the_deadline() -> None:
     """Give an attempt its whole timeout, or what is left until the deadline."""
-    scene = Scene(FakeBatch(range(2)), limits=Limits(request_timeout=10.0), deadline=12.0)
+    scene = Scene(FakeChunk(range(2)), limits=Limits(request_timeout=10.0), deadline=12.0)
     early = scene.take()
     scene.clock.advance(9.0)
     late = scene.take()
@@ -339,21 +341,21 @@ def test_timeout_ends_with_the_deadline() -> None:
 
 def test_refusal_stops_the_work() -> None:
     """Stop with UpstreamUnavailable when the upstream as a whole refuses; keep what is in flight and turns up."""
-    batch = FakeBatch(["refused", "in flight", "never"])
-    scene = Scene(batch)
+    chunk = FakeChunk(["refused", "in flight", "never"])
+    scene = Scene(chunk)
     first, second = scene.take(), scene.take()
     scene.settle(first, refused(SENTENCE))
     scene.settle(second, found(2))
 
     assert scene.work.take() == []
-    assert batch.settled == [("in flight", found(2))]
+    assert chunk.settled == [("in flight", found(2))]
     assert isinstance(scene.work.error, UpstreamUnavailable)
     assert str(scene.work.error) == SENTENCE
 
 
 def test_first_error_is_the_one_that_is_told() -> None:
     """Name the cause, not what followed from it."""
-    scene = Scene(FakeBatch(range(2)))
+    scene = Scene(FakeChunk(range(2)))
     first, second = StoreUnavailable("first"), StoreUnavailable("second")
     scene.work.stop(first)
     scene.work.stop(second)
@@ -362,14 +364,14 @@ def test_first_error_is_the_one_that_is_told() -> None:
     assert scene.work.error is first
 
 
-def test_batch_that_can_not_be_finished_stops_the_work() -> None:
+def test_chunk_that_can_not_be_finished_stops_the_work() -> None:
     """Draw nothing more when a part can't be stored, and say why."""
 
-    class Lost(FakeBatch):
+    class Lost(FakeChunk):
         def advance(self) -> bool:
             raise StoreUnavailable("The store is gone.")
 
-    scene = Scene(Lost([1]), FakeBatch([2]), at_once=False)
+    scene = Scene(Lost([1]), FakeChunk([2]), at_once=False)
     scene.settle(scene.take(), found(1))
     with pytest.raises(StoreUnavailable):
         scene.advances.pop()()
@@ -378,10 +380,10 @@ def test_batch_that_can_not_be_finished_stops_the_work() -> None:
     assert isinstance(scene.work.error, StoreUnavailable)
 
 
-def test_batch_that_is_not_finished_stays_open() -> None:
-    """Let a batch that was advanced half-way go on."""
+def test_chunk_that_is_not_finished_stays_open() -> None:
+    """Let a chunk that was advanced half-way go on."""
 
-    class Halves(FakeBatch):
+    class Halves(FakeChunk):
         def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
             super().settle(outcomes)
             return True
@@ -389,16 +391,16 @@ def test_batch_that_is_not_finished_stays_open() -> None:
         def advance(self) -> bool:
             return super().advance() and len(self.settled) == len(self.items)
 
-    batches = [Halves([1, 2]), Halves([3]), Halves([4])]
-    Scene(*batches).run(FakeLane())
+    chunks = [Halves([1, 2]), Halves([3]), Halves([4])]
+    Scene(*chunks).run(FakeFetcher())
 
-    assert [batch.advanced for batch in batches] == [2, 1, 1]
+    assert [chunk.advanced for chunk in chunks] == [2, 1, 1]
 
 
 def test_abandoned_attempt_is_tried_again() -> None:
     """Count an abandoned attempt as a timeout, and take nothing more from it."""
-    batch = FakeBatch(["song"])
-    scene = Scene(batch, limits=Limits(max_attempts=2))
+    chunk = FakeChunk(["song"])
+    scene = Scene(chunk, limits=Limits(max_attempts=2))
     stuck = scene.take()
 
     assert scene.work.abandon(stuck)
@@ -406,12 +408,12 @@ def test_abandoned_attempt_is_tried_again() -> None:
     assert not scene.work.abandon(stuck)
     assert scene.work.abandoned == 1
     assert scene.work.abandon(scene.take())
-    assert batch.settled == [("song", failed("timeout"))]
+    assert chunk.settled == [("song", failed("timeout"))]
 
 
 def test_attempt_that_came_back_is_not_abandoned() -> None:
     """Leave an attempt alone that was settled just before it would have been given up."""
-    scene = Scene(FakeBatch(["song"]))
+    scene = Scene(FakeChunk(["song"]))
     attempt = scene.take()
     scene.settle(attempt, found(1))
 
@@ -421,23 +423,23 @@ def test_attempt_that_came_back_is_not_abandoned() -> None:
 
 def test_outcomes_are_told_once_each() -> None:
     """Tell whoever watches of every song's outcome, and of no attempt that came to none."""
-    scene = Scene(FakeBatch(range(30)), limits=Limits(max_attempts=3))
-    scene.run(FakeLane(lambda item, nth: (found(item), MISSING, retry("x"), throttled("y"))[(item + nth) % 4]))
+    scene = Scene(FakeChunk(range(30)), limits=Limits(max_attempts=3))
+    scene.run(FakeFetcher(lambda item, nth: (found(item), MISSING, retry("x"), throttled("y"))[(item + nth) % 4]))
 
     kinds = Counter(outcome.kind for outcome in scene.outcomes)
     assert sum(kinds.values()) == 30
     assert set(kinds) <= {Kind.FOUND, Kind.MISSING, Kind.FAILED}
 
 
-def test_no_batches_is_no_work() -> None:
+def test_no_chunks_is_no_work() -> None:
     """End at once where there is nothing to do."""
     assert Scene().work.take() == []
 
 
-def outage(scene: Scene, begins: float, ends: float, word: str) -> FakeLane:
-    """Open a lane whose upstream is down from one second to another."""
+def outage(scene: Scene, begins: float, ends: float, word: str) -> FakeFetcher:
+    """Open a fetcher whose upstream is down from one second to another."""
     first = scene.clock.now()
-    return FakeLane(lambda item, _nth: retry(word) if begins <= scene.clock.now() - first < ends else found(item))
+    return FakeFetcher(lambda item, _nth: retry(word) if begins <= scene.clock.now() - first < ends else found(item))
 
 
 WORDS = ["http_500", "http_503", "connection", "invalid_json"]
@@ -446,62 +448,62 @@ WORDS = ["http_500", "http_503", "connection", "invalid_json"]
 @pytest.mark.parametrize("word", WORDS)
 def test_outage_fails_no_song(word: str) -> None:
     """Find every song after an outage, whatever that was told by, and ask rarely while it lasts."""
-    batch = FakeBatch(range(400))
-    scene = Scene(batch, control=Control(50.0, 10))
-    lane = outage(scene, 2, 62, word)
-    scene.run(lane, 0.02)
+    chunk = FakeChunk(range(400))
+    scene = Scene(chunk, controller=RateController(50.0, 10))
+    fetcher = outage(scene, 2, 62, word)
+    scene.run(fetcher, 0.02)
 
-    assert sorted(batch.settled) == [(number, found(number)) for number in range(400)]
-    assert len(lane.tried) - 400 <= 30
+    assert sorted(chunk.settled) == [(number, found(number)) for number in range(400)]
+    assert len(fetcher.tried) - 400 <= 30
     assert scene.clock.now() - 1000 < 80
 
 
 def test_songs_that_fail_by_themselves_are_no_outage() -> None:
     """Fail a range of songs that answer 500 for good, however many, and find the others, in little more time."""
-    batch = FakeBatch(range(300))
-    scene = Scene(batch, control=Control(100.0, 10))
-    scene.run(FakeLane(lambda item, _nth: retry("http_500") if 100 <= item < 200 else found(item)), 0.001)
+    chunk = FakeChunk(range(300))
+    scene = Scene(chunk, controller=RateController(100.0, 10))
+    scene.run(FakeFetcher(lambda item, _nth: retry("http_500") if 100 <= item < 200 else found(item)), 0.001)
 
-    assert sorted(item for item, outcome in batch.settled if outcome.kind is Kind.FAILED) == list(range(100, 200))
+    assert sorted(item for item, outcome in chunk.settled if outcome.kind is Kind.FAILED) == list(range(100, 200))
     assert scene.clock.now() - 1000 < 20
 
 
 def test_probe_asks_for_a_known_song_and_keeps_nothing_of_it() -> None:
     """Have a probe ask for the song found last, whatever waits, and count it where the doubt came from."""
-    batch = FakeBatch(range(10))
-    scene = Scene(batch, control=Control())
+    chunk = FakeChunk(range(10))
+    scene = Scene(chunk, controller=RateController())
     doubted(scene)
-    before = batch.attempts
+    before = chunk.attempts
     probe = scene.take()
 
     assert probe.item == 0
     assert scene.settle(probe, found("again"))
-    assert batch.attempts == before + 1
-    assert batch.settled == [(0, found("first"))]
+    assert chunk.attempts == before + 1
+    assert chunk.settled == [(0, found("first"))]
     assert scene.outcomes == [found("first")]
 
 
 def test_every_request_of_an_outage_is_counted_once() -> None:
     """Count the probes of an outage too, however many fail, where the songs are counted."""
-    batch = FakeBatch(range(400))
-    scene = Scene(batch, control=Control(50.0, 10))
-    lane = outage(scene, 2, 62, "http_500")
-    scene.run(lane, 0.02)
+    chunk = FakeChunk(range(400))
+    scene = Scene(chunk, controller=RateController(50.0, 10))
+    fetcher = outage(scene, 2, 62, "http_500")
+    scene.run(fetcher, 0.02)
 
-    assert batch.attempts == len(lane.tried) > 410
+    assert chunk.attempts == len(fetcher.tried) > 410
 
 
 @pytest.mark.parametrize("word", WORDS)
 def test_last_song_is_not_failed_for_an_outage(word: str) -> None:
     """Fail no song for an outage that comes when a single one is left, which is tried four times in a second."""
-    batch = FakeBatch(range(10))
-    scene = Scene(batch, control=Control())
+    chunk = FakeChunk(range(10))
+    scene = Scene(chunk, controller=RateController())
     for _ in range(9):
         attempt = scene.take()
         scene.settle(attempt, found(attempt.item))
     scene.run(outage(scene, 0, 60, word), 0.02)
 
-    assert batch.settled[-1] == (9, found(9))
+    assert chunk.settled[-1] == (9, found(9))
 
 
 def doubted(scene: Scene) -> None:
@@ -522,21 +524,21 @@ def held(scene: Scene) -> list[Attempt]:
 
 def test_failures_in_doubt_count_if_they_are_the_songs_own() -> None:
     """Fail the songs that were answered 500 once one that was found is found again, and ask for none of them again."""
-    batch = FakeBatch(range(5))
-    scene = Scene(batch, limits=Limits(max_attempts=1), control=Control())
+    chunk = FakeChunk(range(5))
+    scene = Scene(chunk, limits=Limits(max_attempts=1), controller=RateController())
     held(scene)
-    before = len(batch.settled)
+    before = len(chunk.settled)
     scene.settle(scene.take(), found("again"))
 
     assert before == 3  # the first two failures in a row raise no doubt
-    assert batch.settled == [(0, found("first")), *((number, failed("http_500")) for number in range(1, 5))]
+    assert chunk.settled == [(0, found("first")), *((number, failed("http_500")) for number in range(1, 5))]
     assert scene.work.take() == []
 
 
 def test_failures_in_doubt_do_not_count_if_the_upstream_is_down() -> None:
     """Try the songs again, as often as before, where one that was found failed too."""
-    batch = FakeBatch(range(5))
-    scene = Scene(batch, limits=Limits(max_attempts=1), control=Control())
+    chunk = FakeChunk(range(5))
+    scene = Scene(chunk, limits=Limits(max_attempts=1), controller=RateController())
     attempts = held(scene)
     scene.settle(scene.take(), retry("http_500"))
     scene.settle(scene.take(), found("again"))
@@ -548,13 +550,13 @@ def test_failures_in_doubt_do_not_count_if_the_upstream_is_down() -> None:
 
 def test_failures_in_doubt_are_tried_again_where_another_call_settles_it() -> None:
     """Lose no song that was held while another call's request showed that the upstream is there."""
-    limiter = Limiter(Control())
-    scene, other = (Scene(FakeBatch(range(5)), limits=Limits(max_attempts=1), limiter=limiter) for _ in range(2))
+    limiter = Limiter(RateController())
+    scene, other = (Scene(FakeChunk(range(5)), limits=Limits(max_attempts=1), limiter=limiter) for _ in range(2))
     held(scene)
     other.clock.advance(1)
     other.settle(other.take(), found(0))
     scene.clock.advance(1)
-    scene.run(FakeLane())
+    scene.run(FakeFetcher())
 
     assert scene.work.unfinished() == []
     assert len(scene.outcomes) == 5
@@ -562,32 +564,32 @@ def test_failures_in_doubt_are_tried_again_where_another_call_settles_it() -> No
 
 def test_probe_after_one_that_failed_counts_where_the_doubt_came_from() -> None:
     """Count no probe as one of the probe before it."""
-    batch = FakeBatch(range(10))
-    scene = Scene(batch, control=Control())
+    chunk = FakeChunk(range(10))
+    scene = Scene(chunk, controller=RateController())
     doubted(scene)
     scene.settle(scene.take(), retry("http_500"))
-    probe = scene.take().batch
+    probe = scene.take().chunk
 
-    assert isinstance(probe, KnownSong)
-    assert probe.doubted is batch
+    assert isinstance(probe, Canary)
+    assert probe.doubted is chunk
 
 
 def test_no_probe_is_sent_for_nothing() -> None:
     """End once every song has its outcome, though another call doubts that the upstream is there."""
-    limiter = Limiter(Control())
-    doubting, done = (Scene(FakeBatch(range(size)), limiter=limiter) for size in (10, 2))
+    limiter = Limiter(RateController())
+    doubting, done = (Scene(FakeChunk(range(size)), limiter=limiter) for size in (10, 2))
     for verdict in (found(0), retry("http_500"), found(1)):
         done.settle(done.take(), verdict)
     doubted(doubting)
     done.clock.advance(1)
 
-    assert limiter.control.in_doubt
+    assert limiter.controller.in_doubt
     assert done.work.take() == []
 
 
 def test_no_probe_is_sent_where_there_is_no_room() -> None:
-    """Give a strand that is full nothing, though the upstream is in doubt."""
-    scene = Scene(FakeBatch(range(10)), control=Control())
+    """Give a worker that is full nothing, though the upstream is in doubt."""
+    scene = Scene(FakeChunk(range(10)), controller=RateController())
     doubted(scene)
     scene.clock.advance(1)
     more = scene.work.take_more(0)
@@ -599,8 +601,8 @@ def test_no_probe_is_sent_where_there_is_no_room() -> None:
 @pytest.mark.parametrize("songs", [1, 10])
 def test_call_that_knows_no_song_fails_none_in_doubt(songs: int) -> None:
     """Count no 500 as a song's own while another call of the instance has seen that all are answered so."""
-    limiter = Limiter(Control())
-    knowing, new = Scene(FakeBatch(range(10)), limiter=limiter), FakeBatch(range(100, 100 + songs))
+    limiter = Limiter(RateController())
+    knowing, new = Scene(FakeChunk(range(10)), limiter=limiter), FakeChunk(range(100, 100 + songs))
     doubted(knowing)
     scene = Scene(new, limiter=limiter)
     scene.run(outage(scene, 0, 20, "http_500"), 0.02)
@@ -608,23 +610,23 @@ def test_call_that_knows_no_song_fails_none_in_doubt(songs: int) -> None:
     assert sorted(new.settled) == [(number, found(number)) for number in range(100, 100 + songs)]
 
 
-def test_each_lane_is_probed_by_a_song_of_its_own() -> None:
+def test_each_fetcher_is_probed_by_a_song_of_its_own() -> None:
     """Take no answer of one upstream as a sign that another one is there."""
-    first, second = FakeLane(), FakeLane()
-    batches = FakeBatch(["a"], first), FakeBatch(["b", "c", "d", "e"], second)
-    scene = Scene(*batches, control=Control())
+    first, second = FakeFetcher(), FakeFetcher()
+    chunks = FakeChunk(["a"], first), FakeChunk(["b", "c", "d", "e"], second)
+    scene = Scene(*chunks, controller=RateController())
     for name in "ab":
         scene.settle(scene.take(), found(name))
     for _ in range(3):
         scene.settle(scene.take(), retry("http_500"))
     probe = scene.take()
 
-    assert (probe.item, probe.batch.lane) == ("b", second)
+    assert (probe.item, probe.chunk.fetcher) == ("b", second)
 
 
 def test_probe_that_is_refused_ends_the_work() -> None:
     """Stop where a probe learns that the upstream refuses us."""
-    scene = Scene(FakeBatch(range(10)), control=Control())
+    scene = Scene(FakeChunk(range(10)), controller=RateController())
     doubted(scene)
     scene.settle(scene.take(), refused(SENTENCE))
 
@@ -633,8 +635,8 @@ def test_probe_that_is_refused_ends_the_work() -> None:
 
 
 def test_more_is_due_when_the_rate_lets_out_more() -> None:
-    """Tell a strand that took all that may go when the next may, not only when an answer may come."""
-    scene = Scene(FakeBatch(range(100)), control=Control(10.0, 50))
+    """Tell a worker that took all that may go when the next may, not only when an answer may come."""
+    scene = Scene(FakeChunk(range(100)), controller=RateController(10.0, 50))
     scene.work.take()
     scene.clock.advance(0.1)
     first = scene.work.take_more(50)
@@ -651,7 +653,7 @@ def test_more_is_due_when_the_rate_lets_out_more() -> None:
 @pytest.mark.parametrize("first", ["the upstream's", "the store's"])
 def test_error_of_the_store_goes_before_the_upstreams(first: str) -> None:
     """Say that rows may be lost, though the upstream had refused us just before."""
-    scene = Scene(FakeBatch(range(2)))
+    scene = Scene(FakeChunk(range(2)))
     lost = StoreUnavailable("The bucket is gone.")
     for error in (
         (UpstreamUnavailable(SENTENCE), lost) if first == "the upstream's" else (lost, UpstreamUnavailable(SENTENCE))

@@ -24,7 +24,7 @@ from servers.process import clean_environment
 
 import crawler
 from crawler.app.deployment import open_store
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.verify import verify_run
 
 ROOT = Path(crawler.__file__).parent.parent
@@ -99,7 +99,7 @@ def test_ctrl_c_ends_the_command_line(upstream: StuckUpstream, tmp_path: Path) -
     assert held == ANSWERED
     assert (again.returncode, json.loads(again.stdout)["found"]) == (0, LAST)
     assert upstream.count() - fetched == LAST - ANSWERED
-    assert verify_run(Catalog(open_store(str(tmp_path / "songs"), None)), "trial").faults == []
+    assert verify_run(RunIndex(open_store(str(tmp_path / "songs"), None)), "trial").faults == []
 
 
 FETCH = """
@@ -203,4 +203,4 @@ def test_interrupting_the_kernel_ends_a_cell(upstream: StuckUpstream, tmp_path: 
 
     asyncio.run(session())
 
-    assert verify_run(Catalog(open_store(str(tmp_path / "songs"), None)), "trial").faults == []
+    assert verify_run(RunIndex(open_store(str(tmp_path / "songs"), None)), "trial").faults == []

@@ -13,8 +13,8 @@ from crawler.adapters.storage.folder import FolderStore
 from crawler.app.deployment import Deployment
 from crawler.app.parameters import parse_crawl
 from crawler.core.records import StoredObject
-from crawler.runs.index import Catalog
-from crawler.runs.resolve import choose_run
+from crawler.runs.index import RunIndex
+from crawler.runs.resolve import resolve_run
 
 
 class FolderBefore(FolderStore):
@@ -35,13 +35,13 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
 
 def chosen_late(deployment: Deployment, folder: Path) -> str:
     """Give the run that a call for 1-5 means which looked into the index too early."""
-    order = deployment._order(parse_crawl([("songs", "1-5")], b"", deployment.ceilings), None)
-    return choose_run(Catalog(FolderBefore(folder), "late"), order, time.time()).run
+    order = deployment._order(parse_crawl([("songs", "1-5")], b"", deployment.bounds), None)
+    return resolve_run(RunIndex(FolderBefore(folder), "late"), order, time.time()).run
 
 
 def test_late_duplicate_goes_to_the_run_that_has_finished(deployment: Deployment, tmp_path: Path) -> None:
     """Mean the run that another delivery began and finished meanwhile, and begin none."""
-    first = deployment.crawl(parse_crawl([("songs", "1-5")], b"", deployment.ceilings))
+    first = deployment.crawl(parse_crawl([("songs", "1-5")], b"", deployment.bounds))
 
     assert first.state == "complete"
     assert chosen_late(deployment, tmp_path) == first.run

@@ -1,4 +1,4 @@
-"""Check that what is held in memory does not grow with songs, strands or parts."""
+"""Check that what is held in memory does not grow with songs, workers or parts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from crawler.core.song_set import SongSet
 from crawler.core.verdict import Verdict, found
 from crawler.engine.backlog import MOST_HELD_BYTES
 from crawler.engine.dispatcher import Work
-from crawler.engine.part_writer import RunPart
-from crawler.engine.workers import Strand
+from crawler.engine.part_writer import PartWriter
+from crawler.engine.workers import Worker
 from crawler.formats.jsonl_rows import decode_rows
 from crawler.runs.grid import Grid
 from crawler.runs.tally import Tally
@@ -25,7 +25,7 @@ class Info(dict[str, Any]):
     """Be a song's info that can be watched."""
 
 
-class WatchingLane:
+class WatchingFetcher:
     """Answer songs, and count before each how many of those answered so far are still somewhere in memory."""
 
     def __init__(self) -> None:
@@ -41,35 +41,35 @@ class WatchingLane:
         return found(info)
 
 
-def part_of(index: int, songs: int, lane: WatchingLane) -> RunPart:
+def part_of(index: int, songs: int, fetcher: WatchingFetcher) -> PartWriter:
     """Open a part of so many songs whose commit is nobody's business."""
     grid = Grid(SongSet.parse(f"1-{songs * (index + 1)}"), songs)
-    return RunPart(grid[index], lane, Tally(), lambda _part, _data: None)
+    return PartWriter(grid[index], fetcher, Tally(), lambda _part, _data: None)
 
 
-def work_on(parts: Iterator[RunPart], submit: Callable[[Callable[[], None]], Any]) -> Work:
-    """Work on parts, with `submit` for what is done away from the strands."""
+def work_on(parts: Iterator[PartWriter], submit: Callable[[Callable[[], None]], Any]) -> Work:
+    """Work on parts, with `submit` for what is done away from the workers."""
     return Work(parts, Limits(), SystemClock(), submit)
 
 
-def test_strand_lets_go_of_a_song_before_the_next() -> None:
-    """Keep no song's info once its row is made: a hundred strands waiting for answers would hold a hundred."""
-    lane = WatchingLane()
-    Strand(work_on(iter([part_of(0, 10, lane)]), lambda advance: advance())).run()
+def test_worker_lets_go_of_a_song_before_the_next() -> None:
+    """Keep no song's info once its row is made: a hundred workers waiting for answers would hold a hundred."""
+    fetcher = WatchingFetcher()
+    Worker(work_on(iter([part_of(0, 10, fetcher)]), lambda advance: advance())).run()
     gc.collect()
 
-    assert lane.alive == [0] * 10
+    assert fetcher.alive == [0] * 10
 
 
 def test_heavy_part_is_alone() -> None:
     """Open no second part while the first weighs more than its share, and open it once that is committed."""
-    lane = WatchingLane()
-    opened: list[RunPart] = []
+    fetcher = WatchingFetcher()
+    opened: list[PartWriter] = []
     waiting: list[Callable[[], None]] = []
 
-    def parts() -> Iterator[RunPart]:
+    def parts() -> Iterator[PartWriter]:
         for index in range(2):
-            opened.append(part_of(index, 1, lane))
+            opened.append(part_of(index, 1, fetcher))
             yield opened[-1]
 
     work = work_on(parts(), waiting.append)
@@ -87,10 +87,12 @@ def test_heavy_part_is_alone() -> None:
 def test_part_is_whole_however_it_was_weighed() -> None:
     """Give the same bytes when a part's weight is asked for between its rows."""
     done: list[bytes] = []
-    part = RunPart(Grid(SongSet.parse("1-3"), 3)[0], WatchingLane(), Tally(), lambda _part, data: done.append(data))
+    part = PartWriter(
+        Grid(SongSet.parse("1-3"), 3)[0], WatchingFetcher(), Tally(), lambda _part, data: done.append(data)
+    )
     weights = []
-    for place in part.pending:
-        part.settle([(place, found({"text": "x" * 300_000}))])
+    for index in part.pending:
+        part.settle([(index, found({"text": "x" * 300_000}))])
         part.advance()
         weights.append(part.held_bytes)
 

@@ -11,20 +11,20 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.fakes import FakeLane
+from support.fakes import FakeFetcher
 
 from crawler.core.errors import StoreUnavailable
 from crawler.core.records import Row
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, Verdict, failed, found, retry
 from crawler.engine import part_writer as part_module
-from crawler.engine.part_writer import RunPart
+from crawler.engine.part_writer import PartWriter
 from crawler.formats.jsonl_rows import decode_rows
 from crawler.runs.grid import PartKey
 from crawler.runs.tally import Tally
 
 SONGS = SongSet.parse("3,7-40,100-120")
-CHUNK_BYTES = 200
+PIECE_BYTES = 200
 
 
 class Commits:
@@ -33,15 +33,15 @@ class Commits:
     def __init__(self, songs: SongSet = SONGS) -> None:
         """Open one part of the songs."""
         self.data: list[bytes] = []
-        self.part = RunPart(PartKey(0, songs), FakeLane(), Tally(attempt="ours"), self._commit)
+        self.part = PartWriter(PartKey(0, songs), FakeFetcher(), Tally(attempt="ours"), self._commit)
 
-    def _commit(self, part: RunPart, data: bytes) -> None:
+    def _commit(self, part: PartWriter, data: bytes) -> None:
         self.data.append(data)
 
-    def settle(self, places: Iterable[int], outcome_of: Callable[[int], Verdict]) -> None:
+    def settle(self, part_range: Iterable[int], outcome_of: Callable[[int], Verdict]) -> None:
         """Settle places in the order given, advancing whenever the part asks for it."""
-        for place in places:
-            if self.part.settle([(place, outcome_of(self.part.item(place)))]):
+        for index in part_range:
+            if self.part.settle([(index, outcome_of(self.part.item(index)))]):
                 self.part.advance()
 
 
@@ -53,9 +53,9 @@ def outcome_of(number: int) -> Verdict:
 
 
 @pytest.fixture(autouse=True)
-def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a few rows make a piece for the compressor."""
-    monkeypatch.setattr(part_module, "CHUNK_BYTES", CHUNK_BYTES)
+    monkeypatch.setattr(part_module, "PIECE_BYTES", PIECE_BYTES)
 
 
 @pytest.fixture
@@ -94,18 +94,18 @@ def test_part_has_one_row_for_every_number(commits: Commits) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.permutations(range(len(SONGS))))
-def test_any_order_gives_the_same_bytes(places: list[int]) -> None:
+def test_any_order_gives_the_same_bytes(part_range: list[int]) -> None:
     """Write the same object whichever song came first."""
     commits = Commits()
-    commits.settle(places, outcome_of)
+    commits.settle(part_range, outcome_of)
 
     assert commits.data == [in_order()]
 
 
 def test_late_compression_gives_the_same_bytes(commits: Commits) -> None:
     """Write the same object when the compressor gets to its rows only after the last of them came."""
-    for place in range(len(SONGS)):
-        commits.part.settle([(place, outcome_of(commits.part.item(place)))])
+    for index in range(len(SONGS)):
+        commits.part.settle([(index, outcome_of(commits.part.item(index)))])
 
     assert commits.part.advance()
     assert commits.data == [in_order()]
@@ -113,7 +113,7 @@ def test_late_compression_gives_the_same_bytes(commits: Commits) -> None:
 
 def test_part_is_committed_once_however_often_it_is_advanced(commits: Commits) -> None:
     """Finish at the first of several advances that were asked for before any of them was made."""
-    settled = [commits.part.settle([(place, outcome_of(commits.part.item(place)))]) for place in range(len(SONGS))]
+    settled = [commits.part.settle([(index, outcome_of(commits.part.item(index)))]) for index in range(len(SONGS))]
     asked_for = settled.count(True)
 
     assert asked_for >= 2
@@ -130,8 +130,8 @@ def test_threads_settle_and_advance_at_once() -> None:
 
     with ThreadPoolExecutor(2) as advancing, ThreadPoolExecutor(8) as settling:
 
-        def settle(place: int) -> None:
-            if commits.part.settle([(place, outcome_of(commits.part.item(place)))]):
+        def settle(index: int) -> None:
+            if commits.part.settle([(index, outcome_of(commits.part.item(index)))]):
                 advancing.submit(lambda: finished.append(commits.part.advance()))
 
         list(settling.map(settle, range(len(songs))))
@@ -145,7 +145,7 @@ def test_threads_settle_and_advance_at_once() -> None:
 def test_part_asks_for_an_advance_only_when_there_is_work() -> None:
     """Leave the compressor alone until a piece of it is ready, or the part is."""
     commits = Commits(SongSet.parse("1-3"))
-    large = found("x" * CHUNK_BYTES)
+    large = found("x" * PIECE_BYTES)
 
     assert not commits.part.settle([(1, large)])
     assert commits.part.settle([(0, found("small"))])
@@ -207,10 +207,10 @@ def test_tally_tells_what_became_of_the_songs(commits: Commits) -> None:
 def test_commit_that_fails_is_heard() -> None:
     """Raise what the store raises: the part is not finished."""
 
-    def refuse(part: RunPart, data: bytes) -> None:
+    def refuse(part: PartWriter, data: bytes) -> None:
         raise StoreUnavailable("The store is gone.")
 
-    part = RunPart(PartKey(0, SongSet.parse("1")), FakeLane(), Tally(), refuse)
+    part = PartWriter(PartKey(0, SongSet.parse("1")), FakeFetcher(), Tally(), refuse)
     part.settle([(0, MISSING)])
 
     with pytest.raises(StoreUnavailable):

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.fakes import FakeClock, FakeLane, PlainControl, join_new_threads
+from support.fakes import FakeClock, FakeFetcher, PlainController, join_new_threads
 
 from crawler.adapters.runtime.clock import SystemClock
 from crawler.adapters.runtime.daemon_threads import DaemonThreads
@@ -22,16 +22,16 @@ from crawler.adapters.storage.folder import FolderStore
 from crawler.core.deadline import Deadline
 from crawler.core.errors import BadSetting, StoreUnavailable
 from crawler.core.limits import Limits
-from crawler.core.ports import Clock, Lane, Store
+from crawler.core.ports import Clock, Fetcher, Store
 from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, Verdict, failed, found, refused, retry, throttled
 from crawler.engine.run_call import RunCall
 from crawler.formats.jsonl_rows import decode_rows
 from crawler.rate_control.limiter import Limiter
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
-from crawler.runs.summary import DEADLINE_DETAIL, Answer
+from crawler.runs.summary import DEADLINE_DETAIL, RunSummary
 
 LIMITS = Limits(max_attempts=2, max_at_once=4)
 
@@ -68,29 +68,29 @@ def spec_of(songs: str = "1-25", *, run: str = "trial", part_songs: int = 10, so
 
 def call(
     store: Store,
-    lane: Lane,
+    fetcher: Fetcher,
     spec: RunSpec | None = None,
     *,
     seconds: float = float("inf"),
     limits: Limits = LIMITS,
     clock: Clock | None = None,
-) -> Answer:
+) -> RunSummary:
     """Make one call on a run."""
     spec = spec or spec_of()
     clock = clock or SystemClock()
     with ThreadPoolExecutor(2) as commits:
-        catalog = Catalog(store, attempt=uuid.uuid4().hex)
+        run_index = RunIndex(store, attempt=uuid.uuid4().hex)
         run_call = RunCall(
-            catalog,
-            catalog.ledger(spec.run).begin(spec),
-            lane=lane,
+            run_index,
+            run_index.run_store(spec.run).begin(spec),
+            fetcher=fetcher,
             limits=limits,
             clock=clock,
-            strands=DaemonThreads(),
+            workers=DaemonThreads(),
             commits=commits,
             deadline=Deadline.after(clock.now(), seconds),
             random=random.Random(1),
-            limiter=Limiter(PlainControl(limits.max_per_second, limits.max_at_once)),
+            limiter=Limiter(PlainController(limits.max_per_second, limits.max_at_once)),
         )
         return asyncio.run(run_call.crawl())
 
@@ -113,14 +113,14 @@ def stored_numbers(store: Store, prefix: str = "songs-") -> list[int]:
     return [row.song_num for part in parts for row in decode_rows(part)]
 
 
-def counts(answer: Answer) -> tuple[int, int, int, int | None]:
+def counts(answer: RunSummary) -> tuple[int, int, int, int | None]:
     """Give found, missing, failed, remaining."""
     return answer.found, answer.missing, answer.failed, answer.remaining
 
 
 def test_run_is_stored_as_the_contract_says(store: FolderStore) -> None:
     """Store run.json, a part for every ten numbers and the manifest, and nothing else."""
-    answer = call(store, FakeLane(judge))
+    answer = call(store, FakeFetcher(judge))
 
     assert names(store) == [
         "runs/trial/manifest.json",
@@ -138,7 +138,7 @@ def test_run_is_stored_as_the_contract_says(store: FolderStore) -> None:
 
 def test_part_holds_rows_as_the_contract_says(store: FolderStore) -> None:
     """Write one JSON line for every number, ascending, with info null unless found, error only if failed."""
-    call(store, FakeLane(judge), spec_of("5-7"))
+    call(store, FakeFetcher(judge), spec_of("5-7"))
     (part,) = (stored.name for stored in store.list("runs/trial/songs-"))
 
     assert gzip.decompress(store.read(part) or b"").decode() == (
@@ -150,7 +150,7 @@ def test_part_holds_rows_as_the_contract_says(store: FolderStore) -> None:
 
 def test_manifest_accounts_for_every_number(store: FolderStore) -> None:
     """Name the counts, the missing and the failed numbers, and every part with its checksum."""
-    call(store, FakeLane(judge))
+    call(store, FakeFetcher(judge))
     manifest = json.loads(store.read("runs/trial/manifest.json") or b"")
     first = store.stat("runs/trial/songs-000000000001-000000000010.jsonl.gz")
 
@@ -173,8 +173,8 @@ def test_manifest_accounts_for_every_number(store: FolderStore) -> None:
 def test_same_run_is_the_same_bytes_wherever_it_is_stored(tmp_path: Path) -> None:
     """Write equal parts and an equal manifest in two stores, whatever the order in which songs came."""
     one, other = FolderStore(tmp_path / "one"), FolderStore(tmp_path / "other")
-    call(one, FakeLane(judge), limits=Limits(max_at_once=1))
-    call(other, FakeLane(judge), limits=Limits(max_at_once=16))
+    call(one, FakeFetcher(judge), limits=Limits(max_at_once=1))
+    call(other, FakeFetcher(judge), limits=Limits(max_at_once=16))
 
     assert names(one) == names(other)
     assert {name: one.read(name) for name in names(one)} == {name: other.read(name) for name in names(other)}
@@ -182,7 +182,7 @@ def test_same_run_is_the_same_bytes_wherever_it_is_stored(tmp_path: Path) -> Non
 
 def test_numbers_far_apart_are_few_parts(store: FolderStore) -> None:
     """Cut the numbers that were asked for, not the range they lie in."""
-    answer = call(store, FakeLane(judge), spec_of("1,1000,100000,999999999999", part_songs=2))
+    answer = call(store, FakeFetcher(judge), spec_of("1,1000,100000,999999999999", part_songs=2))
 
     assert answer.parts == 2
     assert names(store)[2:] == [
@@ -193,44 +193,44 @@ def test_numbers_far_apart_are_few_parts(store: FolderStore) -> None:
 
 def test_same_call_again_sends_nothing(store: FolderStore) -> None:
     """Answer a run that is complete from the store alone, in the same words."""
-    first = call(store, FakeLane(judge))
-    lane = FakeLane(judge)
-    again = call(store, lane)
+    first = call(store, FakeFetcher(judge))
+    fetcher = FakeFetcher(judge)
+    again = call(store, fetcher)
 
-    assert lane.tried == []
+    assert fetcher.tried == []
     assert again == first
 
 
 def test_committed_part_is_never_fetched_again(store: FolderStore) -> None:
     """Ask only for the numbers of parts that are not there, and finish the run."""
-    call(store, FakeLane(judge))
+    call(store, FakeFetcher(judge))
     (Path(store.url) / "runs/trial/songs-000000000011-000000000020.jsonl.gz").unlink()
     (Path(store.url) / "runs/trial/manifest.json").unlink()
-    lane = FakeLane(judge)
-    answer = call(store, lane)
+    fetcher = FakeFetcher(judge)
+    answer = call(store, fetcher)
 
-    assert sorted(lane.tried) == list(range(11, 21))
+    assert sorted(fetcher.tried) == list(range(11, 21))
     assert answer.state == "complete"
     assert counts(answer) == (17, 5, 3, 0)
 
 
 def test_manifest_that_a_kill_took_is_written_by_the_next_call(store: FolderStore) -> None:
     """Finish a run of which everything but the manifest is there, without a request."""
-    call(store, FakeLane(judge))
+    call(store, FakeFetcher(judge))
     manifest = Path(store.url) / "runs/trial/manifest.json"
     before = manifest.read_bytes()
     manifest.unlink()
-    lane = FakeLane(judge)
-    call(store, lane)
+    fetcher = FakeFetcher(judge)
+    call(store, fetcher)
 
-    assert lane.tried == []
+    assert fetcher.tried == []
     assert manifest.read_bytes() == before
 
 
 def test_grid_of_the_first_call_stands(store: FolderStore) -> None:
     """Continue a run in the parts it was begun with, whatever PART_SONGS is now."""
-    call(store, FakeLane(lambda n, nth: refused("no") if n > 10 else judge(n, nth)), limits=Limits(max_at_once=1))
-    answer = call(store, FakeLane(judge), spec_of(part_songs=3))
+    call(store, FakeFetcher(lambda n, nth: refused("no") if n > 10 else judge(n, nth)), limits=Limits(max_at_once=1))
+    answer = call(store, FakeFetcher(judge), spec_of(part_songs=3))
 
     assert (answer.state, answer.parts) == ("complete", 3)
     assert counts(answer) == (17, 5, 3, 0)
@@ -239,16 +239,16 @@ def test_grid_of_the_first_call_stands(store: FolderStore) -> None:
 @pytest.mark.parametrize("lost", ["everywhere", "in one part"])
 def test_objects_without_metadata_are_counted_by_their_rows(store: FolderStore, lost: str) -> None:
     """Give the same counts and the same manifest where the objects' metadata is gone."""
-    call(store, FakeLane(judge))
+    call(store, FakeFetcher(judge))
     folder = Path(store.url) / "runs" / "trial"
     before = (folder / "manifest.json").read_bytes()
     (folder / "manifest.json").unlink()
     for sidecar in sorted(folder.glob(".songs-*.meta"))[: None if lost == "everywhere" else 1]:
         sidecar.unlink()
-    lane = FakeLane(judge)
-    answer = call(store, lane)
+    fetcher = FakeFetcher(judge)
+    answer = call(store, fetcher)
 
-    assert lane.tried == []
+    assert fetcher.tried == []
     assert counts(answer) == (17, 5, 3, 0)
     assert (folder / "manifest.json").read_bytes() == before
 
@@ -258,7 +258,7 @@ def test_partial_run_without_metadata_is_counted_by_its_rows(store: FolderStore)
     out_of_time(store)
     for sidecar in (Path(store.url) / "runs" / "trial").glob(".songs-*.meta"):
         sidecar.unlink()
-    answer = call(store, FakeLane(judge), seconds=0.0)
+    answer = call(store, FakeFetcher(judge), seconds=0.0)
 
     assert counts(answer) == (15, 0, 0, 10)
 
@@ -266,7 +266,7 @@ def test_partial_run_without_metadata_is_counted_by_its_rows(store: FolderStore)
 def test_missing_numbers_too_scattered_for_metadata_are_in_the_manifest(store: FolderStore) -> None:
     """Name every missing number also where an object's metadata has no room for them."""
     songs = spec_of("1000000-1001999", part_songs=2000)
-    answer = call(store, FakeLane(lambda n, _nth: MISSING if n % 2 else found(n)), songs)
+    answer = call(store, FakeFetcher(lambda n, _nth: MISSING if n % 2 else found(n)), songs)
     (part,) = store.list("runs/trial/songs-")
     manifest = json.loads(store.read("runs/trial/manifest.json") or b"")
 
@@ -279,7 +279,7 @@ def test_missing_numbers_too_scattered_for_metadata_are_in_the_manifest(store: F
 def test_part_of_large_songs_is_committed(store: FolderStore) -> None:
     """Complete a part that is compressed in many pieces, while its last songs come."""
     spec = spec_of("1-400", part_songs=200)
-    answer = call(store, FakeLane(lambda n, _nth: found([n] * 3000)), spec, limits=Limits(max_at_once=32))
+    answer = call(store, FakeFetcher(lambda n, _nth: found([n] * 3000)), spec, limits=Limits(max_at_once=32))
 
     assert counts(answer) == (400, 0, 0, 0)
     for part in store.list("runs/trial/songs-"):
@@ -289,12 +289,12 @@ def test_part_of_large_songs_is_committed(store: FolderStore) -> None:
 
 def test_info_that_json_can_not_hold_fails_its_song_alone(store: FolderStore) -> None:
     """Store the other songs of the part, and the song as failed."""
-    answer = call(store, FakeLane(lambda n, _nth: found(object() if n == 3 else n)), spec_of("1-5"))
+    answer = call(store, FakeFetcher(lambda n, _nth: found(object() if n == 3 else n)), spec_of("1-5"))
 
     assert counts(answer) == (4, 0, 1, 0)
 
 
-def out_of_time(store: Store) -> Answer:
+def out_of_time(store: Store) -> RunSummary:
     """Make a call whose time is over while it waits, for an hour, to ask for the sixteenth song it comes to."""
     asked: set[int] = set()
 
@@ -302,8 +302,8 @@ def out_of_time(store: Store) -> Answer:
         asked.add(number)
         return throttled("http_429", 3600.0) if len(asked) > 15 else found(number)
 
-    lane = FakeLane(slow_down)
-    return call(store, lane, seconds=540.0, limits=Limits(max_at_once=1), clock=FakeClock())
+    fetcher = FakeFetcher(slow_down)
+    return call(store, fetcher, seconds=540.0, limits=Limits(max_at_once=1), clock=FakeClock())
 
 
 def test_run_is_partial_at_the_deadline(store: FolderStore) -> None:
@@ -320,10 +320,10 @@ def test_run_is_partial_at_the_deadline(store: FolderStore) -> None:
 def test_call_after_a_partial_one_continues(store: FolderStore) -> None:
     """Ask for what remains only, and finish with the rows of both calls."""
     out_of_time(store)
-    lane = FakeLane(lambda _n, _nth: MISSING)
-    answer = call(store, lane)
+    fetcher = FakeFetcher(lambda _n, _nth: MISSING)
+    answer = call(store, fetcher)
 
-    assert len(lane.tried) == 10
+    assert len(fetcher.tried) == 10
     assert answer.state == "complete"
     assert counts(answer) == (15, 10, 0, 0)
     assert sorted(stored_numbers(store)) == list(range(1, 26))
@@ -331,10 +331,10 @@ def test_call_after_a_partial_one_continues(store: FolderStore) -> None:
 
 def test_nothing_is_asked_for_once_the_time_is_over(store: FolderStore) -> None:
     """Answer partial at once where no time is left at all."""
-    lane = FakeLane(judge)
-    answer = call(store, lane, seconds=0.0)
+    fetcher = FakeFetcher(judge)
+    answer = call(store, fetcher, seconds=0.0)
 
-    assert lane.tried == []
+    assert fetcher.tried == []
     assert (answer.state, answer.remaining) == ("partial", 25)
 
 
@@ -346,7 +346,7 @@ def test_refusal_leaves_the_run_partial(store: FolderStore) -> None:
         asked.append(number)
         return refused("The upstream answers 401.") if len(asked) == 12 else found(number)
 
-    answer = call(store, FakeLane(judge_eleven), limits=Limits(max_at_once=1))
+    answer = call(store, FakeFetcher(judge_eleven), limits=Limits(max_at_once=1))
 
     assert (answer.state, answer.detail) == ("partial", "The upstream answers 401.")
     assert counts(answer) == (11, 0, 0, 14)
@@ -359,7 +359,7 @@ def test_error_that_is_no_songs_is_raised(store: FolderStore) -> None:
         raise BadSetting("The upstream is a private address.")
 
     with pytest.raises(BadSetting):
-        call(store, FakeLane(forbidden))
+        call(store, FakeFetcher(forbidden))
 
 
 class Lossy(FolderStore):
@@ -373,7 +373,7 @@ class Lossy(FolderStore):
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Store an object, or fail."""
         if self._text in name:
-            time.sleep(0.02)  # as a store that fails does: the strands may have ended before it is known
+            time.sleep(0.02)  # as a store that fails does: the workers may have ended before it is known
             raise StoreUnavailable("The disk is full.")
         return super().create(name, data, metadata)
 
@@ -386,13 +386,13 @@ class Lossy(FolderStore):
 def test_store_that_fails_is_heard_and_the_next_call_continues(tmp_path: Path, text: str) -> None:
     """Raise when an object can't be stored, whichever, and complete the run once it can."""
     with pytest.raises(StoreUnavailable, match="The disk is full"):
-        call(Lossy(tmp_path, text), FakeLane(judge))
-    store, lane = FolderStore(tmp_path), FakeLane(judge)
+        call(Lossy(tmp_path, text), FakeFetcher(judge))
+    store, fetcher = FolderStore(tmp_path), FakeFetcher(judge)
     kept = stored_numbers(store) + stored_numbers(store, "rest/")
-    answer = call(store, lane)
+    answer = call(store, fetcher)
 
     assert answer.state == "complete"
-    assert sorted(lane.tried + kept) == stored_numbers(store) == list(range(1, 26))
+    assert sorted(fetcher.tried + kept) == stored_numbers(store) == list(range(1, 26))
 
 
 def test_calls_on_one_run_at_the_same_time_agree(store: FolderStore) -> None:
@@ -400,9 +400,9 @@ def test_calls_on_one_run_at_the_same_time_agree(store: FolderStore) -> None:
     spec = spec_of("1-300", part_songs=10)
     start = threading.Barrier(4)
 
-    def one(_: int) -> Answer:
+    def one(_: int) -> RunSummary:
         start.wait()
-        return call(store, FakeLane(judge), spec)
+        return call(store, FakeFetcher(judge), spec)
 
     with ThreadPoolExecutor(4) as callers:
         answers = list(callers.map(one, range(4)))
@@ -414,19 +414,21 @@ def test_calls_on_one_run_at_the_same_time_agree(store: FolderStore) -> None:
 
 def test_call_starts_at_a_part_drawn_at_random(store: FolderStore) -> None:
     """Begin at a random missing part, so that two calls seldom meet, and go round to the others."""
-    lane = FakeLane(judge)
-    call(store, lane, spec_of("1-300", part_songs=10), limits=Limits(max_at_once=1))
+    fetcher = FakeFetcher(judge)
+    call(store, fetcher, spec_of("1-300", part_songs=10), limits=Limits(max_at_once=1))
 
-    first = lane.tried[0]
+    first = fetcher.tried[0]
     assert first != 1
     assert first % 10 == 1
-    assert lane.tried == [*range(first, 301), *range(1, first)]
+    assert fetcher.tried == [*range(first, 301), *range(1, first)]
 
 
 def test_latencies_and_attempts_are_added_up(store: FolderStore) -> None:
     """Count every attempt, throttled ones apart, and give percentiles of their time."""
     verdicts = {1: throttled("http_429", 0.0), 2: retry("timeout")}
-    answer = call(store, FakeLane(lambda n, nth: verdicts.get(n, found(n)) if nth == 1 else found(n)), spec_of("1-5"))
+    answer = call(
+        store, FakeFetcher(lambda n, nth: verdicts.get(n, found(n)) if nth == 1 else found(n)), spec_of("1-5")
+    )
 
     assert (answer.requests, answer.throttled) == (7, 1)
     assert answer.p50_ms is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.fakes import FakeClock, FakeLane, wait_until
+from support.fakes import FakeClock, FakeFetcher, wait_until
 from support.runs import run_spec
 
 from crawler import crawl
@@ -25,11 +25,11 @@ from crawler.core.limits import Limits
 from crawler.core.settings import SETTINGS
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, failed, found, throttled
-from crawler.engine.part_writer import RunPart
+from crawler.engine.part_writer import PartWriter
 from crawler.engine.run_call import RunCall
-from crawler.engine.run_progress import Progress, RunCount
+from crawler.engine.run_progress import Progress, RunProgress
 from crawler.runs.grid import PartKey
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.tally import Tally
 
 FIRST = Progress(at=100.0, songs=1000)
@@ -87,14 +87,16 @@ def test_what_can_not_be_known_is_null(now: Progress, told: dict[str, Any]) -> N
 
 def test_parts_are_counted_while_they_are_open_and_after() -> None:
     """Add up what was there, what is open and what is committed, each song once."""
-    count = RunCount()
+    count = RunProgress()
     count.was_there(Tally(found=8, missing=1, failed=1))
-    part = RunPart(PartKey(0, SongSet.parse("11-13")), FakeLane(), Tally(), lambda part, _data: count.committed(part))
+    part = PartWriter(
+        PartKey(0, SongSet.parse("11-13")), FakeFetcher(), Tally(), lambda part, _data: count.committed(part)
+    )
     count.opened(part, restored=0)
     seen = [count.progress(1.0, 20)]
     part.record([(0.1, throttled("http_429"))])
-    for place, outcome in enumerate((found(1), MISSING, failed("timeout"))):
-        part.settle([(place, outcome)])
+    for index, outcome in enumerate((found(1), MISSING, failed("timeout"))):
+        part.settle([(index, outcome)])
         seen.append(count.progress(2.0, 20))
     part.advance()
     seen.append(count.progress(3.0, 20))
@@ -112,19 +114,19 @@ def test_parts_are_counted_while_they_are_open_and_after() -> None:
 @pytest.mark.parametrize(
     ("places", "songs"), [(None, 25), (range(3), 25), (range(1, 2), 10), (range(2, 3), 5)], ids=str
 )
-def test_a_share_of_a_run_is_a_whole_to_its_call(places: range | None, songs: int, tmp_path: Path) -> None:
+def test_a_share_of_a_run_is_a_whole_to_its_call(part_range: range | None, songs: int, tmp_path: Path) -> None:
     """Count to the songs that a call may fetch, where others fetch the rest of the run."""
     spec = run_spec("1-25", part_songs=10)
     with ThreadPoolExecutor(1) as commits:
         call = RunCall(
-            Catalog(FolderStore(tmp_path)),
+            RunIndex(FolderStore(tmp_path)),
             spec,
-            lane=FakeLane(),
+            fetcher=FakeFetcher(),
             limits=Limits(),
             clock=FakeClock(),
-            strands=commits,
+            workers=commits,
             commits=commits,
-            places=places,
+            part_range=part_range,
         )
 
     assert call.progress() == Progress(at=1000.0, songs=songs)
@@ -188,7 +190,7 @@ def test_log_tells_in_the_context_of_its_call(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_stored_crawl_logs_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """Count in the log, while a crawl runs, what its strands have done, and nothing once it has ended."""
+    """Count in the log, while a crawl runs, what its workers have done, and nothing once it has ended."""
     monkeypatch.setattr(progress_module, "LOG_SECONDS", 0.01)
     go_on = threading.Event()
 

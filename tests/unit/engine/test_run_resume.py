@@ -9,15 +9,15 @@ import pytest
 
 from crawler.adapters.runtime.clock import SystemClock
 from crawler.core.limits import Limits
-from crawler.core.ports import Lane
+from crawler.core.ports import Fetcher
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import Verdict, found
 from crawler.engine import backlog
 from crawler.engine.dispatcher import Work
-from crawler.engine.part_writer import RunPart
+from crawler.engine.part_writer import PartWriter
 from crawler.formats.jsonl_rows import Line, encode_row
-from crawler.rate_control.controller import Control
-from crawler.rate_control.learned import Learned
+from crawler.rate_control.controller import RateController
+from crawler.rate_control.learned import LearnedRate
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.grid import PartKey
 from crawler.runs.tally import Tally
@@ -31,7 +31,7 @@ class Patient(SystemClock):
         pytest.fail("the work waits, and nothing is on its way")
 
 
-class Instant(Lane):
+class Instant(Fetcher):
     """Find every song."""
 
     def attempt(self, item: object, timeout: float) -> Verdict:
@@ -40,7 +40,7 @@ class Instant(Lane):
 
 
 def at_once(advance: Callable[[], None]) -> None:
-    """Advance a batch in the strand itself."""
+    """Advance a chunk in the worker itself."""
     advance()
 
 
@@ -49,12 +49,14 @@ def test_a_part_whose_kept_rows_fill_the_buffer_goes_on(monkeypatch: pytest.Monk
     monkeypatch.setattr(backlog, "MOST_BUFFERED_BYTES", 100)
     kept = [Line(number, "found", encode_row(number, found("x" * 50))) for number in range(3, 10)]
     committed: list[bytes] = []
-    part = RunPart(PartKey(0, SongSet.parse("1-9")), Instant(), Tally(), lambda _, data: committed.append(data), kept)
-    known = Control()
-    known.start_from(Learned(per_second=1e6, in_flight=100))  # or it would wait for a turn
+    part = PartWriter(
+        PartKey(0, SongSet.parse("1-9")), Instant(), Tally(), lambda _, data: committed.append(data), kept
+    )
+    known = RateController()
+    known.start_from(LearnedRate(per_second=1e6, in_flight=100))  # or it would wait for a turn
     todo = Work(iter([part]), Limits(), Patient(), submit=at_once, limiter=Limiter(known))
 
     while taken := todo.take():
-        todo.settle([(attempt, part.lane.attempt(attempt.item, attempt.timeout)) for attempt in taken])
+        todo.settle([(attempt, part.fetcher.attempt(attempt.item, attempt.timeout)) for attempt in taken])
 
     assert len(committed) == 1

@@ -1,4 +1,4 @@
-"""Check the strands: real threads and the real clock, lanes that answer from a table, one real upstream."""
+"""Check the workers: real threads and the real clock, fetchers that answer from a table, one real upstream."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Any
 import msgspec
 import pytest
 from servers import Upstream, song
-from support.fakes import FakeBatch, FakeLane, FakeManyLane, PlainControl, join_new_threads
+from support.fakes import FakeChunk, FakeFetcher, FakeMultiFetcher, PlainController, join_new_threads
 
 from crawler.adapters.runtime.clock import SystemClock
 from crawler.adapters.runtime.daemon_threads import DaemonThreads
-from crawler.adapters.session.fetchers import DeclaredLane, open_session
+from crawler.adapters.session.fetchers import DeclaredFetcher, open_session
 from crawler.core.deadline import Deadline
 from crawler.core.errors import BadSetting, StoreUnavailable, UpstreamUnavailable
 from crawler.core.limits import Limits
-from crawler.core.ports import ManyLane
+from crawler.core.ports import MultiFetcher
 from crawler.core.verdict import MISSING, Verdict, failed, found, refused, retry, throttled
 from crawler.engine import workers as gather_module
-from crawler.engine.backlog import Batch
+from crawler.engine.backlog import Chunk
 from crawler.engine.dispatcher import Work
-from crawler.engine.in_memory import BATCH_SONGS, Collected, collect
+from crawler.engine.in_memory import CHUNK_SONGS, Collected, collect
 from crawler.engine.workers import gather_songs
 from crawler.rate_control.limiter import Limiter
 from crawler.upstream.classify import DeclaredSong
@@ -38,14 +38,17 @@ STUCK = Limits(max_attempts=1, request_timeout=0.3, max_at_once=2)
 
 
 def gather(
-    batches: Iterable[Batch], limits: Limits = LIMITS, deadline: float = float("inf"), lane: ManyLane | None = None
+    chunks: Iterable[Chunk],
+    limits: Limits = LIMITS,
+    deadline: float = float("inf"),
+    fetcher: MultiFetcher | None = None,
 ) -> Work:
-    """Run strands over batches until they end, as a call does."""
+    """Run workers over chunks until they end, as a call does."""
     clock = SystemClock()
     with ThreadPoolExecutor(2) as ends:
-        limiter = Limiter(PlainControl(limits.max_per_second, limits.max_at_once))
-        work = Work(iter(batches), limits, clock, ends.submit, Deadline.after(clock.now(), deadline), limiter=limiter)
-        asyncio.run(gather_songs(work, limits.max_at_once, DaemonThreads(), lane))
+        limiter = Limiter(PlainController(limits.max_per_second, limits.max_at_once))
+        work = Work(iter(chunks), limits, clock, ends.submit, Deadline.after(clock.now(), deadline), limiter=limiter)
+        asyncio.run(gather_songs(work, limits.max_at_once, DaemonThreads(), fetcher))
     return work
 
 
@@ -68,19 +71,19 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     event.set()
 
 
-def hang_on(stuck: Callable[[Any, int], bool], release: threading.Event) -> FakeLane:
-    """Give a lane whose attempts hang, past any timeout, where `stuck` says so."""
+def hang_on(stuck: Callable[[Any, int], bool], release: threading.Event) -> FakeFetcher:
+    """Give a fetcher whose attempts hang, past any timeout, where `stuck` says so."""
 
     def judge(item: Any, nth: int) -> Verdict:
         if stuck(item, nth):
             release.wait()
         return found(item)
 
-    return FakeLane(judge)
+    return FakeFetcher(judge)
 
 
 def test_every_item_is_settled_exactly_once() -> None:
-    """Settle each of a thousand items once when eight strands meet every kind of verdict."""
+    """Settle each of a thousand items once when eight workers meet every kind of verdict."""
 
     def judge(item: int, nth: int) -> Verdict:
         early = (retry("timeout"), throttled("http_429", 0.0), found(item), MISSING, failed("http_400"))
@@ -88,13 +91,13 @@ def test_every_item_is_settled_exactly_once() -> None:
 
     # 503 items are throttled or tried again; their backoff is what this test waits for, so they are few.
     items = [n for n in range(1000) if n % 5 > 1 or n < 50]
-    batches = [FakeBatch(items[start : start + 50], FakeLane(judge)) for start in range(0, len(items), 50)]
-    gather(batches)
+    chunks = [FakeChunk(items[start : start + 50], FakeFetcher(judge)) for start in range(0, len(items), 50)]
+    gather(chunks)
 
-    settled = [entry for batch in batches for entry in batch.settled]
+    settled = [entry for chunk in chunks for entry in chunk.settled]
     assert sorted(item for item, _ in settled) == items
     assert Counter(outcome.kind.value for _, outcome in settled) == {"found": 215, "missing": 200, "failed": 205}
-    assert {batch.advanced for batch in batches} == {1}
+    assert {chunk.advanced for chunk in chunks} == {1}
 
 
 def test_as_many_attempts_as_allowed_are_in_flight() -> None:
@@ -112,7 +115,7 @@ def test_as_many_attempts_as_allowed_are_in_flight() -> None:
             in_flight[0] -= 1
         return found(item)
 
-    gather([FakeBatch(range(80), FakeLane(judge))])
+    gather([FakeChunk(range(80), FakeFetcher(judge))])
 
     assert in_flight == [0, 8]
 
@@ -122,9 +125,9 @@ def test_upstream_sees_no_more_than_the_limits() -> None:
     limits = Limits(max_at_once=5, max_per_second=100)
     with Upstream(lambda n, _nth: song(n).after(0.03)) as upstream:
         with open_session(5, "test", allow_private=True) as session:
-            lane = DeclaredLane(session, upstream.url, DeclaredSong(), 1000)
+            fetcher = DeclaredFetcher(session, upstream.url, DeclaredSong(), 1000)
             started = time.monotonic()
-            gather([Collected(lane, list(range(200)))], limits)
+            gather([Collected(fetcher, list(range(200)))], limits)
             seconds = time.monotonic() - started
         most_at_once, peak = upstream.most_at_once, upstream.peak_per_second()
 
@@ -133,35 +136,35 @@ def test_upstream_sees_no_more_than_the_limits() -> None:
     assert peak <= 150  # a busy machine may bunch what was sent evenly
 
 
-def test_strand_that_is_stuck_is_replaced(release: threading.Event) -> None:
+def test_worker_that_is_stuck_is_replaced(release: threading.Event) -> None:
     """Complete the crawl although a function never comes back, at the cost of its own song."""
-    batch = FakeBatch(range(20), hang_on(lambda item, _nth: item == 3, release))
-    work = gather([batch], STUCK)
+    chunk = FakeChunk(range(20), hang_on(lambda item, _nth: item == 3, release))
+    work = gather([chunk], STUCK)
 
-    assert dict(batch.settled)[3] == failed("timeout")
-    assert sorted(item for item, _ in batch.settled) == list(range(20))
+    assert dict(chunk.settled)[3] == failed("timeout")
+    assert sorted(item for item, _ in chunk.settled) == list(range(20))
     assert work.abandoned == 1
 
 
-def test_all_strands_may_be_stuck(release: threading.Event) -> None:
-    """Complete the crawl although more functions hang than there are strands."""
-    batch = FakeBatch(range(8), hang_on(lambda item, _nth: item < 4, release))
-    work = gather([batch], STUCK)
+def test_all_workers_may_be_stuck(release: threading.Event) -> None:
+    """Complete the crawl although more functions hang than there are workers."""
+    chunk = FakeChunk(range(8), hang_on(lambda item, _nth: item < 4, release))
+    work = gather([chunk], STUCK)
 
-    assert {item for item, outcome in batch.settled if outcome == failed("timeout")} == set(range(4))
+    assert {item for item, outcome in chunk.settled if outcome == failed("timeout")} == set(range(4))
     assert work.abandoned == 4
 
 
 def test_stuck_song_is_tried_again(release: threading.Event) -> None:
     """Find a song at its second attempt while the first still hangs."""
-    batch = FakeBatch([1], hang_on(lambda _item, nth: nth == 1, release))
-    gather([batch], msgspec.structs.replace(STUCK, max_attempts=2))
+    chunk = FakeChunk([1], hang_on(lambda _item, nth: nth == 1, release))
+    gather([chunk], msgspec.structs.replace(STUCK, max_attempts=2))
 
-    assert batch.settled == [(1, found(1))]
+    assert chunk.settled == [(1, found(1))]
 
 
-def test_strand_that_comes_back_ends(release: threading.Event) -> None:
-    """Run no more strands than allowed when one that was given up comes back while the crawl goes on."""
+def test_worker_that_comes_back_ends(release: threading.Event) -> None:
+    """Run no more workers than allowed when one that was given up comes back while the crawl goes on."""
     stuck: list[threading.Thread] = []
 
     def judge(item: int, _nth: int) -> Verdict:
@@ -174,71 +177,71 @@ def test_strand_that_comes_back_ends(release: threading.Event) -> None:
             return found(stuck[0].is_alive())
         return found(item)
 
-    batch = FakeBatch(range(10), FakeLane(judge))
-    gather([batch], msgspec.structs.replace(STUCK, max_at_once=1))
+    chunk = FakeChunk(range(10), FakeFetcher(judge))
+    gather([chunk], msgspec.structs.replace(STUCK, max_at_once=1))
 
-    assert dict(batch.settled)[1] == found(False)
+    assert dict(chunk.settled)[1] == found(False)
 
 
-def test_late_return_of_an_abandoned_strand_changes_nothing(
+def test_late_return_of_an_abandoned_worker_changes_nothing(
     release: threading.Event, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Take nothing, raise nothing and log nothing when a function comes back after the crawl has ended."""
     before = set(threading.enumerate())
-    batch = FakeBatch([1], hang_on(lambda _item, _nth: True, release))
-    gather([batch], STUCK)
+    chunk = FakeChunk([1], hang_on(lambda _item, _nth: True, release))
+    gather([chunk], STUCK)
     release.set()
     left = join_new_threads(before)
 
     assert left == set()
-    assert batch.settled == [(1, failed("timeout"))]
+    assert chunk.settled == [(1, failed("timeout"))]
     assert caplog.records == []
 
 
-def test_stuck_strand_does_not_outlast_the_deadline(release: threading.Event) -> None:
+def test_stuck_worker_does_not_outlast_the_deadline(release: threading.Event) -> None:
     """End soon after the deadline, whatever a function does, and leave its song undone."""
-    batch = FakeBatch(range(2), hang_on(lambda item, _nth: item == 0, release))
+    chunk = FakeChunk(range(2), hang_on(lambda item, _nth: item == 0, release))
     started = time.monotonic()
-    gather([batch], Limits(max_at_once=2, request_timeout=60.0), deadline=1.0)
+    gather([chunk], Limits(max_at_once=2, request_timeout=60.0), deadline=1.0)
 
     assert time.monotonic() - started < 10.0
-    assert batch.settled == [(1, found(1))]
+    assert chunk.settled == [(1, found(1))]
 
 
-def test_deadline_ends_every_strand() -> None:
+def test_deadline_ends_every_worker() -> None:
     """Draw nothing more once the time is over, with songs left."""
 
     def judge(item: Any, _nth: int) -> Verdict:
         time.sleep(0.01)
         return found(item)
 
-    batch = FakeBatch(range(100_000), FakeLane(judge))
-    work = gather([batch], deadline=0.2)
+    chunk = FakeChunk(range(100_000), FakeFetcher(judge))
+    work = gather([chunk], deadline=0.2)
 
-    assert len(batch.settled) < 100_000
+    assert len(chunk.settled) < 100_000
     assert work.error is None
 
 
 @pytest.mark.parametrize("items", [1, 200], ids=["one item", "many items"])
 def test_error_that_is_no_songs_is_raised(items: int) -> None:
-    """Raise what a lane raises: it says that the whole crawl can't work."""
+    """Raise what a fetcher raises: it says that the whole crawl can't work."""
 
     def judge(_item: Any, _nth: int) -> Verdict:
         raise BadSetting("The upstream is a private address.")
 
-    lane = FakeLane(judge)
+    fetcher = FakeFetcher(judge)
     with pytest.raises(BadSetting, match="private address"):
-        gather([FakeBatch(range(items), lane)])
+        gather([FakeChunk(range(items), fetcher)])
 
-    assert len(lane.tried) <= LIMITS.max_at_once
+    assert len(fetcher.tried) <= LIMITS.max_at_once
 
 
-def test_error_wakes_the_strands_that_wait() -> None:
-    """End the strands that wait for the upstream's time when another meets an error."""
+def test_error_wakes_the_workers_that_wait() -> None:
+    """End the workers that wait for the upstream's time when another meets an error."""
     both = threading.Barrier(2)
     throttled_once = threading.Event()
 
-    class Told(FakeBatch):
+    class Told(FakeChunk):
         def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
             throttled_once.set()
 
@@ -250,35 +253,35 @@ def test_error_wakes_the_strands_that_wait() -> None:
         raise BadSetting("The upstream is a private address.")
 
     with pytest.raises(BadSetting):
-        gather([Told(range(2), FakeLane(judge))], Limits(max_at_once=2))
+        gather([Told(range(2), FakeFetcher(judge))], Limits(max_at_once=2))
 
 
 def test_error_of_the_items_is_raised() -> None:
     """Raise what the caller's own iterable raises."""
 
     def items() -> Iterator[int]:
-        yield from range(BATCH_SONGS + 10)
+        yield from range(CHUNK_SONGS + 10)
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        gather(collect([(FakeLane(), items())], []))
+        gather(collect([(FakeFetcher(), items())], []))
 
 
 def test_refusal_is_raised() -> None:
     """Raise UpstreamUnavailable with the refusal's sentence, and leave the rest of the songs alone."""
-    lane = FakeLane(lambda item, _nth: refused("The upstream answers 401.") if item == 5 else found(item))
-    batch = FakeBatch(range(100_000), lane)
+    fetcher = FakeFetcher(lambda item, _nth: refused("The upstream answers 401.") if item == 5 else found(item))
+    chunk = FakeChunk(range(100_000), fetcher)
     with pytest.raises(UpstreamUnavailable, match="The upstream answers 401"):
-        gather([batch])
+        gather([chunk])
 
-    assert len(batch.settled) < 100_000
-    assert 5 not in dict(batch.settled)
+    assert len(chunk.settled) < 100_000
+    assert 5 not in dict(chunk.settled)
 
 
-def test_batch_that_can_not_be_finished_is_raised() -> None:
-    """Raise what came between a part and its store, also when no strand is left to hear of it."""
+def test_chunk_that_can_not_be_finished_is_raised() -> None:
+    """Raise what came between a part and its store, also when no worker is left to hear of it."""
 
-    class Lost(FakeBatch):
+    class Lost(FakeChunk):
         def advance(self) -> bool:
             raise StoreUnavailable("The store is gone.")
 
@@ -294,7 +297,7 @@ def test_fifty_calls_leave_no_thread() -> None:
     """Run as many threads after fifty crawls as before the first."""
     before = set(threading.enumerate())
     for _ in range(50):
-        gather([FakeBatch(range(20))])
+        gather([FakeChunk(range(20))])
     left = join_new_threads(before)
 
     assert left == set()
@@ -302,12 +305,12 @@ def test_fifty_calls_leave_no_thread() -> None:
 
 def test_calls_at_the_same_time_do_not_disturb_each_other() -> None:
     """Give four crawls in four threads each its own."""
-    batches = [FakeBatch(range(n * 1000, n * 1000 + 500)) for n in range(4)]
+    chunks = [FakeChunk(range(n * 1000, n * 1000 + 500)) for n in range(4)]
     with ThreadPoolExecutor(4) as callers:
-        list(callers.map(lambda batch: gather([batch]), batches))
+        list(callers.map(lambda chunk: gather([chunk]), chunks))
 
-    for batch in batches:
-        assert sorted(item for item, _ in batch.settled) == batch.items
+    for chunk in chunks:
+        assert sorted(item for item, _ in chunk.settled) == chunk.items
 
 
 def test_many_songs_are_tried_in_one_thread() -> None:
@@ -318,95 +321,95 @@ def test_many_songs_are_tried_in_one_thread() -> None:
         return early[item % 5] if nth == 1 else (retry("connection") if item % 10 == 0 else found(item))
 
     items = [n for n in range(1000) if n % 5 > 1 or n < 50]
-    lane = FakeManyLane(judge)
-    batches = [FakeBatch(items[start : start + 50], lane) for start in range(0, len(items), 50)]
-    gather(batches, lane=lane)
+    fetcher = FakeMultiFetcher(judge)
+    chunks = [FakeChunk(items[start : start + 50], fetcher) for start in range(0, len(items), 50)]
+    gather(chunks, fetcher=fetcher)
 
-    settled = [entry for batch in batches for entry in batch.settled]
+    settled = [entry for chunk in chunks for entry in chunk.settled]
     assert sorted(item for item, _ in settled) == items
     assert Counter(outcome.kind.value for _, outcome in settled) == {"found": 215, "missing": 200, "failed": 205}
-    assert {batch.advanced for batch in batches} == {1}
-    assert [transfers.most for transfers in lane.opened] == [8]
-    assert lane.opened[0].largest <= 8
-    assert lane.opened[0].closed
+    assert {chunk.advanced for chunk in chunks} == {1}
+    assert [transfers.most for transfers in fetcher.opened] == [8]
+    assert fetcher.opened[0].largest <= 8
+    assert fetcher.opened[0].closed
 
 
 def test_one_song_at_once_takes_one_thread() -> None:
     """Open transfers for no more than may be on their way."""
-    lane = FakeManyLane()
-    gather([FakeBatch(range(20), lane)], Limits(max_at_once=1), lane=lane)
+    fetcher = FakeMultiFetcher()
+    gather([FakeChunk(range(20), fetcher)], Limits(max_at_once=1), fetcher=fetcher)
 
-    assert [(transfers.most, transfers.largest) for transfers in lane.opened] == [(1, 1)]
+    assert [(transfers.most, transfers.largest) for transfers in fetcher.opened] == [(1, 1)]
 
 
 def test_transfers_are_cut_off_at_the_deadline() -> None:
     """Leave songs undone whose answers have not come at the deadline, keep the others, and free their places."""
-    lane = FakeManyLane(silent=range(0, 20, 2))
-    batch = FakeBatch(range(20), lane)
-    work = gather([batch], Limits(max_at_once=20), deadline=0.3, lane=lane)
+    fetcher = FakeMultiFetcher(silent=range(0, 20, 2))
+    chunk = FakeChunk(range(20), fetcher)
+    work = gather([chunk], Limits(max_at_once=20), deadline=0.3, fetcher=fetcher)
 
-    assert sorted(item for item, _ in batch.settled) == list(range(1, 20, 2))
-    assert work.unfinished() == [batch]
+    assert sorted(item for item, _ in chunk.settled) == list(range(1, 20, 2))
+    assert work.unfinished() == [chunk]
     assert not work._in_flight
-    assert work._limiter.control.in_flight == 0
-    assert all(transfers.closed for transfers in lane.opened)
+    assert work._limiter.controller.in_flight == 0
+    assert all(transfers.closed for transfers in fetcher.opened)
 
 
 def test_error_among_transfers_stops_the_work() -> None:
-    """Raise what a lane raises that is no song's fault, once all strands have ended."""
+    """Raise what a fetcher raises that is no song's fault, once all workers have ended."""
 
     def judge(item: int, _nth: int) -> Verdict:
         if item == 7:
             raise BadSetting("The address is refused.")
         return found(item)
 
-    lane = FakeManyLane(judge)
+    fetcher = FakeMultiFetcher(judge)
     with pytest.raises(BadSetting):
-        gather([FakeBatch(range(100), lane)], lane=lane)
+        gather([FakeChunk(range(100), fetcher)], fetcher=fetcher)
 
-    assert all(transfers.closed for transfers in lane.opened)
+    assert all(transfers.closed for transfers in fetcher.opened)
 
 
-def test_next_batch_is_opened_before_it_is_needed() -> None:
-    """Look for the next batch while the last songs of the one before it are on their way."""
-    lane = FakeManyLane(silent=[3])
+def test_next_chunk_is_opened_before_it_is_needed() -> None:
+    """Look for the next chunk while the last songs of the one before it are on their way."""
+    fetcher = FakeMultiFetcher(silent=[3])
     opened = threading.Event()
 
-    def batches() -> Iterator[FakeBatch]:
-        yield FakeBatch(range(4), lane)
+    def chunks() -> Iterator[FakeChunk]:
+        yield FakeChunk(range(4), fetcher)
         opened.set()
-        lane.silent = ()
-        yield FakeBatch(range(4, 8), lane)
+        fetcher.silent = ()
+        yield FakeChunk(range(4, 8), fetcher)
 
-    gather(batches(), Limits(max_at_once=3), deadline=10.0, lane=lane)
+    gather(chunks(), Limits(max_at_once=3), deadline=10.0, fetcher=fetcher)
 
     assert opened.is_set()
-    assert sorted(lane.tried) == list(range(8))
+    assert sorted(fetcher.tried) == list(range(8))
 
 
-def test_items_are_cut_into_batches_in_their_order() -> None:
-    """Draw the items of several lanes in turn, no more than a batch of them ahead."""
+def test_items_are_cut_into_chunks_in_their_order() -> None:
+    """Draw the items of several fetchers in turn, no more than a chunk of them ahead."""
     drawn: list[int] = []
 
     def items() -> Iterator[int]:
-        for number in range(2 * BATCH_SONGS + 1):
+        for number in range(2 * CHUNK_SONGS + 1):
             drawn.append(number)
             yield number
 
-    one, other = FakeLane(), FakeLane()
+    one, other = FakeFetcher(), FakeFetcher()
     into: list[Collected] = []
-    batches = collect([(one, items()), (other, "ab")], into)
-    first = next(batches)
+    chunks = collect([(one, items()), (other, "ab")], into)
+    first = next(chunks)
     drawn_first = len(drawn)
-    rest = list(batches)
+    rest = list(chunks)
 
-    assert drawn_first == BATCH_SONGS
+    assert drawn_first == CHUNK_SONGS
     assert into == [first, *rest]
-    assert [len(batch.items) for batch in into] == [BATCH_SONGS, BATCH_SONGS, 1, 2]
-    assert [batch.lane is other for batch in into] == [False, False, False, True]
+    assert [len(chunk.items) for chunk in into] == [CHUNK_SONGS, CHUNK_SONGS, 1, 2]
+    assert [chunk.fetcher is other for chunk in into] == [False, False, False, True]
 
 
-def test_collected_batch_is_whole_once() -> None:
+def test_collected_chunk_is_whole_once() -> None:
     """Tell one thread alone that the last outcome has come, when two bring theirs at the same moment."""
     meeting = threading.Barrier(2)
 
@@ -416,10 +419,10 @@ def test_collected_batch_is_whole_once() -> None:
                 meeting.wait(timeout=0.1)
             return super().__len__()
 
-    batch = Collected(FakeLane(), ["a", "b"])
-    batch.outcomes = Outcomes()
+    chunk = Collected(FakeFetcher(), ["a", "b"])
+    chunk.outcomes = Outcomes()
     with ThreadPoolExecutor(2) as settling:
-        told = list(settling.map(lambda place: batch.settle([(place, MISSING)]), range(2)))
+        told = list(settling.map(lambda index: chunk.settle([(index, MISSING)]), range(2)))
 
     assert sorted(told) == [False, True]
 

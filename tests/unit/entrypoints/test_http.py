@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from support.fakes import FakeLane
+from support.fakes import FakeFetcher
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
@@ -18,7 +18,7 @@ from crawler.core.ports import Store
 from crawler.core.settings import Settings
 from crawler.core.verdict import found, refused, throttled
 from crawler.entrypoints.http.routes import HttpRequest, HttpResponse, respond
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.spec import Source
 
 CANARY = "canary-7Qf"
@@ -26,19 +26,19 @@ BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 
 
 class Function:
-    """Be the function on a folder, with a lane that answers from a table; `opened` counts how often it was needed."""
+    """The function on a folder, with a fetcher that answers from a table; `opened` counts how often it was needed."""
 
     def __init__(self, folder: Path) -> None:
         """Deploy it."""
         self.store: Store = FolderStore(folder)
-        self.lane = FakeLane()
+        self.fetcher = FakeFetcher()
         self.opened = 0
 
     def open(self) -> Deployment:
         """Give the deployment."""
         self.opened += 1
         settings = Settings.from_environ({"DEADLINE_SECONDS": "60", "MAX_PER_SECOND": "0"})
-        return Deployment(settings, self.store, Source("sim://{song_num}", "0123456789abcdef"), lambda _: self.lane)
+        return Deployment(settings, self.store, Source("sim://{song_num}", "0123456789abcdef"), lambda _: self.fetcher)
 
     def send(self, method: str, address: str, body: Any = None, /, **headers: str) -> HttpResponse:
         """Send a request; a header's underscores stand for dashes."""
@@ -91,7 +91,7 @@ def test_a_call_crawls(function: Function, method: str, address: str, body: Any)
 
     assert (response.status, dict(response.headers)) == (200, {})
     assert (read(response)["state"], read(response)["found"]) == ("complete", 3)
-    assert sorted(function.lane.tried) == [1, 2, 3]
+    assert sorted(function.fetcher.tried) == [1, 2, 3]
 
 
 def test_a_run_is_looked_at_by_its_name(function: Function) -> None:
@@ -115,7 +115,7 @@ def test_a_browser_gets_the_report(function: Function) -> None:
 
 def test_a_runs_parts_are_told_if_asked_for(function: Function) -> None:
     """Add the places of the parts that are there, and what a call that goes on with the run must ask for."""
-    function.lane = FakeLane(lambda item, _nth: refused("Down.") if item == 1500 else found(item))
+    function.fetcher = FakeFetcher(lambda item, _nth: refused("Down.") if item == 1500 else found(item))
     function.send("POST", "/", {"songs": "1-3000", "run": "trial", "max_at_once": 1})
 
     plain, told = (read(function.send("GET", f"/runs/trial{query}")) for query in ("?parts=0", "?parts=1"))
@@ -195,7 +195,7 @@ def test_a_name_taken_by_another_request_is_409(function: Function) -> None:
 
 def test_the_deadline_is_503_and_continues_at_once(function: Function) -> None:
     """Answer a call whose time is over with its state and Retry-After: 1."""
-    function.lane = FakeLane(lambda _item, _nth: throttled("http_429", 0.1))
+    function.fetcher = FakeFetcher(lambda _item, _nth: throttled("http_429", 0.1))
 
     response = function.send("POST", "/", {"songs": "1-3", "deadline_seconds": 1})
 
@@ -205,7 +205,7 @@ def test_the_deadline_is_503_and_continues_at_once(function: Function) -> None:
 
 def test_a_pause_past_the_deadline_is_503_and_waits(function: Function) -> None:
     """Answer at once where the upstream asks for more peace than the call has time for, and pass its wish on."""
-    function.lane = FakeLane(lambda _item, _nth: throttled("http_429", 3600.0))
+    function.fetcher = FakeFetcher(lambda _item, _nth: throttled("http_429", 3600.0))
 
     response = function.send("POST", "/", {"songs": "1-3", "deadline_seconds": 60})
 
@@ -217,7 +217,7 @@ def test_a_pause_past_the_deadline_is_503_and_waits(function: Function) -> None:
 
 def test_an_upstream_that_refuses_is_503_and_waits(function: Function) -> None:
     """Answer with the state, the reason and a longer Retry-After."""
-    function.lane = FakeLane(lambda _item, _nth: refused("The upstream answers 401."))
+    function.fetcher = FakeFetcher(lambda _item, _nth: refused("The upstream answers 401."))
 
     response = function.send("POST", "/", {"songs": "1-3"})
 
@@ -247,7 +247,7 @@ def test_an_error_of_ours_is_said_as_it_is(
     function: Function, error: Exception, status: int, headers: dict[str, str], when: str
 ) -> None:
     """Answer with the error's sentence and status, and tell when to come again where that helps."""
-    function.lane = FakeLane(raising(error))
+    function.fetcher = FakeFetcher(raising(error))
     request = HttpRequest("POST", "/", body=b'{"songs": 7}')
     opened = function.open if when == "in the middle" else raising(error)
 
@@ -260,7 +260,7 @@ def test_an_error_of_ours_is_said_as_it_is(
 @pytest.mark.parametrize("when", ["at the start", "in the middle"])
 def test_an_unforeseen_error_is_500_without_its_text(function: Function, when: str) -> None:
     """Say that something went wrong, and not a word of what: a key may stand there."""
-    function.lane = FakeLane(raising(RuntimeError(CANARY)))
+    function.fetcher = FakeFetcher(raising(RuntimeError(CANARY)))
     request = HttpRequest("POST", "/", body=b'{"songs": 7}')
     opened = function.open if when == "in the middle" else raising(RuntimeError(CANARY))
 
@@ -275,9 +275,9 @@ def begin_runs(function: Function, count: int) -> list[str]:
     """Begin runs a millisecond apart; gives their names, newest first."""
     names = [f"run-{number}" for number in range(count)]
     for number, name in enumerate(names):
-        catalog, spec = Catalog(function.store, attempt=name), run_spec("1-3", run=name)
-        catalog.announce(spec, [], 1_700_000_000_000 + number)
-        catalog.ledger(name).begin(spec)
+        run_index, spec = RunIndex(function.store, attempt=name), run_spec("1-3", run=name)
+        run_index.announce(spec, [], 1_700_000_000_000 + number)
+        run_index.run_store(name).begin(spec)
     return names[::-1]
 
 
@@ -308,7 +308,7 @@ def test_a_page_that_holds_all_has_no_next(function: Function) -> None:
 def test_a_run_announced_and_never_begun_is_left_out_of_its_page(function: Function) -> None:
     """List the others, and go on to the next page though this one came out short."""
     begin_runs(function, 2)
-    Catalog(function.store, "x").announce(run_spec(run="never"), [], 1_700_000_000_009)
+    RunIndex(function.store, "x").announce(run_spec(run="never"), [], 1_700_000_000_009)
 
     page = read(function.send("GET", "/runs?limit=2"))
 
@@ -318,16 +318,16 @@ def test_a_run_announced_and_never_begun_is_left_out_of_its_page(function: Funct
 
 def test_a_stopped_run_starts_nothing_more(function: Function) -> None:
     """Answer with the stopped state; the same call by name then sends nothing and is 503."""
-    function.lane = FakeLane(lambda _item, _nth: refused("Down."))
+    function.fetcher = FakeFetcher(lambda _item, _nth: refused("Down."))
     function.send("POST", "/", {"songs": "1-3", "run": "trial"})
     stopped = function.send("POST", "/runs/trial/stop")
-    function.lane = FakeLane()
+    function.fetcher = FakeFetcher()
     again = function.send("POST", "/", {"songs": "1-3", "run": "trial"})
 
     assert (stopped.status, read(stopped)["state"], read(stopped)["remaining"]) == (200, "stopped", 3)
     assert (again.status, read(again)["state"]) == (503, "stopped")
     assert again.headers["Retry-After"] == "30"
-    assert function.lane.tried == []
+    assert function.fetcher.tried == []
     assert read(function.send("POST", "/runs/trial/stop")) == read(stopped)
 
 
@@ -347,7 +347,7 @@ def test_a_complete_run_is_not_stopped(function: Function) -> None:
 )
 def test_another_sites_page_does_nothing(function: Function, method: str, address: str, site: str) -> None:
     """Answer 403 to what a browser says another site's page sent, and touch nothing."""
-    function.lane = FakeLane(lambda _item, _nth: refused("Down."))
+    function.fetcher = FakeFetcher(lambda _item, _nth: refused("Down."))
     function.send("POST", "/", {"songs": "1-3", "run": "trial"})
     before = function.objects(), function.opened
 
@@ -375,7 +375,7 @@ def test_a_browsers_get_shows_a_page(function: Function, address: str, site: str
 
     assert (response.status, response.content_type) == (200, "text/html; charset=utf-8")
     assert response.body.startswith(b"<!doctype html>")
-    assert (function.opened, function.objects(), function.lane.tried) == (0, [], [])
+    assert (function.opened, function.objects(), function.fetcher.tried) == (0, [], [])
 
 
 @pytest.mark.parametrize("dry_run", [1, "1"])
@@ -386,7 +386,7 @@ def test_a_dry_run_plans_and_does_nothing(function: Function, dry_run: Any) -> N
     plan = read(response)
     assert (response.status, plan["state"], plan["remaining"]) == (200, "planned", 3000)
     assert (plan["elapsed_seconds"], plan["parts"]) == (300.0, 3)
-    assert (function.lane.tried, function.objects()) == ([], [])
+    assert (function.fetcher.tried, function.objects()) == ([], [])
 
 
 def test_a_firing_is_one_run_however_often_it_is_delivered(function: Function) -> None:
@@ -399,12 +399,12 @@ def test_a_firing_is_one_run_however_often_it_is_delivered(function: Function) -
 
     assert answers[0]["run"].startswith("nightly-20260102t030405z-")
     assert answers[1] == answers[0]
-    assert sorted(function.lane.tried) == [1, 2, 3]
+    assert sorted(function.fetcher.tried) == [1, 2, 3]
 
 
 def test_a_song_that_fails_does_not_fail_the_call(function: Function) -> None:
     """Answer 200 where every number is accounted for, failed ones too."""
-    function.lane = FakeLane(lambda item, _nth: found(object() if item == 2 else item))
+    function.fetcher = FakeFetcher(lambda item, _nth: found(object() if item == 2 else item))
 
     response = function.send("POST", "/", {"songs": "1-3"})
 

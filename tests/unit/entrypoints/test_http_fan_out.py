@@ -8,17 +8,17 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.fakes import FakeLane, FakeQueue
+from support.fakes import FakeFetcher, FakeQueue
 
 from crawler.adapters.storage.folder import FolderStore
 from crawler.app.deployment import QUEUED_DETAIL, Deployment
-from crawler.app.queueing import Dispatch
+from crawler.app.queueing import Queueing
 from crawler.core.errors import BadSetting
 from crawler.core.settings import Settings
 from crawler.core.verdict import refused, throttled
 from crawler.entrypoints.http.routes import HttpRequest, HttpResponse, respond
-from crawler.rate_control.controller import Control
-from crawler.rate_control.learned import Learned
+from crawler.rate_control.controller import RateController
+from crawler.rate_control.learned import LearnedRate
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.spec import Source
 
@@ -36,14 +36,14 @@ class Function:
     def __init__(self, folder: Path, queue: FakeQueue | None, **settings: str) -> None:
         """Deploy it: parts of ten songs, ten songs a second, calls of twelve seconds."""
         own = {"DEADLINE_SECONDS": "12", "MAX_PER_SECOND": "10", "PART_SONGS": "10", "MAX_AT_ONCE": "7"}
-        self.lane = FakeLane()
+        self.fetcher = FakeFetcher()
         self.queue = queue
         source = Source("sim://{song_num}", "0123456789abcdef")
         read = Settings.from_environ({**own, **settings})
-        known = Control()
-        known.start_from(Learned(per_second=100_000, in_flight=100))
+        known = RateController()
+        known.start_from(LearnedRate(per_second=100_000, in_flight=100))
         self.deployment = Deployment(
-            read, FolderStore(folder), source, lambda _: self.lane, limiter=Limiter(known), dispatch=Dispatch(queue)
+            read, FolderStore(folder), source, lambda _: self.fetcher, limiter=Limiter(known), queueing=Queueing(queue)
         )
 
     def send(self, method: str, path: str, body: Any = None, /, **headers: str) -> HttpResponse:
@@ -72,7 +72,7 @@ def test_a_run_too_large_for_its_call_is_202(function: Function) -> None:
     assert response.status == 202
     assert (answer["run"], answer["state"], answer["remaining"]) == ("large", "running", 1000)
     assert answer["detail"] == QUEUED_DETAIL
-    assert function.lane.tried == []
+    assert function.fetcher.tried == []
     assert [(task["first"], task["last"]) for task in function.tasks()][:3] == [(0, 1), (2, 3), (4, 5)]
 
 
@@ -80,7 +80,7 @@ def test_a_run_that_its_call_can_do_is_done_at_once(function: Function) -> None:
     """Crawl where ten seconds are enough, and leave the queue alone."""
     response = function.send("POST", "/", {"songs": "1-20", "run": "small"})
 
-    assert (response.status, len(function.lane.tried), function.tasks()) == (200, 20, [])
+    assert (response.status, len(function.fetcher.tried), function.tasks()) == (200, 20, [])
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_a_call_can_do_is_reckoned_from_its_own_limits(
 ) -> None:
     """Compare the parts with the time less its reserve, at the call's rate; the song API is down, as it happens."""
     function = Function(tmp_path, FakeQueue())
-    function.lane = FakeLane(lambda *_: refused("Down."))
+    function.fetcher = FakeFetcher(lambda *_: refused("Down."))
     response = function.send("POST", "/", {"songs": songs, **limits})
 
     assert response.status == (202 if status == 202 else 503)
@@ -134,14 +134,14 @@ def test_the_queue_has_the_run_done(quick: Function) -> None:
     assert json.loads(reports[0].body) == {"run": "large", "first": 0, "last": 0, "state": "complete"}
     assert (before["state"], before["found"]) == ("running", 20)
     assert (after.status, json.loads(after.body)["state"]) == (200, "complete")
-    assert sorted(quick.lane.tried) == list(range(1, 151))
+    assert sorted(quick.fetcher.tried) == list(range(1, 151))
 
 
 def test_a_firing_goes_on_with_what_the_queue_has(function: Function) -> None:
     """Answer each delivery of a firing, and the next firing, with the run that the first one enqueued."""
-    firing = {"x_cloudscheduler_jobname": "nightly", "x_cloudscheduler_scheduletime": "2026-01-01T02:00:00Z"}
-    later = {**firing, "x_cloudscheduler_scheduletime": "2026-01-02T02:00:00Z"}
-    answers = [function.send("POST", "/", {"songs": "1-1000"}, **firing) for _ in range(5)]
+    scheduled_call = {"x_cloudscheduler_jobname": "nightly", "x_cloudscheduler_scheduletime": "2026-01-01T02:00:00Z"}
+    later = {**scheduled_call, "x_cloudscheduler_scheduletime": "2026-01-02T02:00:00Z"}
+    answers = [function.send("POST", "/", {"songs": "1-1000"}, **scheduled_call) for _ in range(5)]
     tasks = len(function.tasks())
     answers.append(function.send("POST", "/", {"songs": "1-1000"}, **later))
 
@@ -153,7 +153,7 @@ def test_a_firing_goes_on_with_what_the_queue_has(function: Function) -> None:
 def test_a_task_that_got_nowhere_is_503(function: Function) -> None:
     """Have the queue wait and deliver it again."""
     function.send("POST", "/", {"songs": "1-1000", "run": "large"})
-    function.lane = FakeLane(lambda *_: refused("The upstream answers 401."))
+    function.fetcher = FakeFetcher(lambda *_: refused("The upstream answers 401."))
     response = function.send("POST", "/runs/large/parts", TASK, x_cloudtasks_taskretrycount="7")
 
     assert response.status == 503
@@ -164,7 +164,7 @@ def test_a_task_that_got_nowhere_is_503(function: Function) -> None:
 def test_a_task_passes_on_how_long_the_upstream_wants_peace(function: Function) -> None:
     """Tell the queue the upstream's own word on when to come again."""
     function.send("POST", "/", {"songs": "1-1000", "run": "large"})
-    function.lane = FakeLane(lambda *_: throttled("http_429", 3600.0))
+    function.fetcher = FakeFetcher(lambda *_: throttled("http_429", 3600.0))
     response = function.send("POST", "/runs/large/parts", TASK)
 
     assert (response.status, response.headers["Retry-After"]) == (503, "3600")
@@ -195,7 +195,7 @@ def test_without_a_queue_a_call_does_what_it_can(tmp_path: Path) -> None:
     function = Function(tmp_path, None)
     response = function.send("POST", "/", {"songs": "1-2000", "deadline_seconds": 10})
 
-    assert (response.status, len(function.lane.tried)) == (200, 2000)
+    assert (response.status, len(function.fetcher.tried)) == (200, 2000)
 
 
 def test_an_open_range_is_not_handed_to_the_queue(function: Function) -> None:
@@ -203,7 +203,7 @@ def test_an_open_range_is_not_handed_to_the_queue(function: Function) -> None:
     response = function.send("POST", "/", {"songs": "1-", "deadline_seconds": 1})
 
     assert response.status == 503
-    assert function.lane.tried
+    assert function.fetcher.tried
     assert function.tasks() == []
 
 
@@ -252,5 +252,5 @@ def test_settings_open_the_queue() -> None:
     """Have a queue with all three settings, none without."""
     environ = {"SONG_URL": "https://songs.example/{song_num}"}
 
-    assert Deployment.from_environ(environ).dispatch.queue is None
-    assert Deployment.from_environ({**environ, **QUEUE}).dispatch.queue is not None
+    assert Deployment.from_environ(environ).queueing.queue is None
+    assert Deployment.from_environ({**environ, **QUEUE}).queueing.queue is not None

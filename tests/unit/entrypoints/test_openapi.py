@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.app.parameters import CRAWL_PARAMETERS, LOOK_PARAMETERS, PAGE_PARAMETERS
-from crawler.app.requests import Ceilings
+from crawler.app.requests import RequestBounds
 from crawler.core.errors import MethodNotAllowed, SongcrawlError
 from crawler.entrypoints.http.openapi import describe
-from crawler.runs.selection import SONGS_PATTERN, parse_asked
-from crawler.runs.summary import Answer, Coverage
+from crawler.runs.selection import SONGS_PATTERN, parse_selection
+from crawler.runs.summary import Coverage, RunSummary
 
-DOCUMENT: dict[str, Any] = json.loads(json.dumps(describe(Ceilings(50, 5, 20, 60))))
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(describe(RequestBounds(50, 5, 20, 60))))
 OPERATIONS = {(path, method): found for path, item in DOCUMENT["paths"].items() for method, found in item.items()}
 
 
@@ -55,7 +55,7 @@ def test_every_parameter_is_described() -> None:
 def test_bounds_are_those_of_the_deployment() -> None:
     """Say how high a caller may go here; without a ceiling, how high a number may be at all."""
     described = {each["name"]: each["schema"] for each in OPERATIONS["/", "get"]["parameters"]}
-    unbound = describe(Ceilings(50, 0, 20, 60))["paths"]["/"]["get"]["parameters"]
+    unbound = describe(RequestBounds(50, 0, 20, 60))["paths"]["/"]["get"]["parameters"]
 
     assert described["max_per_second"] == {"type": "number", "minimum": 0.001, "maximum": 5}
     assert described["max_at_once"] == {"type": "integer", "minimum": 1, "maximum": 20}
@@ -67,7 +67,7 @@ def test_every_field_of_an_answer_is_described() -> None:
     """Describe the answer as it is written."""
     schemas = DOCUMENT["components"]["schemas"]
 
-    assert set(schemas["Answer"]["properties"]) == set(Answer.__struct_fields__)
+    assert set(schemas["Answer"]["properties"]) == set(RunSummary.__struct_fields__)
     assert set(schemas["Coverage"]["properties"]) == set(Coverage.__struct_fields__)
 
 
@@ -87,7 +87,7 @@ def test_every_status_is_described(error: type[SongcrawlError]) -> None:
 def test_songs_of_the_pattern_are_read(text: str) -> None:
     """Let the pattern promise only what is read: but for a reversed range, which a pattern can't tell."""
     with pytest.raises(ValueError, match="is reversed") if has_reversed_range(text) else nullcontext():
-        parse_asked(text)
+        parse_selection(text)
 
 
 @pytest.mark.parametrize("text", ["", "7,", "1_0", "1e3", "-5", "1-2-3", "next:0", "failed:", "failed:A", "01", " 7"])
@@ -95,7 +95,7 @@ def test_songs_past_the_pattern_are_not_read(text: str) -> None:
     """Refuse what the pattern does not match."""
     assert re.fullmatch(SONGS_PATTERN, text, re.ASCII) is None
     with pytest.raises(ValueError, match=r"."):
-        parse_asked(text)
+        parse_selection(text)
 
 
 def test_the_function_answers_as_described(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from servers import Page as Answer
+from servers import Page as RunSummary
 from servers import Upstream, error, missing, song
 from support.browser import Console, chromium, chromium_available, faults, open_context, take_picture
 from support.deployed import Deployed, deployed
@@ -26,7 +26,7 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-def pages(song_num: int, _nth: int) -> Answer:
+def pages(song_num: int, _nth: int) -> RunSummary:
     """Serve songs, every tenth of them missing, every 211th broken."""
     if song_num % 211 == 0:
         return error(400)

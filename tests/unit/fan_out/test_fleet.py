@@ -18,9 +18,9 @@ from crawler.core.verdict import Verdict, found, refused, throttled
 from crawler.fan_out.fleet import Fleet
 from crawler.fan_out.plan import ENQUEUING_SECONDS, NAMES_LAST_SECONDS, Plan, Task
 from crawler.fan_out.task_call import CAREFUL_RETRIES, MOST_DEATHS
-from crawler.runs.index import FANNED_OUT, Catalog
+from crawler.runs.index import FANNED_OUT, RunIndex
 from crawler.runs.spec import scopes
-from crawler.runs.status import run_answer
+from crawler.runs.status import run_summary
 from crawler.runs.verify import verify_run
 
 
@@ -65,7 +65,7 @@ def test_a_run_that_is_over_is_not_enqueued(world: World, ending: str) -> None:
     """Leave it to the call, which says how it stands."""
     world.fan_out()
     if ending == "stopped":
-        world.ledger.stop()
+        world.run_store.stop()
     else:
         world.deliver_all()
     world.queue.tasks.clear()
@@ -83,8 +83,8 @@ def test_the_tasks_do_the_whole_run(world: World) -> None:
 
     assert states == ["complete"] * 4
     assert sorted(world.tried) == list(range(1, 41))
-    assert verify_run(Catalog(world.store), "trial").faults == []
-    assert run_answer(world.ledger, SPEC, world.now).state == "complete"
+    assert verify_run(RunIndex(world.store), "trial").faults == []
+    assert run_summary(world.run_store, SPEC, world.now).state == "complete"
     assert world.sweep() == []
 
 
@@ -201,7 +201,7 @@ def test_a_task_that_got_nowhere_is_to_come_again(world: World) -> None:
         world.age(2 * DEADLINE)
 
     assert len(world.tasks()) == 4
-    assert world.ledger.parts(SPEC) == []
+    assert world.run_store.parts(SPEC) == []
 
 
 class Died(BaseException):
@@ -237,7 +237,7 @@ def test_a_part_that_kills_who_asks_for_it_is_given_up(world: World) -> None:
         retries = 0
         if report.state == "complete":
             break
-    songs = {row.song_num: row for place in first.places for row in world.ledger.rows(SPEC.grid[place])}
+    songs = {row.song_num: row for index in first.part_range for row in world.run_store.rows(SPEC.grid[index])}
 
     assert sorted(songs) == list(range(1, 13))
     assert {number for number, row in songs.items() if row.error == "poison"} <= {5, 6, 7, 8}
@@ -245,7 +245,7 @@ def test_a_part_that_kills_who_asks_for_it_is_given_up(world: World) -> None:
     assert deaths == CAREFUL_RETRIES + MOST_DEATHS
     world.judge = lambda number, _nth: found(number)
     world.deliver_all()
-    assert verify_run(Catalog(world.store), "trial").faults == []
+    assert verify_run(RunIndex(world.store), "trial").faults == []
 
 
 def test_a_number_of_retries_alone_poisons_nothing(world: World) -> None:
@@ -255,7 +255,7 @@ def test_a_number_of_retries_alone_poisons_nothing(world: World) -> None:
     reports = [world.deliver(first, retries=10**6).state for _ in range(3)]
 
     assert reports == ["continued", "continued", "complete"]
-    assert {row.status for place in first.places for row in world.ledger.rows(SPEC.grid[place])} == {"found"}
+    assert {row.status for index in first.part_range for row in world.run_store.rows(SPEC.grid[index])} == {"found"}
 
 
 def test_careful_tasks_are_alone_on_their_instance(world: World) -> None:
@@ -278,7 +278,7 @@ def test_tries_that_may_still_live_are_no_deaths(world: World) -> None:
         with pytest.raises(Died):
             world.deliver(first, CAREFUL_RETRIES)
 
-    assert world.ledger.parts(SPEC) == []
+    assert world.run_store.parts(SPEC) == []
 
 
 class Full(FolderStore):
@@ -303,14 +303,14 @@ def test_a_store_that_fails_is_no_death(world: World) -> None:
     world.store = FolderStore(world.folder)
     world.deliver(first, CAREFUL_RETRIES)
 
-    assert {row.status for row in world.ledger.rows(SPEC.grid[0])} == {"found"}
+    assert {row.status for row in world.run_store.rows(SPEC.grid[0])} == {"found"}
 
 
 def test_stop_ends_all_tasks(world: World) -> None:
     """Answer the tasks of a stopped run without a request; the sweep leaves it alone."""
     world.fan_out()
     world.deliver(world.tasks()[0])
-    world.ledger.stop()
+    world.run_store.stop()
     before = len(world.tried)
     states = [world.deliver(task).state for task in world.tasks()]
     world.age(10**6)
@@ -341,7 +341,7 @@ def test_sweep_enqueues_what_the_queue_lost(world: World) -> None:
     assert world.sweep() == [{"run": "trial", "state": "running", "missing_parts": 7, "tasks": 0}]
     assert world.deliver_all() == ["complete"] * 7
     assert sorted(world.tried) == list(range(1, 41))
-    assert verify_run(Catalog(world.store), "trial").faults == []
+    assert verify_run(RunIndex(world.store), "trial").faults == []
 
 
 def test_sweeps_at_the_same_moment_enqueue_once(world: World) -> None:
@@ -397,7 +397,7 @@ def test_sweep_finishes_a_run_that_is_whole(world: World) -> None:
         path.unlink()
 
     assert world.sweep() == [{"run": "trial", "state": "complete", "missing_parts": 0, "tasks": 0}]
-    assert verify_run(Catalog(world.store), "trial").faults == []
+    assert verify_run(RunIndex(world.store), "trial").faults == []
     assert world.sweep() == []
     assert (world.folder / "index/ended" / scopes(SPEC.request_digest, None)[0] / "trial").exists()
     assert (world.folder / "index/ended" / FANNED_OUT / "trial").exists()
@@ -425,7 +425,7 @@ def test_sweep_goes_on_past_a_damaged_run(world: World) -> None:
 
 def test_sweep_passes_over_a_marker_that_leads_nowhere(world: World) -> None:
     """Do nothing for a run whose first sweep was never stored: its call will be made again."""
-    Catalog(world.store, "x").mark_fanned_out("trial")
+    RunIndex(world.store, "x").mark_fanned_out("trial")
 
     assert world.sweep() == [{"run": "trial", "state": "running", "missing_parts": 10, "tasks": 0}]
     assert world.tasks() == []
@@ -465,9 +465,9 @@ def test_whoever_is_last_finishes_the_run(tmp_path: Path, last: int) -> None:
     world = World(tmp_path)
     world.fan_out()
     tasks = world.tasks()
-    for task in [task for place, task in enumerate(tasks) if place != last]:
+    for task in [task for index, task in enumerate(tasks) if index != last]:
         world.deliver(task)
-        assert not world.ledger.finished()
+        assert not world.run_store.finished()
     world.deliver(tasks[last])
 
-    assert world.ledger.finished()
+    assert world.run_store.finished()

@@ -33,11 +33,11 @@ def plan_of(parts: int) -> Plan:
 def test_tasks_cover_what_is_missing_and_never_meet(missing: set[int], size: int) -> None:
     """Put each missing part in exactly one task, and make no task of which nothing is missing."""
     tasks = cut_tasks(missing, 3, plan_of(size), 100)
-    places = list(chain.from_iterable(task.places for task in tasks))
+    part_range = list(chain.from_iterable(task.part_range for task in tasks))
 
-    assert missing <= set(places) <= set(range(100))
-    assert len(places) == len(set(places))
-    assert all(missing & set(task.places) for task in tasks)
+    assert missing <= set(part_range) <= set(range(100))
+    assert len(part_range) == len(set(part_range))
+    assert all(missing & set(task.part_range) for task in tasks)
     assert {task.sweep for task in tasks} <= {3}
 
 
@@ -63,9 +63,9 @@ def test_equal_tasks_have_one_name_and_others_another() -> None:
 
 
 @given(st.from_regex(re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII), fullmatch=True), st.integers(0, 10**9))
-def test_names_are_such_as_the_queue_takes(run: str, place: int) -> None:
+def test_names_are_such_as_the_queue_takes(run: str, index: int) -> None:
     """Use letters, digits, dashes and underscores, 500 at the most, and begin with a hash."""
-    name = Task(sweep=place, first=place, last=place, continuation=place).name(run)
+    name = Task(sweep=index, first=index, last=index, continuation=index).name(run)
 
     assert re.fullmatch(r"[0-9a-f]{16}-[A-Za-z0-9_-]{1,480}", name)
 

@@ -15,8 +15,8 @@ from support.virtual import Bucket, Sent, VirtualUpstream, World, between, send
 from crawler.core.verdict import MISSING, found, retry, throttled
 from crawler.rate_control.circuit_breaker import NEVER_UP_SECONDS, PATIENCE_SECONDS
 from crawler.rate_control.concurrency import START_IN_FLIGHT
-from crawler.rate_control.controller import Control
-from crawler.rate_control.learned import Learned
+from crawler.rate_control.controller import RateController
+from crawler.rate_control.learned import LearnedRate
 from crawler.rate_control.request_rate import START_PER_SECOND
 from crawler.rate_control.retry_budget import FREE_PER_SECOND, MOST, RetryBudget
 
@@ -34,11 +34,11 @@ def upstream(seed: int, **facts: object) -> VirtualUpstream:
 def test_quota_that_names_a_wait_is_found_at_once(seed: int, latency: float) -> None:
     """Find 1,000 songs behind 50 a second in 22 s, 20 requests rejected; the next run 3."""
     sent = send(upstream(seed, bucket=Bucket((0, 50)), retry_after=1.0, latency=latency), 60, 1000)
-    learned = sent.control.learned()
-    control = Control(0.0, 100, random.Random(seed).random)
+    learned = sent.controller.learned()
+    controller = RateController(0.0, 100, random.Random(seed).random)
     assert learned
-    control.start_from(learned)
-    again = send(upstream(seed, bucket=Bucket((0, 50)), retry_after=1.0, latency=latency), 60, 1000, control)
+    controller.start_from(learned)
+    again = send(upstream(seed, bucket=Bucket((0, 50)), retry_after=1.0, latency=latency), 60, 1000, controller)
 
     assert len(sent.found) == len(again.found) == 1000
     assert max(sent.found[-1], again.found[-1]) <= 22
@@ -59,15 +59,15 @@ def test_hidden_quota_is_used_up(seed: int, quota: int, most: float) -> None:
 
 def test_idle_time_is_no_measure_of_a_quota() -> None:
     """Slow down after a first 429 to what was accepted since the last pause, not since the first request long ago."""
-    control = Control(0.0, 100)
+    controller = RateController(0.0, 100)
     for now in (NOW, NOW + 20):
-        control.take(now, 10)
+        controller.take(now, 10)
         for _ in range(10):
-            control.answer(now, now + 0.01, found(1))
-    control.take(NOW + 20.02)
-    control.answer(NOW + 20.02, NOW + 20.03, throttled("http_429"))
+            controller.answer(now, now + 0.01, found(1))
+    controller.take(NOW + 20.02)
+    controller.answer(NOW + 20.02, NOW + 20.03, throttled("http_429"))
 
-    assert control._rate.limit == pytest.approx(10, rel=0.1)
+    assert controller._rate.limit == pytest.approx(10, rel=0.1)
 
 
 @pytest.mark.parametrize("quota", [0.2, 0.5, 1])
@@ -90,7 +90,9 @@ def test_quota_that_changes_is_followed(seed: int) -> None:
 def test_instances_share_a_quota(instances: int, quota: int, rejected: float) -> None:
     """Use a quota up together without knowing of each other, and leave every one its part."""
     chance = random.Random(instances)
-    sent = [Sent(Control(0.0, 100, random.Random(n).random), begins=chance.random() * 5) for n in range(instances)]
+    sent = [
+        Sent(RateController(0.0, 100, random.Random(n).random), begins=chance.random() * 5) for n in range(instances)
+    ]
     World(VirtualUpstream(chance, bucket=Bucket((0, quota))), sent).run(120)
 
     assert sum(len(each.found) for each in sent) >= 0.95 * quota * 120
@@ -110,25 +112,25 @@ def test_knee_of_latency_is_found(workers: int, latency: float) -> None:
 
 def test_last_songs_of_a_call_cut_nothing() -> None:
     """Keep as many in flight as there were at the beginning where the few songs that are left come late."""
-    control = Control(0.0, 100)
+    controller = RateController(0.0, 100)
     for sent, came in ((NOW, NOW + 0.001), (NOW + 0.001, NOW + 0.1)):
-        control.take(sent, 8)
+        controller.take(sent, 8)
         for _ in range(8):
-            control.answer(sent, came, found(1))
+            controller.answer(sent, came, found(1))
 
-    assert control._in_flight.limit >= START_IN_FLIGHT
+    assert controller._in_flight.limit >= START_IN_FLIGHT
 
 
 def test_moment_of_standing_still_is_no_queue() -> None:
     """Go on to as many in flight as are allowed where one round of the start was slow, and the next is not."""
-    control = Control(0.0, 32)
+    controller = RateController(0.0, 32)
     now, limits = NOW, []
     for latency in (0.001, 0.001, 0.03, *[0.001] * 8):
-        control.take(now, control._in_flight.limit)
-        for _ in range(control.in_flight):
-            control.answer(now, now + latency, found(1))
+        controller.take(now, controller._in_flight.limit)
+        for _ in range(controller.in_flight):
+            controller.answer(now, now + latency, found(1))
         now += latency
-        limits.append(control._in_flight.limit)
+        limits.append(controller._in_flight.limit)
 
     assert limits[3] == limits[2]  # as many as in the slow round, so that the two can be compared
     assert limits[-1] == 32
@@ -164,7 +166,7 @@ def test_useful_speed_comes_at_once(latency: float) -> None:
 )
 def test_start_costs_little(latency: float, at_once: int, most: float) -> None:
     """Lose no more seconds of full speed to finding it than the latency makes worth it."""
-    sent = send(upstream(1, latency=latency), 4, control=Control(0.0, at_once, random.Random(1).random))
+    sent = send(upstream(1, latency=latency), 4, controller=RateController(0.0, at_once, random.Random(1).random))
 
     assert 4 - len(sent.found) * latency / at_once <= most
 
@@ -173,7 +175,9 @@ def test_start_costs_little(latency: float, at_once: int, most: float) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_outage_is_left_in_peace(seed: int, word: str) -> None:
     """Send 30 requests in an outage of a minute at most, and go on soon after it."""
-    sent = send(upstream(seed, down=(30, 90), word=word), 105, control=Control(100, 100, random.Random(seed).random))
+    sent = send(
+        upstream(seed, down=(30, 90), word=word), 105, controller=RateController(100, 100, random.Random(seed).random)
+    )
 
     assert len(sent.failed) <= 30
     assert between(sent.found, 99, 100) >= 0.9 * 100
@@ -181,7 +185,7 @@ def test_outage_is_left_in_peace(seed: int, word: str) -> None:
 
 def test_ceiling_of_requests_a_second_holds() -> None:
     """Keep MAX_PER_SECOND whatever the upstream would take."""
-    sent = send(upstream(1), 20, control=Control(30.0, 100))
+    sent = send(upstream(1), 20, controller=RateController(30.0, 100))
 
     assert max(between(sent.found, second, second + 1) for second in range(20)) <= 33
     assert len(sent.found) >= 0.95 * 30 * 19
@@ -189,99 +193,99 @@ def test_ceiling_of_requests_a_second_holds() -> None:
 
 def test_named_wait_holds_for_all() -> None:
     """Send nothing before the instant that the upstream named."""
-    control = Control()
-    control.take(NOW)
-    control.answer(NOW, NOW, throttled("http_429", 7.0))
+    controller = RateController()
+    controller.take(NOW)
+    controller.answer(NOW, NOW, throttled("http_429", 7.0))
 
-    assert control.ready(NOW + 6.9) == (0, NOW + 7)
-    assert control.ready(NOW + 7)[0] > 0
+    assert controller.ready(NOW + 6.9) == (0, NOW + 7)
+    assert controller.ready(NOW + 7)[0] > 0
 
 
 def test_wait_beyond_the_deadline_is_hopeless() -> None:
     """Say so where the upstream names more time than the call has; not where it has enough."""
-    control = Control()
-    control.take(NOW)
-    control.answer(NOW, NOW, throttled("http_429", 3600.0))
+    controller = RateController()
+    controller.take(NOW)
+    controller.answer(NOW, NOW, throttled("http_429", 3600.0))
 
-    reason = control.hopeless(NOW, NOW + 60)
+    reason = controller.hopeless(NOW, NOW + 60)
     assert reason
     assert "3600 s" in str(reason)
     assert reason.retry_after == 3600
-    assert control.hopeless(NOW, NOW + 4000) is None
+    assert controller.hopeless(NOW, NOW + 4000) is None
 
 
-def fail(control: Control, times: int, word: str = "http_503", now: float = NOW) -> list[bool]:
+def fail(controller: RateController, times: int, word: str = "http_503", now: float = NOW) -> list[bool]:
     """Have requests fail one after the other; gives which counted."""
     counted = []
     for _ in range(times):
-        control.take(now)
-        counted.append(control.answer(now, now, retry(word)))
+        controller.take(now)
+        counted.append(controller.answer(now, now, retry(word)))
     return counted
 
 
 def test_failures_in_an_outage_do_not_count() -> None:
     """Count failures as the songs' own until they say that the upstream is down."""
-    control = Control()
-    control.take(NOW)
-    control.answer(NOW, NOW, found(1))
+    controller = RateController()
+    controller.take(NOW)
+    controller.answer(NOW, NOW, found(1))
 
-    assert fail(control, 8) == [True] * 5 + [False] * 3
-    assert control.ready(NOW)[0] == 0
+    assert fail(controller, 8) == [True] * 5 + [False] * 3
+    assert controller.ready(NOW)[0] == 0
 
 
-def in_doubt(control: Control, now: float = NOW) -> None:
+def in_doubt(controller: RateController, now: float = NOW) -> None:
     """Have three requests fail as songs of their own may, where one was found."""
     for verdict in (found(1), *[retry("http_500")] * 3):
-        control.take(now)
-        control.answer(now, now, verdict, known=True)
+        controller.take(now)
+        controller.answer(now, now, verdict, known=True)
 
 
 def test_failures_of_songs_are_trusted_though_they_take_long() -> None:
     """Count what was sent after a false alarm as the songs' own failures, however late they come."""
-    control = Control()
-    in_doubt(control)
-    control.take(NOW + 0.3)
-    control.answer(NOW + 0.3, NOW + 0.4, found(1))
-    control.take(NOW + 0.5, 4)
+    controller = RateController()
+    in_doubt(controller)
+    controller.take(NOW + 0.3)
+    controller.answer(NOW + 0.3, NOW + 0.4, found(1))
+    controller.take(NOW + 0.5, 4)
 
-    assert [control.answer(NOW + 0.5, NOW + 9, retry("http_500"), known=True) for _ in range(4)] == [True] * 4
+    assert [controller.answer(NOW + 0.5, NOW + 9, retry("http_500"), known=True) for _ in range(4)] == [True] * 4
 
 
 def test_answers_between_silences_are_no_outage() -> None:
     """Take ten failures for no outage that have the upstream's own answers among them."""
-    control = Control()
-    control.take(NOW, 20)
-    control.answer(NOW, NOW, found(1), known=True)
+    controller = RateController()
+    controller.take(NOW, 20)
+    controller.answer(NOW, NOW, found(1), known=True)
     in_trust = NOW + 0.5
-    control._breaker._trusted_until = in_trust
+    controller._breaker._trusted_until = in_trust
     for word in ["connection", "timeout", "http_500"] * 4:
-        control.answer(NOW, NOW, retry(word), known=True)
+        controller.answer(NOW, NOW, retry(word), known=True)
 
-    assert control.answer(in_trust, in_trust, retry("connection"), known=True)
-    assert control.ready(in_trust)[0] > 0
+    assert controller.answer(in_trust, in_trust, retry("connection"), known=True)
+    assert controller.ready(in_trust)[0] > 0
 
 
 def test_pause_that_outlasts_an_outage_is_no_false_alarm() -> None:
     """Begin at half the rate after an outage, though the first probe that a Retry-After let out was answered."""
-    control = Control()
-    control.take(NOW, 6)
+    controller = RateController()
+    controller.take(NOW, 6)
     for _ in range(6):
-        control.answer(NOW, NOW, retry("http_503", 30.0))
-    control.take(NOW + 30)
-    control.answer(NOW + 30, NOW + 30.1, found(1))
+        controller.answer(NOW, NOW, retry("http_503", 30.0))
+    controller.take(NOW + 30)
+    controller.answer(NOW + 30, NOW + 30.1, found(1))
 
-    assert control._rate._eased_until > NOW + 31
-    assert control._breaker._trusted_until < NOW
+    assert controller._rate._eased_until > NOW + 31
+    assert controller._breaker._trusted_until < NOW
 
 
 def test_trust_grows_with_each_false_alarm() -> None:
     """Have songs fail by themselves for half a second after the first alarm, then for longer, up to 5 s."""
-    control, now, trusted = Control(), NOW, []
+    controller, now, trusted = RateController(), NOW, []
     for _ in range(6):
-        in_doubt(control, now)
-        control.take(now + 0.3)
-        control.answer(now + 0.3, now + 0.4, found(1))
-        trusted.append(round(control._breaker._trusted_until - now - 0.4, 6))
+        in_doubt(controller, now)
+        controller.take(now + 0.3)
+        controller.answer(now + 0.3, now + 0.4, found(1))
+        trusted.append(round(controller._breaker._trusted_until - now - 0.4, 6))
         now += 10
 
     assert trusted == [0.5, 1, 2, 4, 5, 5]
@@ -289,44 +293,44 @@ def test_trust_grows_with_each_false_alarm() -> None:
 
 def test_upstream_that_was_never_there_fails_no_song() -> None:
     """Count no song's last attempt where nothing at all has answered."""
-    assert fail(Control(), 4, "connection") == [True, True, False, False]
+    assert fail(RateController(), 4, "connection") == [True, True, False, False]
 
 
 def test_probes_are_single_and_end_the_outage() -> None:
     """Let one request out at a time while the upstream is down, and all once it is answered."""
-    control = Control()
-    fail(control, 6)
-    count, _ = control.ready(NOW + 1)
-    control.take(NOW + 1)
+    controller = RateController()
+    fail(controller, 6)
+    count, _ = controller.ready(NOW + 1)
+    controller.take(NOW + 1)
 
     assert count == 1
-    assert control.ready(NOW + 1) == (0, math.inf)
-    control.answer(NOW + 1, NOW + 1.1, MISSING)
-    assert control.ready(NOW + 3)[0] >= 1
+    assert controller.ready(NOW + 1) == (0, math.inf)
+    controller.answer(NOW + 1, NOW + 1.1, MISSING)
+    assert controller.ready(NOW + 3)[0] >= 1
 
 
 def test_probe_keeps_the_ceilings() -> None:
     """Send no probe that MAX_PER_SECOND would not let out."""
-    control = Control(0.1)
-    fail(control, 6)
+    controller = RateController(0.1)
+    fail(controller, 6)
 
-    assert control.ready(NOW + 30)[0] == 0
-    assert control.ready(NOW + 61)[0] == 1
+    assert controller.ready(NOW + 30)[0] == 0
+    assert controller.ready(NOW + 61)[0] == 1
 
 
 def test_probe_that_is_cut_off_is_not_waited_for() -> None:
     """Let the next call probe where one ended with its probe on the way."""
-    control = Control()
-    fail(control, 6)
-    control.take(NOW + 1)
-    control.give_back()
+    controller = RateController()
+    fail(controller, 6)
+    controller.take(NOW + 1)
+    controller.give_back()
 
-    assert control.ready(NOW + 1)[0] == 1
+    assert controller.ready(NOW + 1)[0] == 1
 
 
 def test_call_does_not_wait_for_ever() -> None:
     """Give up on an upstream that is down for long, sooner on one that was never up."""
-    never, was = Control(), Control()
+    never, was = RateController(), RateController()
     was.take(NOW)
     was.answer(NOW, NOW, found(1))
     for each in (never, was):
@@ -342,10 +346,10 @@ def test_call_does_not_wait_for_ever() -> None:
 
 def test_no_call_gives_up_before_a_probe() -> None:
     """Hope until one probe has failed, however long a ceiling held it back."""
-    control = Control()
-    fail(control, 6)
+    controller = RateController()
+    fail(controller, 6)
 
-    assert control.hopeless(NOW + 2 * PATIENCE_SECONDS, math.inf) is None
+    assert controller.hopeless(NOW + 2 * PATIENCE_SECONDS, math.inf) is None
 
 
 @given(
@@ -353,17 +357,17 @@ def test_no_call_gives_up_before_a_probe() -> None:
 )
 def test_songs_found_together_teach_what_each_would(answers: list[tuple[int, float, str]]) -> None:
     """Be in the same state whether songs that were found are told together or one by one."""
-    together, alone = Control(0.0, 64), Control(0.0, 64)
+    together, alone = RateController(0.0, 64), RateController(0.0, 64)
     now = NOW
     for count, seconds, kind in answers:
         sent = [now] * count
-        for control in (together, alone):
-            control.take(now, count)
+        for controller in (together, alone):
+            controller.take(now, count)
         now += seconds
         if kind == "throttled":
-            for control in (together, alone):
+            for controller in (together, alone):
                 for sent_at in sent:
-                    control.answer(sent_at, now, throttled("http_429"))
+                    controller.answer(sent_at, now, throttled("http_429"))
             continue
         assert together.found(sent, now)
         for sent_at in sent:
@@ -377,12 +381,12 @@ def test_songs_found_together_teach_what_each_would(answers: list[tuple[int, flo
 
 def test_an_open_breaker_wants_to_be_told_one_by_one() -> None:
     """Take no songs together while it is to be found out whether the upstream is there."""
-    control = Control(0.0, 64)
-    control.take(NOW, 12)
+    controller = RateController(0.0, 64)
+    controller.take(NOW, 12)
     for _ in range(12):
-        control.answer(NOW, NOW + 1, retry("http_503"))
+        controller.answer(NOW, NOW + 1, retry("http_503"))
 
-    assert not control.found([NOW], NOW + 1)
+    assert not controller.found([NOW], NOW + 1)
 
 
 def test_retries_are_held_back_where_most_fail() -> None:
@@ -401,29 +405,29 @@ def test_retries_are_held_back_where_most_fail() -> None:
 
 def test_rate_without_a_limit_is_half_believed() -> None:
     """Begin at half of what an earlier run reached that met no limit, unless something went out already."""
-    learned = Learned(per_second=1000.0, in_flight=80)
-    control, begun = Control(0.0, 100), Control(0.0, 100)
+    learned = LearnedRate(per_second=1000.0, in_flight=80)
+    controller, begun = RateController(0.0, 100), RateController(0.0, 100)
     begun.take(NOW)
-    for each in (control, begun):
+    for each in (controller, begun):
         each.start_from(learned)
 
-    assert control._rate.per_second == 500
+    assert controller._rate.per_second == 500
     assert begun._rate.per_second == START_PER_SECOND
-    assert Control().learned() is None
+    assert RateController().learned() is None
 
 
 def test_control_costs_little() -> None:
     """Take a few microseconds a song; the promise is 3, a busy machine is granted five times that."""
-    control = Control(0.0, 100)
+    controller = RateController(0.0, 100)
     verdict, songs = found(1), 20_000
     best = math.inf
     for _ in range(3):
         started = time.process_time()
         for song in range(songs):
             now = NOW + song / 2000
-            if control.ready(now)[0]:
-                control.take(now)
-                control.answer(now - 0.02, now, verdict)
+            if controller.ready(now)[0]:
+                controller.take(now)
+                controller.answer(now - 0.02, now, verdict)
         best = min(best, time.process_time() - started)
 
     assert best / songs < 15e-6

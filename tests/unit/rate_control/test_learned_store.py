@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fakes import FakeLane
+from support.fakes import FakeFetcher
 
 from crawler.adapters.storage.folder import FolderStore
 from crawler.app.deployment import Deployment
@@ -14,24 +14,24 @@ from crawler.app.requests import CrawlRequest
 from crawler.core.errors import StoreUnavailable
 from crawler.core.records import StoredObject
 from crawler.core.settings import Settings
-from crawler.rate_control.learned import MOST_AGE_SECONDS, Learned
-from crawler.rate_control.learned_store import Rates
-from crawler.runs.selection import parse_asked
+from crawler.rate_control.learned import MOST_AGE_SECONDS, LearnedRate
+from crawler.rate_control.learned_store import LearnedRates
+from crawler.runs.selection import parse_selection
 from crawler.runs.spec import Source
 
 SOURCE = Source("https://api.example/songs/{song_num}?key=…", "0123456789abcdef")
-LEARNED = Learned(per_second=4321.0, in_flight=77, throttles=True)
+LEARNED = LearnedRate(per_second=4321.0, in_flight=77, throttles=True)
 
 
-def rates(folder: Path, source: str = SOURCE.text) -> Rates:
+def rates(folder: Path, source: str = SOURCE.text) -> LearnedRates:
     """Open what was learned of a source."""
-    return Rates(FolderStore(folder), source, "attempt")
+    return LearnedRates(FolderStore(folder), source, "attempt")
 
 
 def deployment(folder: Path) -> Deployment:
     """Deploy the function anew, as on a cold instance."""
     settings = Settings.from_environ({"MAX_PER_SECOND": "0", "OUTPUT": str(folder)})
-    return Deployment(settings, FolderStore(folder), SOURCE, lambda _: FakeLane())
+    return Deployment(settings, FolderStore(folder), SOURCE, lambda _: FakeFetcher())
 
 
 def newest(folder: Path) -> float:
@@ -67,7 +67,7 @@ def test_a_store_that_fails_costs_no_call(tmp_path: Path) -> None:
         def create(self, *_: object) -> StoredObject:
             raise StoreUnavailable("gone")
 
-    gone = Rates(Gone(tmp_path), SOURCE.text, "attempt")
+    gone = LearnedRates(Gone(tmp_path), SOURCE.text, "attempt")
     gone.keep("trial", LEARNED)
     FolderStore(tmp_path).create("rates/https-api.example/other.json", b"{}", {})
 
@@ -79,8 +79,8 @@ def test_the_next_run_starts_where_the_last_one_ended(tmp_path: Path) -> None:
     """Believe the limit that an earlier run met, on an instance that has sent nothing yet."""
     rates(tmp_path).keep("earlier", LEARNED)
     cold = deployment(tmp_path)
-    cold.crawl(CrawlRequest(parse_asked("1-20"), "trial"))
-    learned = cold.limiter.control.learned()
+    cold.crawl(CrawlRequest(parse_selection("1-20"), "trial"))
+    learned = cold.limiter.controller.learned()
 
     assert learned
     assert (learned.per_second, learned.throttles) == (LEARNED.per_second, True)
@@ -88,7 +88,7 @@ def test_the_next_run_starts_where_the_last_one_ended(tmp_path: Path) -> None:
 
 def test_a_run_keeps_what_it_learned(tmp_path: Path) -> None:
     """Store the rate that a run came to, under its name."""
-    deployment(tmp_path).crawl(CrawlRequest(parse_asked("1-100"), "trial"))
+    deployment(tmp_path).crawl(CrawlRequest(parse_selection("1-100"), "trial"))
     (name,) = [stored.name for stored in FolderStore(tmp_path).list("rates/")]
     learned = rates(tmp_path).latest(newest(tmp_path))
 

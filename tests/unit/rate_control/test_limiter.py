@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import threading
 
-from support.fakes import PlainControl
+from support.fakes import PlainController
 
 from crawler.core.verdict import found, throttled
 from crawler.rate_control.ceiling import Ceiling
-from crawler.rate_control.controller import Control
+from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import LOOK_SECONDS, Limiter
 
 NOW = 1000.0
@@ -25,7 +25,7 @@ def let_out(limiter: Limiter, most: int, now: float = NOW) -> int:
 
 def test_calls_share_what_may_be_in_flight() -> None:
     """Let no call out more than the others leave, and more once theirs have come back."""
-    one = Limiter(PlainControl(max_at_once=5))
+    one = Limiter(PlainController(max_at_once=5))
     other = one.narrowed(Ceiling(max_at_once=4))
 
     assert [let_out(other, 10), let_out(one, 10), let_out(other, 10)] == [4, 1, 0]
@@ -37,7 +37,7 @@ def test_calls_share_what_may_be_in_flight() -> None:
 
 def test_calls_share_the_rate() -> None:
     """Keep the ceiling of requests a second over all calls, and a call's lower one."""
-    one = Limiter(PlainControl(max_per_second=100))
+    one = Limiter(PlainController(max_per_second=100))
     slow = one.narrowed(Ceiling(max_per_second=10))
     sent = {one: 0, slow: 0}
     for millisecond in range(1000):
@@ -50,7 +50,7 @@ def test_calls_share_the_rate() -> None:
 
 def test_one_call_at_a_time_is_at_the_door() -> None:
     """Keep another call out while one counts what it lets out."""
-    one = Limiter(PlainControl(max_at_once=1))
+    one = Limiter(PlainController(max_at_once=1))
     other = one.narrowed(Ceiling())
     passed = threading.Thread(target=lambda: let_out(other, 1))
     with one:
@@ -62,12 +62,12 @@ def test_one_call_at_a_time_is_at_the_door() -> None:
 
     assert kept_out
     with one:
-        assert one.control.in_flight == 1
+        assert one.controller.in_flight == 1
 
 
 def test_who_waits_for_another_call_looks_again() -> None:
     """Name an instant where only another call's answers make room; none where the caller's own do."""
-    limiter = Limiter(PlainControl(max_at_once=2))
+    limiter = Limiter(PlainController(max_at_once=2))
     let_out(limiter, 2)
 
     with limiter:
@@ -77,7 +77,7 @@ def test_who_waits_for_another_call_looks_again() -> None:
 
 def test_a_pause_holds_for_all_calls() -> None:
     """Keep to what the upstream says of when, whichever call it told."""
-    one = Limiter(PlainControl())
+    one = Limiter(PlainController())
     other = one.narrowed(Ceiling())
     let_out(other, 1)
     with other:
@@ -89,7 +89,7 @@ def test_a_pause_holds_for_all_calls() -> None:
 
 def test_what_was_cut_off_is_given_back() -> None:
     """Free the places of requests that never came back."""
-    limiter = Limiter(PlainControl(max_at_once=3))
+    limiter = Limiter(PlainController(max_at_once=3))
     let_out(limiter, 3)
     with limiter:
         limiter.give_back(2)
@@ -99,7 +99,7 @@ def test_what_was_cut_off_is_given_back() -> None:
 
 def test_songs_found_together_free_their_places_under_every_ceiling() -> None:
     """Let as many requests out again as came back found, where a call has a ceiling of its own too."""
-    limiter = Limiter(Control()).narrowed(Ceiling(0.0, 2))
+    limiter = Limiter(RateController()).narrowed(Ceiling(0.0, 2))
     with limiter:
         limiter.take(100.0, 2)
         full = limiter.ready(100.1, 2)[0]

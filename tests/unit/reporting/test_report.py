@@ -25,7 +25,7 @@ from crawler.reporting.report import (
     throughput,
 )
 from crawler.runs.spec import RunSpec
-from crawler.runs.store import Ledger
+from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally, bucket_end_ms
 
 
@@ -118,26 +118,26 @@ class ReadCounter(FolderStore):
         return super().read(name)
 
 
-def store_parts(ledger: Ledger, spec: RunSpec, places: list[int], outcome: Verdict) -> None:
+def store_parts(run_store: RunStore, spec: RunSpec, part_range: list[int], outcome: Verdict) -> None:
     """Commit some parts in which every number came to the same."""
-    for place in places:
-        key, compressor = spec.grid[place], Compressor()
+    for index in part_range:
+        key, compressor = spec.grid[index], Compressor()
         compressor.feed(encode_row(number, outcome) for number in key.songs)
         lines = compressor.finish()
-        counted = Tally(started_at=place, finished_at=place + 1.0)
+        counted = Tally(started_at=index, finished_at=index + 1.0)
         counted.count_rows(decode_rows(lines))
-        ledger.commit(key, lines, counted)
+        run_store.commit(key, lines, counted)
 
 
 def test_an_unfinished_run_is_reported_too(tmp_path: Path) -> None:
     """Report what is there, the first failed rows with their errors, and what is to come."""
     spec = run_spec("1-12")
-    ledger = Ledger(FolderStore(tmp_path), spec.run, "me")
-    ledger.begin(spec)
-    store_parts(ledger, spec, [0], failed("timeout"))
-    store_parts(ledger, spec, [2], found({"title": "x"}))
+    run_store = RunStore(FolderStore(tmp_path), spec.run, "me")
+    run_store.begin(spec)
+    store_parts(run_store, spec, [0], failed("timeout"))
+    store_parts(run_store, spec, [2], found({"title": "x"}))
 
-    report = run_report(ledger, spec, 1e9)
+    report = run_report(run_store, spec, 1e9)
 
     assert (report.answer.state, report.answer.remaining) == ("running", 4)
     assert [(row.song_num, row.error) for row in report.failures] == [(n, "timeout") for n in (1, 2, 3, 4)]
@@ -147,10 +147,10 @@ def test_an_unfinished_run_is_reported_too(tmp_path: Path) -> None:
 def test_a_run_not_begun_is_reported_empty(tmp_path: Path) -> None:
     """Have no figure to draw, and no error for it."""
     spec = run_spec("1-100", asked="1-", end_after_missing=10)
-    ledger = Ledger(FolderStore(tmp_path), spec.run, "me")
-    ledger.begin(spec)
+    run_store = RunStore(FolderStore(tmp_path), spec.run, "me")
+    run_store.begin(spec)
 
-    report = run_report(ledger, spec, 1e9)
+    report = run_report(run_store, spec, 1e9)
 
     assert (report.throughput, report.latencies, report.slices, report.failures) == ([], [], [], [])
     assert report.answer.remaining is None
@@ -160,13 +160,13 @@ def test_only_the_first_failures_are_read(tmp_path: Path) -> None:
     """Read at most so many parts, though thousands may hold a failed song."""
     spec = run_spec("1-1000")
     store = ReadCounter(tmp_path)
-    ledger = Ledger(store, spec.run, "me")
-    ledger.begin(spec)
-    store_parts(ledger, spec, list(range(5)), MISSING)
-    store_parts(ledger, spec, list(range(5, 60)), failed("timeout"))
+    run_store = RunStore(store, spec.run, "me")
+    run_store.begin(spec)
+    store_parts(run_store, spec, list(range(5)), MISSING)
+    store_parts(run_store, spec, list(range(5, 60)), failed("timeout"))
     store.reads = 0
 
-    report = run_report(ledger, spec, 1e9)
+    report = run_report(run_store, spec, 1e9)
 
     assert store.reads <= MOST_READ
     assert (len(report.failures), report.failures[0].song_num) == (MOST_FAILURES, 21)

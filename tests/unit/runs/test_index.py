@@ -14,7 +14,7 @@ from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, Verdict, found
 from crawler.formats.jsonl_rows import Compressor, encode_row
-from crawler.runs.index import Catalog, Claim, run_of
+from crawler.runs.index import Claim, RunIndex, run_of
 from crawler.runs.spec import RunSpec, scopes
 from crawler.runs.tally import Tally
 
@@ -25,121 +25,121 @@ CREATED_MS = 1_700_000_000_000
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Catalog:
-    """Open an empty folder's catalog."""
-    return Catalog(FolderStore(tmp_path), attempt="one")
+def run_index(tmp_path: Path) -> RunIndex:
+    """Open an empty folder's run_index."""
+    return RunIndex(FolderStore(tmp_path), attempt="one")
 
 
-def begin(catalog: Catalog, run: str, *scopes: str, created_ms: int = CREATED_MS, songs: str = "1-4") -> RunSpec:
+def begin(run_index: RunIndex, run: str, *scopes: str, created_ms: int = CREATED_MS, songs: str = "1-4") -> RunSpec:
     """Announce a run and begin it, as every call does."""
     spec = run_spec(songs, run=run)
-    catalog.announce(spec, list(scopes or (SCOPE,)), created_ms)
-    return catalog.ledger(run).begin(spec)
+    run_index.announce(spec, list(scopes or (SCOPE,)), created_ms)
+    return run_index.run_store(run).begin(spec)
 
 
-def finish(catalog: Catalog, spec: RunSpec, *, found_up_to: int = 10**12) -> None:
+def finish(run_index: RunIndex, spec: RunSpec, *, found_up_to: int = 10**12) -> None:
     """Commit all parts of a run, the numbers above one missing, and its manifest."""
-    ledger = catalog.ledger(spec.run)
+    run_store = run_index.run_store(spec.run)
     for key in spec.grid:
         outcomes: dict[int, Verdict] = {n: found(n) if n <= found_up_to else MISSING for n in key.songs}
         compressor = Compressor()
         compressor.feed(encode_row(*pair) for pair in outcomes.items())
         missing = SongSet.of_numbers(n for n in key.songs if n > found_up_to)
         tally = Tally(len(key.songs) - len(missing), len(missing), missing_songs=missing, failed_songs=SongSet())
-        ledger.commit(key, compressor.finish(), tally)
-    assert ledger.finish(spec, spec.grid, ledger.parts(spec))
+        run_store.commit(key, compressor.finish(), tally)
+    assert run_store.finish(spec, spec.grid, run_store.parts(spec))
 
 
-def age(catalog: Catalog, name: str, instant: float) -> None:
+def age(run_index: RunIndex, name: str, instant: float) -> None:
     """Have an object be created at an epoch second."""
-    os.utime(Path(catalog.store.url) / name, (instant, instant))
+    os.utime(Path(run_index.store.url) / name, (instant, instant))
 
 
-def stored(catalog: Catalog, prefix: str = "") -> list[str]:
+def stored(run_index: RunIndex, prefix: str = "") -> list[str]:
     """Name what is stored."""
-    return [stored.name for stored in catalog.store.list(prefix)]
+    return [stored.name for stored in run_index.store.list(prefix)]
 
 
-def test_markers_stand_before_the_run(catalog: Catalog) -> None:
+def test_markers_stand_before_the_run(run_index: RunIndex) -> None:
     """Store an empty marker for the list of all runs and for each scope, and nothing of the run itself."""
-    catalog.announce(run_spec(run="trial"), [SCOPE, JOB], CREATED_MS)
-    catalog.announce(run_spec(run="trial"), [SCOPE, JOB], CREATED_MS)
+    run_index.announce(run_spec(run="trial"), [SCOPE, JOB], CREATED_MS)
+    run_index.announce(run_spec(run="trial"), [SCOPE, JOB], CREATED_MS)
 
-    assert stored(catalog) == [
+    assert stored(run_index) == [
         "index/all/8299999999999-trial",
         f"index/begun/{JOB}/trial",
         f"index/begun/{SCOPE}/trial",
     ]
-    assert {marker.size for marker in catalog.store.list("index/")} == {0}
+    assert {marker.size for marker in run_index.store.list("index/")} == {0}
 
 
-def test_pages_are_newest_first(catalog: Catalog) -> None:
+def test_pages_are_newest_first(run_index: RunIndex) -> None:
     """List runs by when they began, newest first, and go on after the last of a page until there is none."""
     names = ["b-2", "z", "a", "m.1", "c_c"]
     for age_ms, run in enumerate(names):
-        begin(catalog, run, created_ms=CREATED_MS - age_ms)
+        begin(run_index, run, created_ms=CREATED_MS - age_ms)
 
-    pages = [catalog.newest(2)]
+    pages = [run_index.newest(2)]
     for _ in range(3):
-        pages.append(catalog.newest(2, pages[-1][-1]) if pages[-1] else [])
+        pages.append(run_index.newest(2, pages[-1][-1]) if pages[-1] else [])
 
     assert [[run_of(name) for name in page] for page in pages] == [["b-2", "z"], ["a", "m.1"], ["c_c"], []]
-    assert catalog.newest(0) == []
+    assert run_index.newest(0) == []
 
 
-def test_a_run_begun_meanwhile_moves_no_page(catalog: Catalog) -> None:
+def test_a_run_begun_meanwhile_moves_no_page(run_index: RunIndex) -> None:
     """Give a later page the same runs, though new ones began since the first."""
     for age_ms, run in enumerate("abcd"):
-        begin(catalog, run, created_ms=CREATED_MS - age_ms)
-    first = catalog.newest(2)
-    begin(catalog, "new", created_ms=CREATED_MS + 1)
+        begin(run_index, run, created_ms=CREATED_MS - age_ms)
+    first = run_index.newest(2)
+    begin(run_index, "new", created_ms=CREATED_MS + 1)
 
-    assert [run_of(name) for name in catalog.newest(2, first[-1])] == ["c", "d"]
-    assert run_of(catalog.newest(1)[0]) == "new"
+    assert [run_of(name) for name in run_index.newest(2, first[-1])] == ["c", "d"]
+    assert run_of(run_index.newest(1)[0]) == "new"
 
 
-def test_the_newest_unfinished_run_of_a_scope_is_found(catalog: Catalog) -> None:
+def test_the_newest_unfinished_run_of_a_scope_is_found(run_index: RunIndex) -> None:
     """Find the run whose marker is the youngest, and none of another scope."""
     for instant, run in enumerate(["b", "c", "a"], start=1):
-        begin(catalog, run)
-        age(catalog, f"index/begun/{SCOPE}/{run}", instant)
+        begin(run_index, run)
+        age(run_index, f"index/begun/{SCOPE}/{run}", instant)
 
-    unfinished = catalog.newest_unfinished(SCOPE)
+    unfinished = run_index.newest_unfinished(SCOPE)
 
     assert unfinished == run_spec("1-4", run="a")
-    assert catalog.newest_unfinished(JOB) is None
+    assert run_index.newest_unfinished(JOB) is None
 
 
 @pytest.mark.parametrize("over", ["finished", "stopped"])
-def test_a_run_that_is_over_is_noted_and_passed_over(catalog: Catalog, over: str) -> None:
+def test_a_run_that_is_over_is_noted_and_passed_over(run_index: RunIndex, over: str) -> None:
     """Find the run before one that is over, and mark that one for those who come after."""
-    begin(catalog, "older")
-    spec = begin(catalog, "younger")
-    age(catalog, f"index/begun/{SCOPE}/older", 1)
+    begin(run_index, "older")
+    spec = begin(run_index, "younger")
+    age(run_index, f"index/begun/{SCOPE}/older", 1)
     if over == "finished":
-        finish(catalog, spec)
+        finish(run_index, spec)
     else:
-        catalog.ledger("younger").stop()
+        run_index.run_store("younger").stop()
 
-    unfinished = catalog.newest_unfinished(SCOPE)
+    unfinished = run_index.newest_unfinished(SCOPE)
 
     assert unfinished is not None
     assert unfinished.run == "older"
-    assert stored(catalog, "index/ended/") == [f"index/ended/{SCOPE}/younger"]
+    assert stored(run_index, "index/ended/") == [f"index/ended/{SCOPE}/younger"]
 
 
-def test_a_marker_that_leads_nowhere_is_passed_over(catalog: Catalog) -> None:
+def test_a_marker_that_leads_nowhere_is_passed_over(run_index: RunIndex) -> None:
     """Find the run before one that was announced and never begun, and leave that one to whoever begins it yet."""
-    begin(catalog, "older")
-    age(catalog, f"index/begun/{SCOPE}/older", 1)
-    catalog.announce(run_spec(run="never"), [SCOPE], CREATED_MS)
+    begin(run_index, "older")
+    age(run_index, f"index/begun/{SCOPE}/older", 1)
+    run_index.announce(run_spec(run="never"), [SCOPE], CREATED_MS)
 
-    unfinished = catalog.newest_unfinished(SCOPE)
+    unfinished = run_index.newest_unfinished(SCOPE)
 
     assert unfinished is not None
     assert unfinished.run == "older"
-    assert stored(catalog, "index/ended/") == []
-    assert catalog.finished_since(SCOPE, 0.0) is None
+    assert stored(run_index, "index/ended/") == []
+    assert run_index.finished_since(SCOPE, 0.0) is None
 
 
 class Counting(FolderStore):
@@ -159,114 +159,114 @@ class Counting(FolderStore):
 def test_nobody_looks_again_at_a_run_that_is_known_to_be_over(tmp_path: Path) -> None:
     """Ask nothing about a run that the index calls ended."""
     store = Counting(tmp_path)
-    catalog = Catalog(store, "one")
-    begin(catalog, "trial")
-    catalog.conclude("trial", [SCOPE])
+    run_index = RunIndex(store, "one")
+    begin(run_index, "trial")
+    run_index.conclude("trial", [SCOPE])
 
-    assert catalog.newest_unfinished(SCOPE) is None
+    assert run_index.newest_unfinished(SCOPE) is None
     assert not [name for name in store.looked if name.startswith("runs/")]
 
 
-def test_the_newest_run_finished_since_is_found(catalog: Catalog) -> None:
+def test_the_newest_run_finished_since_is_found(run_index: RunIndex) -> None:
     """Find a run by when its manifest was written, the newest first."""
     for day, run in enumerate(["a", "c", "b"], start=1):
-        finish(catalog, begin(catalog, run))
-        catalog.conclude(run, [SCOPE])
-        age(catalog, f"runs/{run}/manifest.json", day * 100.0)
-        age(catalog, f"index/ended/{SCOPE}/{run}", day * 100.0)
+        finish(run_index, begin(run_index, run))
+        run_index.conclude(run, [SCOPE])
+        age(run_index, f"runs/{run}/manifest.json", day * 100.0)
+        age(run_index, f"index/ended/{SCOPE}/{run}", day * 100.0)
 
-    assert catalog.finished_since(SCOPE, 0.0) == run_spec("1-4", run="b")
-    assert catalog.finished_since(SCOPE, 300.0) == run_spec("1-4", run="b")
-    assert catalog.finished_since(SCOPE, 300.5) is None
-    assert catalog.finished_since(JOB, 0.0) is None
+    assert run_index.finished_since(SCOPE, 0.0) == run_spec("1-4", run="b")
+    assert run_index.finished_since(SCOPE, 300.0) == run_spec("1-4", run="b")
+    assert run_index.finished_since(SCOPE, 300.5) is None
+    assert run_index.finished_since(JOB, 0.0) is None
 
 
-def test_a_run_that_was_stopped_has_not_finished(catalog: Catalog) -> None:
+def test_a_run_that_was_stopped_has_not_finished(run_index: RunIndex) -> None:
     """Find no finished run where one was only stopped."""
-    begin(catalog, "trial")
-    catalog.ledger("trial").stop()
-    catalog.conclude("trial", [SCOPE])
+    begin(run_index, "trial")
+    run_index.run_store("trial").stop()
+    run_index.conclude("trial", [SCOPE])
 
-    assert catalog.finished_since(SCOPE, 0.0) is None
+    assert run_index.finished_since(SCOPE, 0.0) is None
 
 
-def test_a_name_is_free_until_its_run_is_over(catalog: Catalog) -> None:
+def test_a_name_is_free_until_its_run_is_over(run_index: RunIndex) -> None:
     """Give a name that no run has or that an unfinished one has; number it where a run that is over has it."""
-    assert catalog.free_name("daily") == "daily"
-    spec = begin(catalog, "daily")
-    assert catalog.free_name("daily") == "daily"
-    finish(catalog, spec)
-    assert catalog.free_name("daily") == "daily-2"
-    begin(catalog, "daily-2")
-    catalog.ledger("daily-2").stop()
+    assert run_index.free_name("daily") == "daily"
+    spec = begin(run_index, "daily")
+    assert run_index.free_name("daily") == "daily"
+    finish(run_index, spec)
+    assert run_index.free_name("daily") == "daily-2"
+    begin(run_index, "daily-2")
+    run_index.run_store("daily-2").stop()
 
-    assert catalog.free_name("daily") == "daily-3"
+    assert run_index.free_name("daily") == "daily-3"
 
 
-def test_a_firing_goes_to_one_run(catalog: Catalog) -> None:
+def test_a_firing_goes_to_one_run(run_index: RunIndex) -> None:
     """Remember the run of the first delivery, whatever a later one would choose; other firings are others."""
-    assert catalog.firing(JOB, "20261123t020000z") is None
-    assert catalog.fired(JOB, "20261123t020000z", "first") == "first"
-    again = Catalog(catalog.store, attempt="two")
+    assert run_index.scheduled_call(JOB, "20261123t020000z") is None
+    assert run_index.fired(JOB, "20261123t020000z", "first") == "first"
+    again = RunIndex(run_index.store, attempt="two")
 
     assert again.fired(JOB, "20261123t020000z", "second") == "first"
-    assert again.firing(JOB, "20261123t020000z") == "first"
+    assert again.scheduled_call(JOB, "20261123t020000z") == "first"
     assert again.fired(JOB, "20261124t020000z", "second") == "second"
-    assert again.firing("job-of-another", "20261123t020000z") is None
+    assert again.scheduled_call("job-of-another", "20261123t020000z") is None
 
 
-def test_claims_follow_one_another(catalog: Catalog) -> None:
+def test_claims_follow_one_another(run_index: RunIndex) -> None:
     """Claim the numbers after the highest found by the finished claims, 1 to begin with."""
-    first = catalog.claim(SOURCE, 8, None)
-    finish(catalog, begin(catalog, first.run, songs=first.songs), found_up_to=6)
-    second = catalog.claim(SOURCE, 3, "by-name")
+    first = run_index.claim(SOURCE, 8, None)
+    finish(run_index, begin(run_index, first.run, songs=first.songs), found_up_to=6)
+    second = run_index.claim(SOURCE, 3, "by-name")
 
     assert first == Claim(run="next-01234567-000001", songs="1-8", found=0)
     assert second == Claim(run="by-name", songs="7-9", found=6)
-    assert stored(catalog, "next/") == [f"next/{SOURCE}/{number:06d}.json" for number in (1, 2)]
+    assert stored(run_index, "next/") == [f"next/{SOURCE}/{number:06d}.json" for number in (1, 2)]
 
 
-def test_a_claim_that_found_nothing_leaves_the_highest_as_it_was(catalog: Catalog) -> None:
+def test_a_claim_that_found_nothing_leaves_the_highest_as_it_was(run_index: RunIndex) -> None:
     """Claim the same numbers again where none of them was born yet."""
-    first = catalog.claim(SOURCE, 8, None)
-    finish(catalog, begin(catalog, first.run, songs=first.songs), found_up_to=5)
-    second = catalog.claim(SOURCE, 8, None)
-    finish(catalog, begin(catalog, second.run, songs=second.songs), found_up_to=5)
+    first = run_index.claim(SOURCE, 8, None)
+    finish(run_index, begin(run_index, first.run, songs=first.songs), found_up_to=5)
+    second = run_index.claim(SOURCE, 8, None)
+    finish(run_index, begin(run_index, second.run, songs=second.songs), found_up_to=5)
 
-    third = catalog.claim(SOURCE, 8, None)
+    third = run_index.claim(SOURCE, 8, None)
 
     assert (second.songs, third.songs, third.found) == ("6-13", "6-13", 5)
     assert third.run == "next-01234567-000003"
 
 
-def test_an_unfinished_claim_is_gone_on_with(catalog: Catalog) -> None:
+def test_an_unfinished_claim_is_gone_on_with(run_index: RunIndex) -> None:
     """Give the last claim while its run is unfinished, not begun included, whatever is asked for now."""
-    first = catalog.claim(SOURCE, 8, None)
-    again = [catalog.claim(SOURCE, 3, None)]
-    begin(catalog, first.run, songs=first.songs)
-    again.append(catalog.claim(SOURCE, 3, "other"))
+    first = run_index.claim(SOURCE, 8, None)
+    again = [run_index.claim(SOURCE, 3, None)]
+    begin(run_index, first.run, songs=first.songs)
+    again.append(run_index.claim(SOURCE, 3, "other"))
 
     assert again == [first, first]
-    assert stored(catalog, "next/") == [f"next/{SOURCE}/000001.json"]
+    assert stored(run_index, "next/") == [f"next/{SOURCE}/000001.json"]
 
 
-def test_a_stopped_claim_counts_for_nothing(catalog: Catalog) -> None:
+def test_a_stopped_claim_counts_for_nothing(run_index: RunIndex) -> None:
     """Claim the same numbers anew, under another name, where a claim's run was stopped."""
-    first = catalog.claim(SOURCE, 8, None)
-    begin(catalog, first.run, songs=first.songs)
-    catalog.ledger(first.run).stop()
+    first = run_index.claim(SOURCE, 8, None)
+    begin(run_index, first.run, songs=first.songs)
+    run_index.run_store(first.run).stop()
 
-    second = catalog.claim(SOURCE, 8, None)
+    second = run_index.claim(SOURCE, 8, None)
 
     assert second == Claim(run="next-01234567-000002", songs="1-8", found=0)
 
 
-def test_looking_for_a_claim_makes_none(catalog: Catalog) -> None:
+def test_looking_for_a_claim_makes_none(run_index: RunIndex) -> None:
     """Say which claim would be made, and its number, and store nothing."""
-    number, claim = catalog.next_claim(SOURCE, 8, None)
+    number, claim = run_index.next_claim(SOURCE, 8, None)
 
     assert (number, claim.songs) == (1, "1-8")
-    assert stored(catalog) == []
+    assert stored(run_index) == []
 
 
 class Late(FolderStore):
@@ -275,21 +275,21 @@ class Late(FolderStore):
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Let the other one be first."""
         if name.startswith("next/") and metadata["attempt"] == "one":
-            Catalog(FolderStore(Path(self.url)), attempt="two").claim(SOURCE, 5, "theirs")
+            RunIndex(FolderStore(Path(self.url)), attempt="two").claim(SOURCE, 5, "theirs")
         return super().create(name, data, metadata)
 
 
 def test_whoever_claims_second_takes_the_firsts_claim(tmp_path: Path) -> None:
     """Give the claim that another call made in the same moment, and make none beside it."""
-    claim = Catalog(Late(tmp_path), attempt="one").claim(SOURCE, 8, "ours")
+    claim = RunIndex(Late(tmp_path), attempt="one").claim(SOURCE, 8, "ours")
 
     assert claim == Claim(run="theirs", songs="1-5", found=0)
 
 
-def test_claims_of_another_source_are_its_own(catalog: Catalog) -> None:
+def test_claims_of_another_source_are_its_own(run_index: RunIndex) -> None:
     """Begin at 1 for every source."""
-    catalog.claim(SOURCE, 8, None)
+    run_index.claim(SOURCE, 8, None)
 
-    other = catalog.claim("f" * 16, 3, None)
+    other = run_index.claim("f" * 16, 3, None)
 
     assert other == Claim(run="next-ffffffff-000001", songs="1-3", found=0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crawler.core.song_set import SongSet
 from crawler.runs.grid import Grid, PartKey
-from crawler.runs.open_range import OpenEnd
+from crawler.runs.open_range import OpenRangeEnd
 from crawler.runs.tally import Tally
 
 PART_SONGS = 4
@@ -40,7 +40,7 @@ def parts_until_the_end(outcomes: str, end_after_missing: int, indexes: list[int
     """Add the parts of these outcomes, or those at `indexes` in that order; gives how many parts the range has."""
     outcomes = outcomes.replace(" ", "")
     grid = grid_of(outcomes)
-    end = OpenEnd(grid, end_after_missing)
+    end = OpenRangeEnd(grid, end_after_missing)
     for index in range(len(grid)) if indexes is None else indexes:
         end.add(index, tally(grid[index], outcomes))
     return end.parts
@@ -111,7 +111,7 @@ def test_the_end_stays_where_it_is() -> None:
 def test_a_damaged_part_has_an_end_too() -> None:
     """Take a part for missing whole where its rows, one of them there twice, say so of every number."""
     grid = grid_of("mmmm")
-    end = OpenEnd(grid, 4)
+    end = OpenRangeEnd(grid, 4)
 
     end.add(0, Tally(missing=5, missing_songs=grid.songs, failed_songs=SongSet()))
 

@@ -15,12 +15,12 @@ from crawler.core.errors import RunConflict
 from crawler.core.verdict import MISSING, Verdict, found
 from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row
 from crawler.runs.grid import PartKey
-from crawler.runs.index import Catalog
-from crawler.runs.resolve import Order, choose_run
-from crawler.runs.scheduled import Firing
-from crawler.runs.selection import parse_asked
+from crawler.runs.index import RunIndex
+from crawler.runs.resolve import Order, resolve_run
+from crawler.runs.scheduled import ScheduledCall
+from crawler.runs.selection import parse_selection
 from crawler.runs.spec import RUN_NAME, RunSpec, Source, scopes
-from crawler.runs.store import Ledger
+from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally
 
 DAY_SECONDS = 86400.0
@@ -29,12 +29,12 @@ DAY_SECONDS = 86400.0
 def order(songs: str, **fields: Any) -> Order:
     """Make what a call asks for."""
     given = {"source": Source("sim://{song_num}", "0123456789abcdef"), "format": "jsonl", "part_songs": 4}
-    return Order(asked=parse_asked(songs), end_after_missing=3, max_songs=100, **{**given, **fields})
+    return Order(asked=parse_selection(songs), end_after_missing=3, max_songs=100, **{**given, **fields})
 
 
-def catalog(folder: Path) -> Catalog:
-    """Open a folder's catalog for a call."""
-    return Catalog(FolderStore(folder), attempt="one")
+def run_index(folder: Path) -> RunIndex:
+    """Open a folder's run index for a call."""
+    return RunIndex(FolderStore(folder), attempt="one")
 
 
 def write_manifest(folder: Path, spec: RunSpec, days_ago: float = 0) -> None:
@@ -47,21 +47,23 @@ def write_manifest(folder: Path, spec: RunSpec, days_ago: float = 0) -> None:
 
 def test_a_run_finished_yesterday_is_not_todays_though_its_call_died_at_the_end(tmp_path: Path) -> None:
     """A run whose call died right after the manifest, a day ago, does not stand for today's: a new one begins."""
-    yesterdays = choose_run(catalog(tmp_path), order("1-10"), time.time() - DAY_SECONDS)
+    yesterdays = resolve_run(run_index(tmp_path), order("1-10"), time.time() - DAY_SECONDS)
     write_manifest(tmp_path, yesterdays, days_ago=1)
 
-    todays = choose_run(catalog(tmp_path), order("1-10"), time.time())
+    todays = resolve_run(run_index(tmp_path), order("1-10"), time.time())
 
     assert todays.run != yesterdays.run
 
 
 def test_jobs_of_one_name_that_fire_together_do_not_share_a_run(tmp_path: Path) -> None:
     """Two jobs of different locations, alike in name and second but not in songs, each get what they ask for."""
-    firings = [Firing(f"projects/p/locations/{place}/jobs/nightly", "20261123t020000z") for place in ("eu", "us")]
+    firings = [
+        ScheduledCall(f"projects/p/locations/{place}/jobs/nightly", "20261123t020000z") for place in ("eu", "us")
+    ]
 
     specs = [
-        choose_run(catalog(tmp_path), order(songs, firing=firing), time.time())
-        for songs, firing in zip(("1-10", "20-30"), firings, strict=True)
+        resolve_run(run_index(tmp_path), order(songs, scheduled_call=scheduled_call), time.time())
+        for songs, scheduled_call in zip(("1-10", "20-30"), firings, strict=True)
     ]
 
     assert [spec.songs for spec in specs] == ["1-10", "20-30"]
@@ -69,28 +71,28 @@ def test_jobs_of_one_name_that_fire_together_do_not_share_a_run(tmp_path: Path) 
 
 def test_a_scheduled_runs_name_fits_whatever_the_job_is_called(tmp_path: Path) -> None:
     """A run that a job of the longest name begins bears a name that a caller may ask for."""
-    firing = Firing(f"projects/p/locations/eu/jobs/{'n' * 490}", "20261123t020000z")
+    scheduled_call = ScheduledCall(f"projects/p/locations/eu/jobs/{'n' * 490}", "20261123t020000z")
 
-    spec = choose_run(catalog(tmp_path), order("1-10", firing=firing), time.time())
+    spec = resolve_run(run_index(tmp_path), order("1-10", scheduled_call=scheduled_call), time.time())
 
     assert RUN_NAME.fullmatch(f"{spec.run}-99")
 
 
 def test_next_goes_on_with_a_claim_made_for_another_count(tmp_path: Path) -> None:
     """Whoever asks for next: while a claim is unfinished works on it, also where its maker died before the run."""
-    catalog(tmp_path).claim(order("next:5").source.digest, 5, None)
+    run_index(tmp_path).claim(order("next:5").source.digest, 5, None)
 
-    specs = [choose_run(catalog(tmp_path), order(songs), time.time()) for songs in ("next:7", "next:5", "next:9")]
+    specs = [resolve_run(run_index(tmp_path), order(songs), time.time()) for songs in ("next:7", "next:5", "next:9")]
 
     assert [spec.songs for spec in specs] == ["1-5"] * 3
 
 
 def test_a_claim_whose_name_another_request_took_is_passed_over(tmp_path: Path) -> None:
     """next: claims its numbers again if the run it named belongs to somebody else, and takes no number from there."""
-    catalog(tmp_path).claim(order("next:5").source.digest, 5, "trial")
-    foreign = choose_run(catalog(tmp_path), order("50-60", run="trial"), time.time())
+    run_index(tmp_path).claim(order("next:5").source.digest, 5, "trial")
+    foreign = resolve_run(run_index(tmp_path), order("50-60", run="trial"), time.time())
 
-    spec = choose_run(catalog(tmp_path), order("next:5"), time.time())
+    spec = resolve_run(run_index(tmp_path), order("next:5"), time.time())
 
     assert (foreign.run, spec.songs) == ("trial", "1-5")
     assert spec.run != "trial"
@@ -98,49 +100,49 @@ def test_a_claim_whose_name_another_request_took_is_passed_over(tmp_path: Path) 
 
 def test_a_taken_name_is_refused_to_next(tmp_path: Path) -> None:
     """A call that wants next: under a name that another request has is refused, and claims nothing."""
-    choose_run(catalog(tmp_path), order("50-60", run="trial"), time.time())
+    resolve_run(run_index(tmp_path), order("50-60", run="trial"), time.time())
 
     with pytest.raises(RunConflict):
-        choose_run(catalog(tmp_path), order("next:5", run="trial"), time.time())
+        resolve_run(run_index(tmp_path), order("next:5", run="trial"), time.time())
 
     assert not (tmp_path / "next").exists()
 
 
 def test_next_asks_again_for_what_may_have_been_born_between_the_calls_of_a_run(tmp_path: Path) -> None:
     """A number missing in one call of a run, below one that a later call found, is asked for again by the next run."""
-    spec = choose_run(catalog(tmp_path), order("next:12"), time.time())
+    spec = resolve_run(run_index(tmp_path), order("next:12"), time.time())
     outcomes = {0: (1, MISSING, 3, 4), 1: (5, MISSING, MISSING, MISSING), 2: (9, MISSING, 11, MISSING)}
     for place, call in ((0, "early"), (1, "early"), (2, "late")):
-        ledger = Catalog(FolderStore(tmp_path), call).ledger(spec.run)
-        store_part(ledger, spec.grid[place], outcomes[place])
-    ledger.finish(spec, spec.grid, ledger.parts(spec))
+        run_store = RunIndex(FolderStore(tmp_path), call).run_store(spec.run)
+        store_part(run_store, spec.grid[place], outcomes[place])
+    run_store.finish(spec, spec.grid, run_store.parts(spec))
 
-    songs = choose_run(catalog(tmp_path), order("next:12"), time.time()).songs
+    songs = resolve_run(run_index(tmp_path), order("next:12"), time.time()).songs
 
     assert songs == "6-8,12-23"
 
 
-def store_part(ledger: Ledger, key: PartKey, outcomes: Iterable[Any]) -> None:
+def store_part(run_store: RunStore, key: PartKey, outcomes: Iterable[Any]) -> None:
     """Commit a part, numbers standing for songs found."""
     rows = [outcome if isinstance(outcome, Verdict) else found(outcome) for outcome in outcomes]
     data = Compressor()
     data.feed(encode_row(number, row) for number, row in zip(key.songs, rows, strict=True))
-    tally = Tally(attempt=ledger.attempt)
+    tally = Tally(attempt=run_store.attempt)
     content = data.finish()
     tally.count_rows(decode_rows(content))
-    ledger.commit(key, content, tally)
+    run_store.commit(key, content, tally)
 
 
 @pytest.mark.parametrize("finished", [False, True], ids=["unfinished", "finished today"])
 def test_a_marker_that_leads_to_another_requests_run_is_passed_over(tmp_path: Path, finished: bool) -> None:
     """A call that lost a name to another request at the last moment never gets that request's run for its own."""
-    foreign = choose_run(catalog(tmp_path), order("50-60", run="trial"), time.time())
+    foreign = resolve_run(run_index(tmp_path), order("50-60", run="trial"), time.time())
     lost = scopes(order("1-10").digest, None)
-    catalog(tmp_path).announce(foreign, lost, 0)
+    run_index(tmp_path).announce(foreign, lost, 0)
     if finished:
         write_manifest(tmp_path, foreign)
-        catalog(tmp_path).conclude("trial", lost)
+        run_index(tmp_path).conclude("trial", lost)
 
-    spec = choose_run(catalog(tmp_path), order("1-10"), time.time())
+    spec = resolve_run(run_index(tmp_path), order("1-10"), time.time())
 
     assert spec.songs == "1-10"

@@ -8,18 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.runs.scheduled import Firing, parse_firing
+from crawler.runs.scheduled import ScheduledCall, parse_scheduled_call
 from crawler.runs.spec import RUN_NAME
 
 JOB = "projects/p/locations/us-central1/jobs/nightly"
 NOW = datetime(2026, 11, 23, 2, 0, 5, tzinfo=timezone.utc).timestamp()
 
 
-def firing(time: str | None = "2026-11-23T02:00:00Z", job: str | None = JOB, epoch: float = NOW) -> Firing | None:
+def scheduled_call(
+    time: str | None = "2026-11-23T02:00:00Z", job: str | None = JOB, epoch: float = NOW
+) -> ScheduledCall | None:
     """Read the headers of a call; None: the header is not there."""
     given = {"x-cloudscheduler-jobname": job, "x-cloudscheduler-scheduletime": time}
     headers = {name: value for name, value in given.items() if value is not None}
-    return parse_firing({"user-agent": "Google-Cloud-Scheduler", "x-cloudscheduler": "true", **headers}, epoch)
+    return parse_scheduled_call({"user-agent": "Google-Cloud-Scheduler", "x-cloudscheduler": "true", **headers}, epoch)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def firing(time: str | None = "2026-11-23T02:00:00Z", job: str | None = JOB, epo
 )
 def test_a_schedule_time_is_an_instant(time: str, read: str) -> None:
     """Read RFC 3339 in any zone, to the second, so that one instant is one firing however it is written."""
-    assert firing(time) == Firing(JOB, read)
+    assert scheduled_call(time) == ScheduledCall(JOB, read)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_a_schedule_time_is_an_instant(time: str, read: str) -> None:
 )
 def test_a_time_that_can_not_be_is_not_trusted(time: str) -> None:
     """Take a call for unscheduled whose time is in the future, as a forced run's may be, or before 1970."""
-    assert firing(time) is None
+    assert scheduled_call(time) is None
 
 
 @pytest.mark.parametrize(
@@ -74,13 +76,13 @@ def test_a_time_that_can_not_be_is_not_trusted(time: str) -> None:
 )
 def test_anything_else_is_no_time(time: str | None) -> None:
     """Take a call for unscheduled that has no schedule time, or one that is not RFC 3339, on every Python alike."""
-    assert firing(time) is None
+    assert scheduled_call(time) is None
 
 
 @pytest.mark.parametrize("job", [None, "", "j" * 501], ids=["none", "empty", "too long"])
 def test_a_firing_names_its_job(job: str | None) -> None:
     """Take a call for unscheduled that names no job, or one longer than any."""
-    assert firing(job=job) is None
+    assert scheduled_call(job=job) is None
 
 
 TIME_SHAPE = r"[0-9]{4}-[0-2][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](Z|[+-][0-2][0-9]:[0-9]{2})"
@@ -89,7 +91,7 @@ TIME_SHAPE = r"[0-9]{4}-[0-2][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](Z
 @given(st.text(max_size=40), st.text(max_size=40) | st.from_regex(TIME_SHAPE, fullmatch=True))
 def test_headers_never_raise(job: str, time: str) -> None:
     """Read whatever anybody sends, be it a day or a zone that does not exist: these headers are hints."""
-    read = firing(time, job)
+    read = scheduled_call(time, job)
 
     assert read is None or RUN_NAME.fullmatch(read.run_name)
 
@@ -109,7 +111,7 @@ def test_headers_never_raise(job: str, time: str) -> None:
 )
 def test_a_run_is_called_by_its_job_and_time(job: str, name: str) -> None:
     """Name the run by what the job is called and when it fired."""
-    read = firing(job=job)
+    read = scheduled_call(job=job)
 
     assert read is not None
     assert read.run_name == f"{name}-20261123t020000z"
@@ -119,7 +121,7 @@ def test_a_run_is_called_by_its_job_and_time(job: str, name: str) -> None:
 def test_a_runs_name_is_always_valid(job: str, epoch: int, zone_minutes: int) -> None:
     """Give a name that is a run's, whatever the job is called and whenever it fires, with room for what follows it."""
     zone = timezone(timedelta(minutes=zone_minutes))
-    read = firing(datetime.fromtimestamp(epoch, zone).isoformat(), job)
+    read = scheduled_call(datetime.fromtimestamp(epoch, zone).isoformat(), job)
 
     assert read is not None
     assert RUN_NAME.fullmatch(f"{read.run_name}-01234567-999")

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
-from crawler.runs.selection import Asked, Next, Numbers, OfRun, OpenRange, count_asked, open_songs, parse_asked
+from crawler.runs.selection import (
+    FromRun,
+    NextNumbers,
+    Numbers,
+    OpenRange,
+    Selection,
+    count_selected,
+    open_songs,
+    parse_selection,
+)
 
 
 def numbers(text: str) -> Numbers:
@@ -24,23 +33,23 @@ FORMS = [
     pytest.param("1-", OpenRange(1), 0, id="an open range"),
     pytest.param("0-", OpenRange(0), 0, id="an open range from zero"),
     pytest.param("999999999999-", OpenRange(999_999_999_999), 0, id="an open range from the end"),
-    pytest.param("next:1", Next(1), 1, id="the next one"),
-    pytest.param("next:5000", Next(5000), 5000, id="the next many"),
-    pytest.param("next:999999999999", Next(999_999_999_999), 999_999_999_999, id="the next of all"),
-    pytest.param("failed:trial", OfRun("failed", "trial"), 0, id="failed"),
-    pytest.param("missing:trial", OfRun("missing", "trial"), 0, id="missing"),
-    pytest.param("failed:2026-01-02.a_b", OfRun("failed", "2026-01-02.a_b"), 0, id="a run's name with everything"),
-    pytest.param(f"missing:{'a' * 63}", OfRun("missing", "a" * 63), 0, id="a run's longest name"),
+    pytest.param("next:1", NextNumbers(1), 1, id="the next one"),
+    pytest.param("next:5000", NextNumbers(5000), 5000, id="the next many"),
+    pytest.param("next:999999999999", NextNumbers(999_999_999_999), 999_999_999_999, id="the next of all"),
+    pytest.param("failed:trial", FromRun("failed", "trial"), 0, id="failed"),
+    pytest.param("missing:trial", FromRun("missing", "trial"), 0, id="missing"),
+    pytest.param("failed:2026-01-02.a_b", FromRun("failed", "2026-01-02.a_b"), 0, id="a run's name with everything"),
+    pytest.param(f"missing:{'a' * 63}", FromRun("missing", "a" * 63), 0, id="a run's longest name"),
 ]
 
 
 @pytest.mark.parametrize(("text", "asked", "count"), FORMS)
-def test_every_form_is_read_counted_and_written_back(text: str, asked: Asked, count: int) -> None:
+def test_every_form_is_read_counted_and_written_back(text: str, asked: Selection, count: int) -> None:
     """Read a form for what it is, count what it names at once, and write it as it was."""
-    read = parse_asked(text)
+    read = parse_selection(text)
 
     assert read == asked
-    assert count_asked(read) == count
+    assert count_selected(read) == count
     assert str(read) == text
 
 
@@ -58,8 +67,8 @@ def test_every_form_is_read_counted_and_written_back(text: str, asked: Asked, co
 )
 def test_equal_requests_have_one_normal_form(text: str, normal: str) -> None:
     """Write the same numbers the same way, however they were named."""
-    assert str(parse_asked(text)) == normal
-    assert parse_asked(text) == parse_asked(normal)
+    assert str(parse_selection(text)) == normal
+    assert parse_selection(text) == parse_selection(normal)
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9)), min_size=1, max_size=6))
@@ -68,10 +77,10 @@ def test_the_normal_form_is_that_of_the_numbers(ranges: list[tuple[int, int]]) -
     text = ",".join(f"{first}-{first + length}" for first, length in ranges)
     members = {number for first, length in ranges for number in range(first, first + length + 1)}
 
-    normal = str(parse_asked(text))
+    normal = str(parse_selection(text))
 
     assert normal == str(Numbers(SongSet.of_numbers(members)))
-    assert str(parse_asked(normal)) == normal
+    assert str(parse_selection(normal)) == normal
 
 
 @pytest.mark.parametrize(
@@ -95,7 +104,7 @@ def test_the_normal_form_is_that_of_the_numbers(ranges: list[tuple[int, int]]) -
 def test_any_other_form_is_refused(text: str, piece: str) -> None:
     """Name the piece at fault; open ranges, next: and other runs' numbers stand alone."""
     with pytest.raises(ValueError, match="is neither a number from 0 to 999999999999 nor a range") as refusal:
-        parse_asked(text)
+        parse_selection(text)
 
     assert str(refusal.value).startswith(f"{piece} ")
 
@@ -103,7 +112,7 @@ def test_any_other_form_is_refused(text: str, piece: str) -> None:
 def test_a_reversed_range_is_refused_by_its_mirror() -> None:
     """Say what was probably meant."""
     with pytest.raises(ValueError, match=r"^the range 10-1 is reversed: write 1-10$"):
-        parse_asked("5,10-1")
+        parse_selection("5,10-1")
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from crawler.core.records import Row
 from crawler.core.verdict import MISSING, Verdict, failed, found
 from crawler.formats.checksum import crc32c
 from crawler.formats.jsonl_rows import Compressor, encode_row
-from crawler.runs.index import Catalog
+from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
-from crawler.runs.store import Ledger
+from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally
 from crawler.runs.verify import Proof, verify_run
 
@@ -41,25 +41,25 @@ def judge(number: int) -> Verdict:
 
 def write_run(folder: Path, spec: RunSpec = SPEC, judge: Callable[[int], Verdict] = judge) -> Path:
     """Store a finished run; gives its folder."""
-    ledger = Ledger(FolderStore(folder), spec.run, "one")
-    ledger.begin(spec)
+    run_store = RunStore(FolderStore(folder), spec.run, "one")
+    run_store.begin(spec)
     for key in spec.grid:
         rows = [encode_row(number, judge(number)) for number in key.songs]
         compressor = Compressor()
         compressor.feed(rows)
         tally = Tally(attempt="one", started_at=1.0, finished_at=2.0)
         tally.count_rows(msgspec.json.decode(row, type=Row) for row in rows)
-        ledger.commit(key, compressor.finish(), tally)
-    parts = ledger.parts(spec)
-    grid = ledger.end(spec, parts)
+        run_store.commit(key, compressor.finish(), tally)
+    parts = run_store.parts(spec)
+    grid = run_store.end(spec, parts)
     assert grid is not None
-    assert ledger.finish(spec, grid, parts)
+    assert run_store.finish(spec, grid, parts)
     return folder / "runs" / spec.run
 
 
 def verify(run: Path) -> Proof:
     """Read a run again."""
-    return verify_run(Catalog(FolderStore(run.parent.parent)), run.name)
+    return verify_run(RunIndex(FolderStore(run.parent.parent)), run.name)
 
 
 def faults(run: Path) -> list[str]:
@@ -208,7 +208,7 @@ def test_bytes_that_are_not_those_stored_are_a_fault(run: Path) -> None:
     data[8] ^= 2  # a flag of the gzip header that no reader looks at: the rows are what they were
     (run / SECOND).write_bytes(data)
 
-    first, *rest = verify_run(Catalog(Trusting(run.parent.parent)), "trial").faults
+    first, *rest = verify_run(RunIndex(Trusting(run.parent.parent)), "trial").faults
 
     assert first == f"{SECOND}: its bytes (CRC-32C {crc32c(bytes(data))}) are not those that were stored ({before})"
     assert rest == [

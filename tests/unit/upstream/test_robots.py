@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from servers import Page, Upstream, error, free_port, hang, missing, raw
 from servers.hostile import gzip_bomb
-from support.fakes import PlainControl
+from support.fakes import PlainController
 from support.growth import growth, linux
 from support.stored import read_folder, read_rows
 
 from crawler import execute_async_event_loop
-from crawler.adapters.curl.fetcher import CurlLane
+from crawler.adapters.curl.fetcher import CurlFetcher
 from crawler.adapters.robots_fetcher import Fetch, RobotsFile
-from crawler.adapters.session.fetchers import DeclaredLane, open_session
+from crawler.adapters.session.fetchers import DeclaredFetcher, open_session
 from crawler.app.deployment import Deployment
 from crawler.core.errors import BadSetting, UpstreamUnavailable
-from crawler.core.ports import ManyLane
+from crawler.core.ports import MultiFetcher
 from crawler.core.verdict import FORBIDDEN, Verdict, found
 from crawler.entrypoints.http.routes import HttpRequest, HttpResponse, respond
 from crawler.rate_control.ceiling import Ceiling
@@ -121,13 +121,13 @@ def disallowing(path: str) -> Upstream:
 
 @pytest.fixture(params=["curl", "requests"])
 def fetch(request: pytest.FixtureRequest) -> Iterator[Fetch]:
-    """Ask as either lane of declared songs does, one that may reach loopback addresses."""
+    """Ask as either fetcher of declared songs does, one that may reach loopback addresses."""
     song, headers = DeclaredSong(), {"X-Api-Key": "key"}
     if request.param == "curl":
-        yield CurlLane("http://127.0.0.1/{song_num}", song, 1 << 20, AGENT, headers, allow_private=True).fetch
+        yield CurlFetcher("http://127.0.0.1/{song_num}", song, 1 << 20, AGENT, headers, allow_private=True).fetch
         return
     with open_session(2, AGENT, headers, allow_private=True) as session:
-        yield DeclaredLane(session, "http://127.0.0.1/{song_num}", song, 1 << 20).fetch
+        yield DeclaredFetcher(session, "http://127.0.0.1/{song_num}", song, 1 << 20).fetch
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_robots_txt_is_asked_for_once(fetch: Fetch) -> None:
         assert upstream.robots_asked == 1
 
 
-class Lane:
+class Fetcher:
     """Find every item, and hold what was asked for."""
 
     def __init__(self) -> None:
@@ -218,14 +218,14 @@ class Lane:
 class Transfers:
     """Find every item that was started, at the next look."""
 
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
+    def __init__(self, fetcher: Fetcher) -> None:
+        self._fetcher = fetcher
         self._started: list[tuple[Any, Verdict]] = []
         self.closed = False
 
     def start(self, token: Any, item: Any, timeout: float) -> None:
         """Take it."""
-        self._started.append((token, self._lane.attempt(item, timeout)))
+        self._started.append((token, self._fetcher.attempt(item, timeout)))
 
     def perform(self, seconds: float) -> Sequence[tuple[Any, Verdict]]:
         """Give what was taken."""
@@ -237,7 +237,7 @@ class Transfers:
         self.closed = True
 
 
-class LaneOfMany(Lane):
+class FetcherOfMany(Fetcher):
     """Find many at once."""
 
     def open_transfers(self, most: int) -> Transfers:
@@ -247,19 +247,19 @@ class LaneOfMany(Lane):
 
 def test_disallowed_song_is_not_asked_for() -> None:
     """Fail one number that robots.txt disallows, and ask for the others."""
-    lane = Lane()
-    polite = RobotsFile(URL, AGENT).lane(Robots("User-agent: *\nDisallow: /songs/13?", AGENT), lane)
+    fetcher = Fetcher()
+    polite = RobotsFile(URL, AGENT).fetcher(Robots("User-agent: *\nDisallow: /songs/13?", AGENT), fetcher)
 
-    assert not isinstance(polite, ManyLane)
+    assert not isinstance(polite, MultiFetcher)
     assert [polite.attempt(n, 1) for n in (12, 13, 14)] == [found(12), FORBIDDEN, found(14)]
-    assert lane.asked == [12, 14]
+    assert fetcher.asked == [12, 14]
 
 
 def test_disallowed_song_among_many_is_not_asked_for() -> None:
-    """Keep to robots.txt also where a lane tries many songs at once."""
-    lane = LaneOfMany()
-    polite = RobotsFile(URL, AGENT).lane(Robots("User-agent: *\nDisallow: /songs/13?", AGENT), lane)
-    assert isinstance(polite, ManyLane)
+    """Keep to robots.txt also where a fetcher tries many songs at once."""
+    fetcher = FetcherOfMany()
+    polite = RobotsFile(URL, AGENT).fetcher(Robots("User-agent: *\nDisallow: /songs/13?", AGENT), fetcher)
+    assert isinstance(polite, MultiFetcher)
     transfers = polite.open_transfers(5)
     for n in (12, 13, 14):
         transfers.start(f"token {n}", n, 1)
@@ -267,19 +267,19 @@ def test_disallowed_song_among_many_is_not_asked_for() -> None:
     transfers.close()
 
     assert settled == {"token 12": found(12), "token 13": FORBIDDEN, "token 14": found(14)}
-    assert lane.asked == [12, 14]
+    assert fetcher.asked == [12, 14]
 
 
-def test_lane_stays_as_it_is_where_all_is_allowed() -> None:
+def test_fetcher_stays_as_it_is_where_all_is_allowed() -> None:
     """Cost nothing where nothing is disallowed."""
-    lane = Lane()
+    fetcher = Fetcher()
 
-    assert RobotsFile(URL, AGENT).lane(Robots("", AGENT), lane) is lane
+    assert RobotsFile(URL, AGENT).fetcher(Robots("", AGENT), fetcher) is fetcher
 
 
 def test_delay_holds_over_all_calls() -> None:
     """Let calls that each keep a limit of their own keep a common one too."""
-    shared, common = Limiter(PlainControl()), Ceiling(1.0)
+    shared, common = Limiter(PlainController()), Ceiling(1.0)
     calls = [shared.narrowed(common).narrowed(Ceiling()) for _ in range(2)]
     for call in calls:
         with call:
