@@ -183,7 +183,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
     def stop(self, run: str) -> RunSummary:
         """Stop a run: no instance starts a part of it any more; raises UnknownRun."""
-        run_index = RunIndex(self.store, attempt=uuid.uuid4().hex)
+        run_index = RunIndex(self.store, call_id=uuid.uuid4().hex)
         answer = self.state(run)
         if answer.state == "complete":
             return answer
@@ -199,7 +199,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
     def _run_index(self, ends: float, seconds: float) -> RunIndex:
         """Open the run index for one call; a store that does not answer must leave a moment for our own answer."""
-        return RunIndex(self.store.until(ends - min(0.5, seconds / 20)), attempt=uuid.uuid4().hex)
+        return RunIndex(self.store.until(ends - min(0.5, seconds / 20)), call_id=uuid.uuid4().hex)
 
     @contextmanager
     def _open_call(
@@ -244,7 +244,7 @@ class Deployment(msgspec.Struct, frozen=True):
     @contextmanager
     def _learning(self, run_index: RunIndex, spec: RunSpec, clock: SystemClock) -> Iterator[None]:
         """Start at the rate that an earlier run learned, and keep what this call learns."""
-        rates, limiter = LearnedRates(run_index.store, self.source.text, run_index.attempt), self.limiter
+        rates, limiter = LearnedRates(run_index.store, self.source.text, run_index.call_id), self.limiter
         if limiter.controller.fresh and (learned := rates.latest(clock.epoch())):
             with limiter:
                 limiter.controller.start_from(learned)

@@ -163,7 +163,7 @@ class RunCall:
                 yield part
 
     def _restored(self, key: PartKey) -> PartWriter:
-        tally = Tally(attempt=self._run_store.attempt, started_at=self.clock.epoch())
+        tally = Tally(call_id=self._run_store.call_id, started_at=self.clock.epoch())
         lines, cost = self._run_store.restore(self._rests.get(key.index, []))
         tally.carry(cost)
         part = PartWriter(key, self.fetcher, tally, self._commit, lines)

@@ -41,7 +41,7 @@ class Fleet(msgspec.Struct, frozen=True):
 
     def sweeps(self, run: str) -> Sweeps:
         """Open the sweeps of a run."""
-        return Sweeps(self.run_index.store, run, self.run_index.attempt)
+        return Sweeps(self.run_index.store, run, self.run_index.call_id)
 
     def fan_out(self, spec: RunSpec, most_parts: float, make_plan: Callable[[int, int], Plan]) -> bool:
         """Have the queue do the parts that a run lacks; False: one call can do them, `most_parts` at the most.

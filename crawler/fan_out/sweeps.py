@@ -2,8 +2,8 @@
 
 Object names, below the run:
     sweeps/NNNNNN.json              a sweep's plan; 000000 is what makes a run a fanned-out one
-    tries/songs-FIRST-LAST.ATTEMPT.begun   a task that failed again and again begins this part alone
-    tries/songs-FIRST-LAST.ATTEMPT.ended   and lived
+    tries/songs-FIRST-LAST.CALL.begun   a task that failed again and again begins this part alone
+    tries/songs-FIRST-LAST.CALL.ended   and lived
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from crawler.runs.grid import PartKey
 
 
 class Sweeps(msgspec.Struct, frozen=True):
-    """Read and extend the sweeps of one run; `attempt` is the id of the call that does it."""
+    """Read and extend the sweeps of one run; `call_id` is the id of the call that does it."""
 
     store: Store
     run: str
-    attempt: str = ""
+    call_id: str = ""
 
     def plan(self, number: int) -> Plan | None:
         """Read a sweep's plan; None: there is no such sweep. Raises Damaged."""
@@ -43,11 +43,11 @@ class Sweeps(msgspec.Struct, frozen=True):
 
     def begin_try(self, key: PartKey) -> None:
         """Note that this call begins a part of a task that failed again and again."""
-        self._create(f"tries/{key.stem}.{self.attempt}.begun", b"")
+        self._create(f"tries/{key.stem}.{self.call_id}.begun", b"")
 
     def end_try(self, key: PartKey) -> None:
         """Note that it lived."""
-        self._create(f"tries/{key.stem}.{self.attempt}.ended", b"")
+        self._create(f"tries/{key.stem}.{self.call_id}.ended", b"")
 
     def deaths(self, key: PartKey, before: float) -> int:
         """Count the tries at a part that began before an epoch second and never ended."""
@@ -60,7 +60,7 @@ class Sweeps(msgspec.Struct, frozen=True):
         )
 
     def _create(self, name: str, data: bytes) -> None:
-        self.store.create(self._name(name), data, {"attempt": self.attempt})
+        self.store.create(self._name(name), data, {"attempt": self.call_id})
 
     def _name(self, name: str) -> str:
         return f"runs/{self.run}/{name}"

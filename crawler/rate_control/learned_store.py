@@ -13,10 +13,10 @@ from crawler.rate_control.learned import MOST_AGE_SECONDS, LearnedRate, origin_n
 class LearnedRates:
     """Keep what runs learned of one upstream. It is help, not data: a store that fails costs no call."""
 
-    def __init__(self, store: Store, source: str, attempt: str) -> None:
+    def __init__(self, store: Store, source: str, call_id: str) -> None:
         self._store = store
         self._prefix = f"rates/{origin_name(source)}/"
-        self._attempt = attempt
+        self._call_id = call_id
 
     def latest(self, epoch: float) -> LearnedRate | None:
         """Read what was learned last, if that is not too long ago.
@@ -34,4 +34,4 @@ class LearnedRates:
     def keep(self, run: str, learned: LearnedRate) -> None:
         """Store what a run learned; the first of its calls that ends does so."""
         with suppress(ObjectExists, StoreUnavailable):
-            self._store.create(f"{self._prefix}{run}.json", learned.encode(), {"attempt": self._attempt})
+            self._store.create(f"{self._prefix}{run}.json", learned.encode(), {"attempt": self._call_id})

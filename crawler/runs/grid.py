@@ -30,9 +30,9 @@ class PartKey(msgspec.Struct, frozen=True):
         """Give the object's name."""
         return f"{self.stem}.{self.format.suffix}"
 
-    def rest_name(self, attempt: str) -> str:
-        """Give the name of the rows that a cut-off attempt keeps aside, as JSON lines; `find_rest` reads it."""
-        return f"{self.stem}.{attempt}.{JSON_LINES.suffix}"
+    def rest_name(self, call_id: str) -> str:
+        """Give the name of the rows that a cut-off call keeps aside, as JSON lines; `find_rest` reads it."""
+        return f"{self.stem}.{call_id}.{JSON_LINES.suffix}"
 
 
 class Grid(msgspec.Struct, frozen=True):

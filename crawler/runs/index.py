@@ -50,14 +50,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunIndex(msgspec.Struct, frozen=True):
-    """Find runs, and add to the index; `attempt` is the id of the call that does it."""
+    """Find runs, and add to the index; `call_id` is the id of the call that does it."""
 
     store: Store
-    attempt: str = ""
+    call_id: str = ""
 
     def run_store(self, run: str) -> RunStore:
         """Open a run's run_store."""
-        return RunStore(self.store, run, self.attempt)
+        return RunStore(self.store, run, self.call_id)
 
     def announce(self, spec: RunSpec, scopes: list[str], created_ms: int) -> None:
         """Index a run that is about to begin."""
@@ -118,7 +118,7 @@ class RunIndex(msgspec.Struct, frozen=True):
         """Give the run that one firing of a job goes to: `run`, unless an earlier delivery of it said another."""
         name = f"firings/{job}/{time}.json"
         with suppress(ObjectExists):
-            self.store.create(name, msgspec.json.encode(run), {"attempt": self.attempt})
+            self.store.create(name, msgspec.json.encode(run), {"attempt": self.call_id})
             return run
         return msgspec.json.decode(self.store.read(name) or b'""', type=str) or run
 
@@ -135,7 +135,7 @@ class RunIndex(msgspec.Struct, frozen=True):
                 return claim
             with suppress(ObjectExists):
                 data = msgspec.json.encode(claim)
-                self.store.create(f"next/{source}/{number:06d}.json", data, {"attempt": self.attempt})
+                self.store.create(f"next/{source}/{number:06d}.json", data, {"attempt": self.call_id})
                 return claim
 
     def next_claim(self, source: str, count: int, run: str | None) -> tuple[int | None, Claim]:
@@ -183,7 +183,7 @@ class RunIndex(msgspec.Struct, frozen=True):
 
     def _mark(self, name: str) -> None:
         with suppress(ObjectExists):
-            self.store.create(name, b"", {"attempt": self.attempt})
+            self.store.create(name, b"", {"attempt": self.call_id})
 
 
 def _numbered(name: str) -> Iterator[str]:
@@ -198,12 +198,12 @@ def _after(parts: list[CommittedPart], cut_off: set[int], found: int) -> tuple[i
     """
     highest: dict[str, int] = defaultdict(lambda: found)  # by the call that found it
     for part in parts:
-        highest[part.tally.attempt] = max(highest[part.tally.attempt], _last_found(part))
+        highest[part.tally.call_id] = max(highest[part.tally.call_id], _last_found(part))
     top = max(found, *highest.values())
     again = SongSet()
     for part in parts:
-        mixed = part.key.index in cut_off or not part.tally.attempt
-        known = found if mixed else highest[part.tally.attempt]
+        mixed = part.key.index in cut_off or not part.tally.call_id
+        known = found if mixed else highest[part.tally.call_id]
         again |= (part.tally.missing_songs or SongSet()) & _span(known + 1, top)
     return top, again
 

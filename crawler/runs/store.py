@@ -3,7 +3,7 @@
 Object names, below the output:
     runs/RUN/run.json                     what was asked, and the grid
     runs/RUN/songs-FIRST-LAST.jsonl.gz    a part: the commit point; .csv.gz or .parquet in a run of that format
-    runs/RUN/rest/songs-FIRST-LAST.ATTEMPT.jsonl.gz   rows of a part that a call was cut off with, in any format
+    runs/RUN/rest/songs-FIRST-LAST.CALL.jsonl.gz   rows of a part that a call was cut off with, in any format
     runs/RUN/manifest.json                once the parts tile the request
     runs/RUN/stop.json                    start no new part
 
@@ -31,11 +31,11 @@ from crawler.runs.tally import Tally, set_from_metadata, set_to_metadata
 
 
 class RunStore(msgspec.Struct, frozen=True):
-    """Read and extend one run's objects; `attempt` is the id of the call that does it."""
+    """Read and extend one run's objects; `call_id` is the id of the call that does it."""
 
     store: Store
     run: str
-    attempt: str = ""
+    call_id: str = ""
 
     @property
     def url(self) -> str:
@@ -92,7 +92,7 @@ class RunStore(msgspec.Struct, frozen=True):
         return CommittedPart(key, stored, self._tally(key, stored)) if stored else None
 
     def commit(self, key: PartKey, lines: bytes, tally: Tally) -> None:
-        """Create a part from its JSON lines: its commit point. If another attempt was first, its rows stand."""
+        """Create a part from its JSON lines: its commit point. If another call was first, its rows stand."""
         with suppress(ObjectExists):
             self.store.create(self._name(key.name), key.format.encode(lines), tally.to_metadata())
 
@@ -109,7 +109,7 @@ class RunStore(msgspec.Struct, frozen=True):
         counts = {name: text for name, text in tally.to_metadata().items() if not name.endswith("_songs")}
         metadata = {**counts, **set_to_metadata("covered", covered)}
         with suppress(ObjectExists):
-            self.store.create(self._name(f"rest/{key.rest_name(self.attempt)}"), data, metadata)
+            self.store.create(self._name(f"rest/{key.rest_name(self.call_id)}"), data, metadata)
 
     def rests(self, spec: RunSpec, part_range: range | None = None) -> dict[int, list[StoredObject]]:
         """List what was kept aside, by the place of the part it belongs to: all, or for some places in a row."""
@@ -121,7 +121,7 @@ class RunStore(msgspec.Struct, frozen=True):
     def restore(self, kept: list[StoredObject]) -> tuple[list[Line], Tally]:
         """Give the rows kept aside for one part, each number once, ascending, and what they cost.
 
-        Every attempt keeps all rows it had, those it restored too: mostly the longest object holds them all.
+        Every call keeps all rows it had, those it restored too: mostly the longest object holds them all.
         """
         lines: dict[int, Line] = {}
         cost = Tally()
@@ -218,7 +218,7 @@ class RunStore(msgspec.Struct, frozen=True):
         return tally
 
     def _create(self, name: str, data: bytes) -> None:
-        self.store.create(self._name(name), data, {"attempt": self.attempt})
+        self.store.create(self._name(name), data, {"attempt": self.call_id})
 
     def _name(self, name: str) -> str:
         return f"runs/{self.run}/{name}"

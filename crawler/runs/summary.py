@@ -165,8 +165,8 @@ def _elapsed(tallies: Sequence[Tally]) -> float:
 
 
 def _instance_seconds(tallies: Iterable[Tally]) -> float:
-    """Add up how long each instance was at work: its parts share an attempt id and overlap."""
-    of_attempt = defaultdict(list)
+    """Add up how long each instance was at work: its parts share a call's id and overlap."""
+    of_call = defaultdict(list)
     for tally in tallies:
-        of_attempt[tally.attempt].append(tally)
-    return sum(_elapsed(own) for own in of_attempt.values())
+        of_call[tally.call_id].append(tally)
+    return sum(_elapsed(own) for own in of_call.values())

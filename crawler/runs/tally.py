@@ -45,7 +45,7 @@ class Tally(msgspec.Struct):
     started_at: float = 0.0
     finished_at: float = 0.0
     carried_seconds: float = 0.0
-    attempt: str = ""
+    call_id: str = ""
 
     @property
     def songs(self) -> int:
@@ -89,7 +89,7 @@ class Tally(msgspec.Struct):
         """Write the tally as object metadata."""
         counts = ("found", "missing", "failed", "requests", "throttled")
         return {
-            "attempt": self.attempt,
+            "attempt": self.call_id,
             **{name: str(getattr(self, name)) for name in counts},
             **set_to_metadata("missing_songs", self.missing_songs),
             **set_to_metadata("failed_songs", self.failed_songs),
@@ -111,7 +111,7 @@ class Tally(msgspec.Struct):
                 started_at=float(metadata["started_at"]),
                 finished_at=float(metadata["finished_at"]),
                 carried_seconds=float(metadata["carried_seconds"]),
-                attempt=metadata["attempt"],
+                call_id=metadata["attempt"],
             )
         except (KeyError, ValueError):
             return None

@@ -169,7 +169,7 @@ def test_an_alert(function: Deployed) -> None:
     function.crawl("1-5", run="whole")
     with redirect_stdout(StringIO()) as said:
         exec(script, {})
-    run_index, spec = RunIndex(FolderStore(function.output), attempt="x"), run_spec("1-3", run="cut-off")
+    run_index, spec = RunIndex(FolderStore(function.output), call_id="x"), run_spec("1-3", run="cut-off")
     run_index.announce(spec, [], 4_000_000_000_000)
     run_index.run_store("cut-off").begin(spec)
 

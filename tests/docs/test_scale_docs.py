@@ -129,7 +129,7 @@ def _committed(grid: Grid, index: int, missing: int) -> CommittedPart:
     holes = SongSet.of_numbers(list(key.songs)[:: 1000 // missing] if missing else [])
     fields = {"found": 1000 - len(holes), "missing": len(holes), "missing_songs": holes, "failed_songs": SongSet()}
     latencies = Counter(dict.fromkeys(range(50), 20))
-    tally = Tally(**fields, requests=1000, latencies=latencies, finished_at=20.0, attempt="a" * 32)  # type: ignore[arg-type]
+    tally = Tally(**fields, requests=1000, latencies=latencies, finished_at=20.0, call_id="a" * 32)  # type: ignore[arg-type]
     stored = StoredObject(f"runs/trial/{key.name}", 40_000, "AAAAAA==", 1e9)
     return CommittedPart(key, stored, Tally.from_metadata(tally.to_metadata()) or tally)
 

@@ -93,7 +93,7 @@ class HastyRunIndex(RunIndex, frozen=True):
 
     def run_store(self, run: str) -> RunStore:
         """Open one."""
-        return HastyRunStore(self.store, run, self.attempt)
+        return HastyRunStore(self.store, run, self.call_id)
 
 
 class TrustingRunStore(RunStore, frozen=True):
@@ -110,7 +110,7 @@ class TrustingRunIndex(RunIndex, frozen=True):
 
     def run_store(self, run: str) -> RunStore:
         """Open one."""
-        return TrustingRunStore(self.store, run, self.attempt)
+        return TrustingRunStore(self.store, run, self.call_id)
 
 
 class HastyPart(PartWriter):

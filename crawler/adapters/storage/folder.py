@@ -43,7 +43,7 @@ class FolderStore:
         return self
 
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
-        """Store an object, all of it or nothing; raises ObjectExists if the name is taken by another attempt."""
+        """Store an object, all of it or nothing; raises ObjectExists if the name is taken by another call."""
         path = self._root / name
         sidecar = _Sidecar(len(data), crc32c(data), dict(metadata))
         try:
@@ -92,7 +92,7 @@ class FolderStore:
                 yield stored
 
     def _own(self, name: str, metadata: Mapping[str, str]) -> StoredObject:
-        """Give the object that has a name if the same attempt stored it; raises ObjectExists if another did."""
+        """Give the object that has a name if the same call stored it; raises ObjectExists if another did."""
         stored = self.stat(name)
         if stored is None or stored.metadata.get("attempt") != metadata.get("attempt"):
             raise ObjectExists(name)

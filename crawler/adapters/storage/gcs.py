@@ -1,7 +1,7 @@
 """The store in a Cloud Storage bucket.
 
 Every object is created with `if_generation_match=0`: the service refuses it (412) if the name is taken. An upload whose
-acknowledgement was lost is refused too when the library sends it again, so a refusal is read back: our own attempt id
+acknowledgement was lost is refused too when the library sends it again, so a refusal is read back: our own call id
 there means that we did it. https://cloud.google.com/storage/docs/request-preconditions
 """
 
@@ -57,7 +57,7 @@ class GcsStore:
             bucket.client.close()
 
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
-        """Store an object, all of it or nothing; raises ObjectExists if the name is taken by another attempt."""
+        """Store an object, all of it or nothing; raises ObjectExists if the name is taken by another call."""
         blob = self._bucket().blob(self._prefix + name)
         blob.metadata = dict(metadata)
         # 412: the name is taken; an identity without storage.objects.delete may get 403 for it.

@@ -73,7 +73,7 @@ class StoredSongs(Sequence[SongRecord]):
 
     def __init__(self, store: Store, answer: RunSummary) -> None:
         self.answer = answer
-        self._run_store = RunStore(store, answer.run, attempt="")
+        self._run_store = RunStore(store, answer.run, call_id="")
         spec = self._run_store.spec()
         self._parts = self._run_store.parts(spec) if spec else []
         self._last: tuple[int, list[Row]] = (-1, [])

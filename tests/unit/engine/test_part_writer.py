@@ -33,7 +33,7 @@ class Commits:
     def __init__(self, songs: SongSet = SONGS) -> None:
         """Open one part of the songs."""
         self.data: list[bytes] = []
-        self.part = PartWriter(PartKey(0, songs), FakeFetcher(), Tally(attempt="ours"), self._commit)
+        self.part = PartWriter(PartKey(0, songs), FakeFetcher(), Tally(call_id="ours"), self._commit)
 
     def _commit(self, part: PartWriter, data: bytes) -> None:
         self.data.append(data)

@@ -79,7 +79,7 @@ def call(
     spec = spec or spec_of()
     clock = clock or SystemClock()
     with ThreadPoolExecutor(2) as commits:
-        run_index = RunIndex(store, attempt=uuid.uuid4().hex)
+        run_index = RunIndex(store, call_id=uuid.uuid4().hex)
         run_call = RunCall(
             run_index,
             run_index.run_store(spec.run).begin(spec),

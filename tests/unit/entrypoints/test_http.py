@@ -275,7 +275,7 @@ def begin_runs(function: Function, count: int) -> list[str]:
     """Begin runs a millisecond apart; gives their names, newest first."""
     names = [f"run-{number}" for number in range(count)]
     for number, name in enumerate(names):
-        run_index, spec = RunIndex(function.store, attempt=name), run_spec("1-3", run=name)
+        run_index, spec = RunIndex(function.store, call_id=name), run_spec("1-3", run=name)
         run_index.announce(spec, [], 1_700_000_000_000 + number)
         run_index.run_store(name).begin(spec)
     return names[::-1]

@@ -27,7 +27,7 @@ CREATED_MS = 1_700_000_000_000
 @pytest.fixture
 def run_index(tmp_path: Path) -> RunIndex:
     """Open an empty folder's run_index."""
-    return RunIndex(FolderStore(tmp_path), attempt="one")
+    return RunIndex(FolderStore(tmp_path), call_id="one")
 
 
 def begin(run_index: RunIndex, run: str, *scopes: str, created_ms: int = CREATED_MS, songs: str = "1-4") -> RunSpec:
@@ -207,7 +207,7 @@ def test_a_firing_goes_to_one_run(run_index: RunIndex) -> None:
     """Remember the run of the first delivery, whatever a later one would choose; other firings are others."""
     assert run_index.scheduled_call(JOB, "20261123t020000z") is None
     assert run_index.fired(JOB, "20261123t020000z", "first") == "first"
-    again = RunIndex(run_index.store, attempt="two")
+    again = RunIndex(run_index.store, call_id="two")
 
     assert again.fired(JOB, "20261123t020000z", "second") == "first"
     assert again.scheduled_call(JOB, "20261123t020000z") == "first"
@@ -275,13 +275,13 @@ class Late(FolderStore):
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Let the other one be first."""
         if name.startswith("next/") and metadata["attempt"] == "one":
-            RunIndex(FolderStore(Path(self.url)), attempt="two").claim(SOURCE, 5, "theirs")
+            RunIndex(FolderStore(Path(self.url)), call_id="two").claim(SOURCE, 5, "theirs")
         return super().create(name, data, metadata)
 
 
 def test_whoever_claims_second_takes_the_firsts_claim(tmp_path: Path) -> None:
     """Give the claim that another call made in the same moment, and make none beside it."""
-    claim = RunIndex(Late(tmp_path), attempt="one").claim(SOURCE, 8, "ours")
+    claim = RunIndex(Late(tmp_path), call_id="one").claim(SOURCE, 8, "ours")
 
     assert claim == Claim(run="theirs", songs="1-5", found=0)
 

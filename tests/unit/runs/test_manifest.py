@@ -90,7 +90,7 @@ def test_every_finisher_writes_the_same_bytes() -> None:
                 latencies=Counter({3: 4}),
                 started_at=5.0,
                 finished_at=6.0,
-                attempt="other",
+                call_id="other",
             ),
         )
         for part in parts

@@ -34,7 +34,7 @@ def order(songs: str, **fields: Any) -> Order:
 
 def run_index(folder: Path) -> RunIndex:
     """Open a folder's run index for a call."""
-    return RunIndex(FolderStore(folder), attempt="one")
+    return RunIndex(FolderStore(folder), call_id="one")
 
 
 def write_manifest(folder: Path, spec: RunSpec, days_ago: float = 0) -> None:
@@ -127,7 +127,7 @@ def store_part(run_store: RunStore, key: PartKey, outcomes: Iterable[Any]) -> No
     rows = [outcome if isinstance(outcome, Verdict) else found(outcome) for outcome in outcomes]
     data = Compressor()
     data.feed(encode_row(number, row) for number, row in zip(key.songs, rows, strict=True))
-    tally = Tally(attempt=run_store.attempt)
+    tally = Tally(call_id=run_store.call_id)
     content = data.finish()
     tally.count_rows(decode_rows(content))
     run_store.commit(key, content, tally)

@@ -63,7 +63,7 @@ def tally_of(numbers: SongSet, **fields: Any) -> Tally:
         failed=len(failures),
         missing_songs=missing,
         failed_songs=failures,
-        attempt="one",
+        call_id="one",
         **fields,
     )
 
@@ -143,7 +143,7 @@ def test_the_first_commit_of_a_part_stands(tmp_path: Path, run_store: RunStore) 
     RunStore(run_store.store, SPEC.run, "two").commit(key, compressor.finish(), Tally(missing=4))
 
     assert [row.status for row in run_store.rows(key)] == ["found", "found", "missing", "found"]
-    assert run_store.parts(SPEC)[0].tally.attempt == "one"
+    assert run_store.parts(SPEC)[0].tally.call_id == "one"
 
 
 def test_a_part_without_metadata_is_counted_by_its_rows(tmp_path: Path, run_store: RunStore) -> None:

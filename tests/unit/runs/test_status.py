@@ -36,7 +36,7 @@ def begin(folder: Path, spec: RunSpec, attempt: str = "one") -> RunStore:
 
 def store(run_store: RunStore, key: PartKey, *outcomes: Verdict) -> None:
     """Store a part with these outcomes, or keep its rows aside if there are too few."""
-    tally = Tally(attempt=run_store.attempt)
+    tally = Tally(call_id=run_store.call_id)
     part = PartWriter(key, NoFetcher(), tally, lambda part, data: run_store.commit(part.key, data, part.tally))
     part.settle(enumerate(outcomes))
     if not part.advance() and (rows := part.cut_off()):

@@ -33,7 +33,7 @@ def answer(parts: list[CommittedPart], state: Any = "complete") -> RunSummary:
 def worked(spans: list[tuple[float, float, str]]) -> list[CommittedPart]:
     """Make the run's first parts: when each was started and finished, and by which attempt."""
     return [
-        committed(SPEC.grid[index], started_at=start, finished_at=finish, attempt=attempt)
+        committed(SPEC.grid[index], started_at=start, finished_at=finish, call_id=attempt)
         for index, (start, finish, attempt) in enumerate(spans)
     ]
 

@@ -35,7 +35,7 @@ def tallies(draw: st.DrawFn) -> Tally:
         latencies=Counter(draw(st.dictionaries(st.integers(-60, 160), st.integers(1, 10**6)))),
         started_at=draw(st.integers(0, 10**13)) / 1000,
         finished_at=draw(st.integers(0, 10**13)) / 1000,
-        attempt=draw(st.text("0123456789abcdef", min_size=32, max_size=32)),
+        call_id=draw(st.text("0123456789abcdef", min_size=32, max_size=32)),
     )
 
 
@@ -67,14 +67,14 @@ def test_every_attempt_is_a_request() -> None:
 
 def test_rows_are_counted_by_their_status() -> None:
     """Set counts and sets of numbers from rows, and leave what they cost."""
-    tally = Tally(found=99, missing_songs=SongSet.parse("5"), requests=7, attempt="a")
+    tally = Tally(found=99, missing_songs=SongSet.parse("5"), requests=7, call_id="a")
     tally.count_rows(
         [Row(1, "found", 1), Row(2, "missing", None), Row(3, "failed", None, "timeout"), Row(4, "missing", None)]
     )
 
     assert (tally.found, tally.missing, tally.failed, tally.songs) == (1, 2, 1, 4)
     assert (tally.missing_songs, tally.failed_songs) == (SongSet.parse("2,4"), SongSet.parse("3"))
-    assert (tally.requests, tally.attempt) == (7, "a")
+    assert (tally.requests, tally.call_id) == (7, "a")
 
 
 @given(tallies())
@@ -123,7 +123,7 @@ def test_the_fullest_metadata_fits_an_object() -> None:
     tally.found = tally.missing = tally.failed = tally.requests = tally.throttled = 100_000
     tally.missing_songs = tally.failed_songs = scattered
     tally.started_at = tally.finished_at = 4e9
-    tally.attempt = "f" * 32
+    tally.call_id = "f" * 32
     metadata = tally.to_metadata()
 
     assert seconds[-1] > 600

@@ -47,7 +47,7 @@ def write_run(folder: Path, spec: RunSpec = SPEC, judge: Callable[[int], Verdict
         rows = [encode_row(number, judge(number)) for number in key.songs]
         compressor = Compressor()
         compressor.feed(rows)
-        tally = Tally(attempt="one", started_at=1.0, finished_at=2.0)
+        tally = Tally(call_id="one", started_at=1.0, finished_at=2.0)
         tally.count_rows(msgspec.json.decode(row, type=Row) for row in rows)
         run_store.commit(key, compressor.finish(), tally)
     parts = run_store.parts(spec)
