@@ -90,8 +90,8 @@ lock: $(READY) ## compile requirements/*.in into the pinned files; ARGS=--upgrad
 	$(LOCK) $(ARGS) requirements/peers.in --output-file requirements/peers.txt
 
 .PHONY: clean
-clean: ## remove .venv, .venv-peers, build and caches; what was crawled into songs/ stays
-	rm -rf .venv .venv-peers build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove .venv, .venv-peers, build, dist and caches; what was crawled into songs/ stays
+	rm -rf .venv .venv-peers build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): $(REQUIREMENTS)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         request_song_info,
     )
 
+    __version__: str
+
 __all__ = ["SongRecord", "crawl", "execute_async_event_loop", "get_data_asynchronously", "request_song_info"]
 
 
@@ -24,6 +26,10 @@ def __getattr__(name: str) -> Any:
         from crawler.core.records import SongRecord
 
         return SongRecord
+    if name == "__version__":
+        from crawler.core.settings import VERSION
+
+        return VERSION
     if name in __all__:
         from crawler.entrypoints.python import api as notebook
 

@@ -29,10 +29,10 @@ _EPILOG = """\
 An API whose songs have a number, crawled into the folder songs/runs/first:
 
   export SONG_URL='https://api.example.com/songs/{song_num}'
-  python -m crawler plan 1-10000              time and cost; nothing is sent
-  python -m crawler crawl 1-10 --run try      a few first: is info right?
-  python -m crawler crawl 1-10000 --run first
-  python -m crawler verify songs/runs/first   each number in exactly one row
+  %(prog)s plan 1-10000              time and cost; nothing is sent
+  %(prog)s crawl 1-10 --run try      a few first: is info right?
+  %(prog)s crawl 1-10000 --run first
+  %(prog)s verify songs/runs/first   each number in exactly one row
 
 Exit codes:
   0    done: the run is complete, the proof found nothing wrong
@@ -70,9 +70,9 @@ _GROUPS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; gives the exit code: see the end of `--help`."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, program: str = "python -m crawler") -> int:
+    """Run one command of the program, as its help calls it; gives the exit code: see the end of `--help`."""
+    options = _parser(program).parse_args(arguments)
     try:
         code: int = options.run_command(options)
         sys.stdout.flush()
@@ -148,10 +148,10 @@ def _given(options: argparse.Namespace) -> Mapping[str, str]:
     return {s.name: value for s in SETTINGS if (value := getattr(options, s.name.lower())) is not None}
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     description = "Pull every record of a song API into a folder or a bucket, each accounted for\nexactly once."
     parser = argparse.ArgumentParser(
-        "python -m crawler",
+        program,
         description=description,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -20,6 +20,15 @@ def test_readme_lists_every_setting() -> None:
     assert rows == [(s.name, f"`{s.default}`" if s.default else "none", s.help) for s in SETTINGS]
 
 
+def test_readme_activates_what_it_calls() -> None:
+    """Every block of the README that calls the command line activates the virtual environment of `make run` first."""
+    blocks = re.findall(r"(?:^    .*\n)+", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    calling = [block for block in blocks if "python -m crawler" in block]
+
+    assert calling
+    assert [block for block in calling if not block.lstrip().startswith(". .venv/bin/activate")] == []
+
+
 def test_every_hostile_page_is_in_its_table() -> None:
     """The table of hostile pages has each page, with what it does; `make hostile` measures it anew."""
     text = (ROOT / "docs/hostile.md").read_text("utf-8")

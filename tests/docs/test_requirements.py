@@ -19,6 +19,11 @@ def asked(file: Path) -> set[str]:
     return {name.lower().replace("_", "-") for name in names}
 
 
+def lines(file: Path) -> list[str]:
+    """Read the requirements of a short list, whole."""
+    return [line for line in file.read_text().splitlines() if line and not line.startswith("#")]
+
+
 def pins(file: Path) -> list[str]:
     """Read the entries of a compiled file, each with its hashes and the comment that says who wants it."""
     return re.split(r"\n(?! )", file.read_text().rstrip("\n"))
@@ -48,6 +53,15 @@ def test_short_list_is_compiled(file: Path, short_list: str) -> None:
     wanted = {pin.split("==")[0] for pin in pins(file) if re.search(rf"-r {short_list}$", pin, re.MULTILINE)}
 
     assert wanted == asked(FOLDER / short_list)
+
+
+def test_package_needs_what_the_function_needs() -> None:
+    """Ask for the same when the package is installed, but leave pyarrow to those who want Parquet."""
+    project = (FOLDER / "pyproject.toml").read_text()
+    (needed,) = re.findall(r"^dependencies = \[$(.*?)^\]$", project, re.MULTILINE | re.DOTALL)
+    (parquet,) = re.findall(r"^parquet = \[(.*)\]$", project, re.MULTILINE)
+
+    assert sorted(re.findall(r'"(.+?)"', needed + parquet)) == sorted(lines(FOLDER / "requirements/requirements.in"))
 
 
 def test_development_keeps_the_functions_versions() -> None:

@@ -236,7 +236,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     shown = re.findall(r"^  python -m crawler (.+?)(?:  .*)?$", text, re.MULTILINE)
     codes = [int(code) for code in re.findall(r"^  (\d+) +\w", text, re.MULTILINE)]
 
-    assert [command_module._parser().parse_args(shlex.split(line)).run_command.__name__ for line in shown] == [
+    assert [command_module._parser("").parse_args(shlex.split(line)).run_command.__name__ for line in shown] == [
         *("_plan", "_crawl", "_crawl", "_verify"),
     ]
     assert codes == [command_module.COMPLETE, command_module.FAILED, 2, command_module.PARTIAL, 130]
@@ -268,6 +268,50 @@ def test_a_reader_that_leaves_is_no_error(command: CommandLine) -> None:
         done = subprocess.run(argv, env=env, stdout=closed, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
 
     assert (done.returncode, done.stderr) == (1, "")
+
+
+# Run as `python -m crawler` in a Python that lacks the library named first.
+WITHOUT = """
+import runpy, sys
+sys.modules[sys.argv.pop(1)] = None
+runpy.run_module("crawler", run_name="__main__", alter_sys=True)
+"""
+
+
+def python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run this Python in the project's folder, with a home of its own."""
+    argv, env = [sys.executable, *arguments], clean_environment(str(folder))
+    return subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_python_without_the_libraries(tmp_path: Path) -> None:
+    """Say in one sentence what to do in a Python where nothing is installed, and exit 1."""
+    done = python(tmp_path, "-S", "-m", "crawler", "crawl", "1-10")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "songcrawl: msgspec is not installed in this Python; activate the virtual environment that has it "
+        "(. .venv/bin/activate), or install songcrawl with all it needs (pip install .).\n"
+    )
+
+
+def test_library_that_is_missed_later(tmp_path: Path) -> None:
+    """Say the same of a library that only this command needs."""
+    url = "http://songs.example/{song_num}"
+    done = python(tmp_path, "-c", WITHOUT, "jmespath", "plan", "1", "--song-url", url, "--song-info", "title")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("songcrawl: jmespath is not installed in this Python; activate ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_module_of_our_own_that_is_missed(tmp_path: Path) -> None:
+    """Blame no installation where a module of the project itself, or of Python, is not there."""
+    for module in ("crawler.app.deployment", "argparse"):
+        done = python(tmp_path, "-c", WITHOUT, module, "settings")
+
+        assert (done.returncode, "Traceback" in done.stderr) == (1, True)
+        assert "activate" not in done.stderr
 
 
 def test_version_is_told(command: CommandLine) -> None:
