@@ -24,7 +24,7 @@ from crawler.app.progress_bar import bar, progress_log
 from crawler.app.queueing import Queueing, request_of
 from crawler.app.requests import CrawlRequest, RequestBounds
 from crawler.core.deadline import Deadline
-from crawler.core.errors import BadSetting, Damaged, UnknownRun
+from crawler.core.errors import BadSetting, Damaged, NewerVersion, UnknownRun
 from crawler.core.ports import Fetcher, PageFetcher, Store
 from crawler.core.settings import DEFAULT_DEADLINE_SECONDS, Settings
 from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskReport
@@ -177,7 +177,7 @@ class Deployment(msgspec.Struct, frozen=True):
         shown = names[:limit]
         answers = []
         for name in shown:
-            with suppress(UnknownRun, Damaged):  # announced and never begun, or no longer to be read
+            with suppress(UnknownRun, Damaged, NewerVersion):  # announced and never begun, or not to be read here
                 answers.append(self.state(run_of(name)))
         return answers, shown[-1] if len(names) > limit else None
 

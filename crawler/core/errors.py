@@ -13,6 +13,7 @@
     ├── QueueUnavailable      503  wait and send the same call again; what is enqueued already is not enqueued twice
     ├── SongNotFetched        500  from request_song_info: `verdict` says whether another attempt may do better
     ├── Damaged               500  look at the run with `python -m crawler verify`: something changed what was stored
+    ├── NewerVersion          500  use the release that stored the run, or a newer one
     └── ObjectExists          500  never leaves the engine: another attempt stored this object first
 
 The status is a hint for the faces, so that nothing below them needs a web framework.
@@ -94,6 +95,10 @@ class StoreUnavailable(SongcrawlError):
 
 class Damaged(SongcrawlError):
     """Say that a stored object is not what was stored."""
+
+
+class NewerVersion(SongcrawlError):
+    """Say that an object is stored in a form that only a newer release knows."""
 
 
 class ObjectExists(SongcrawlError):

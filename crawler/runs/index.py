@@ -21,7 +21,7 @@ from contextlib import suppress
 
 import msgspec
 
-from crawler.core.errors import Damaged, ObjectExists
+from crawler.core.errors import Damaged, NewerVersion, ObjectExists
 from crawler.core.ports import Store
 from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.runs.manifest import CommittedPart
@@ -149,11 +149,19 @@ class RunIndex(msgspec.Struct, frozen=True):
         return number, Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
 
     def _spec_in(self, scope: str, run: str) -> RunSpec | None:
-        """Read a run that a scope's marker names; None: it never began, is damaged, or is another request's."""
-        with suppress(Damaged):
+        """Read a run that a scope's marker names; None: it never began, is damaged, or is another request's.
+
+        Raises NewerVersion rather than have the same songs crawled beside a newer release; sweeps it leaves to that.
+        """
+        try:
             spec = self.run_store(run).spec()
-            return spec if spec and scope in (FANNED_OUT, *scopes(spec.request_digest, spec.job)) else None
-        return None
+        except Damaged:
+            return None
+        except NewerVersion:
+            if scope == FANNED_OUT:
+                return None
+            raise
+        return spec if spec and scope in (FANNED_OUT, *scopes(spec.request_digest, spec.job)) else None
 
     def _last_claim(self, source: str) -> tuple[int, Claim] | None:
         names = [stored.name for stored in self.store.list(f"next/{source}/")]

@@ -1,6 +1,7 @@
 """The manifest: the proof that a run's parts tile what was asked for, as deterministic bytes.
 
-Whoever writes it writes the same bytes: it holds nothing but what run.json and the parts say, no time, no attempt.
+Whoever writes it writes the same bytes: it holds nothing but what run.json and the parts say, in the form of run.json's
+version; no time but that of run.json, no attempt.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ from crawler.formats.checksum import crc32c
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.spec import RunSpec
 from crawler.runs.tally import Tally
+
+# What a manifest takes from run.json, by its version.
+_SPEC_FIELDS = {
+    1: ("run", "parent", "asked", "source", "source_digest", "format"),
+    2: ("version", "run", "parent", "asked", "source", "source_digest", "format", "created_at"),
+}
 
 
 class CommittedPart(msgspec.Struct, frozen=True):
@@ -39,7 +46,7 @@ def encode_manifest(spec: RunSpec, grid: Grid, parts: Sequence[CommittedPart]) -
     """
     parts = parts[: len(grid)]
     manifest = {
-        **{name: getattr(spec, name) for name in ("run", "parent", "asked", "source", "source_digest", "format")},
+        **{name: getattr(spec, name) for name in _SPEC_FIELDS[spec.version]},
         **({"format_note": note} if (note := grid.format.note) else {}),
         "songs": str(grid.songs),
         "run_json_crc32c": crc32c(spec.encode()),

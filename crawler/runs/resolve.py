@@ -10,7 +10,7 @@ from crawler.core.timestamps import day_of, midnight_of, utc_text
 from crawler.runs.index import RunIndex
 from crawler.runs.scheduled import ScheduledCall
 from crawler.runs.selection import FromRun, NextNumbers, Numbers, OpenRange, Selection, open_songs
-from crawler.runs.spec import RunSpec, Source, request_digest, scopes
+from crawler.runs.spec import STORED_VERSION, RunSpec, Source, check_version, request_digest, scopes
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +110,7 @@ def _store(run_index: RunIndex, order: Order, run: str, epoch: float, songs: str
 
 def _spec(run_index: RunIndex, order: Order, run: str, epoch: float, songs: str | None) -> RunSpec:
     return RunSpec(
+        version=STORED_VERSION,
         run=run,
         parent=order.asked.run if isinstance(order.asked, FromRun) else None,
         asked=str(order.asked),
@@ -150,5 +151,6 @@ def _songs_of_run(run_index: RunIndex, asked: FromRun, source: Source) -> str:
         raise BadRequest(f"songs is {asked}, but the run {asked.run} is not finished; allowed: a finished run.")
     if spec.source_digest != source.digest:
         raise BadRequest(f"songs is {asked}, but the run {asked.run} is of another source: {spec.source}.")
+    check_version(f"runs/{asked.run}/manifest.json", manifest)
     songs: str = msgspec.json.decode(manifest)[f"{asked.status}_songs"]
     return songs

@@ -26,7 +26,7 @@ from crawler.formats.jsonl_rows import Line, split_rows
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.manifest import CommittedPart, encode_manifest, gaps
 from crawler.runs.open_range import OpenRangeEnd
-from crawler.runs.spec import RunSpec
+from crawler.runs.spec import RunSpec, check_version
 from crawler.runs.tally import Tally, set_from_metadata, set_to_metadata
 
 
@@ -43,10 +43,13 @@ class RunStore(msgspec.Struct, frozen=True):
         return f"{self.store.url}/runs/{self.run}"
 
     def spec(self) -> RunSpec | None:
-        """Read run.json; None: there is no such run."""
+        """Read run.json; None: there is no such run. Raises Damaged, or NewerVersion."""
         data = self.spec_bytes()
+        if data is None:
+            return None
         try:
-            return None if data is None else RunSpec.decode(data)
+            check_version(self._name("run.json"), data)
+            return RunSpec.decode(data)
         except ValueError as error:
             raise Damaged(f"{self._name('run.json')} is damaged: {error}.") from error
 

@@ -20,7 +20,7 @@ from crawler.formats.checksum import crc32c
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.index import RunIndex
 from crawler.runs.manifest import CommittedPart, encode_manifest, gaps
-from crawler.runs.spec import RunSpec
+from crawler.runs.spec import RunSpec, check_version
 from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally
 
@@ -41,7 +41,10 @@ class Proof:
 
 
 def verify_run(run_index: RunIndex, run: str) -> Proof:
-    """Read a run again, whole; one made of another run's numbers is held against that one's manifest too."""
+    """Read a run again, whole; one made of another run's numbers is held against that one's manifest too.
+
+    Raises NewerVersion for a run that this release can't judge.
+    """
     proof = Proof(run)
     run_store = run_index.run_store(run)
     spec = _verify_spec(run_store, proof)
@@ -64,6 +67,7 @@ def verify_run(run_index: RunIndex, run: str) -> Proof:
 def _verify_spec(run_store: RunStore, proof: Proof) -> RunSpec | None:
     data = run_store.spec_bytes()
     try:
+        check_version(f"runs/{run_store.run}/run.json", data or b"")
         spec = RunSpec.decode(data or b"")
         spec.grid  # noqa: B018 - numbers that don't parse are damage too
     except ValueError as error:
@@ -134,7 +138,10 @@ def _gap_faults(grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
 
 
 def _manifest_faults(run_store: RunStore, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
-    """Hold the manifest against what the parts say; names the fields that differ."""
+    """Hold the manifest against what the parts say; names the fields that differ.
+
+    A release before versions, at work on a run of ours during a deployment, finishes it in the form that it knows.
+    """
     right = encode_manifest(spec, grid, parts)
     try:
         data = run_store.manifest()
@@ -144,7 +151,7 @@ def _manifest_faults(run_store: RunStore, spec: RunSpec, grid: Grid, parts: list
         return
     if said is None:
         yield "manifest.json is missing"
-    elif data != right:
+    elif data not in (right, encode_manifest(msgspec.structs.replace(spec, version=1), grid, parts)):
         expected = msgspec.json.decode(right)
         differing = [name for name in {**expected, **said} if said.get(name) != expected.get(name)]
         for name in differing or ["its layout"]:

@@ -16,7 +16,8 @@ SONGS = 3600
 def without_time(objects: Objects, run: str) -> Objects:
     """Keep a run's objects, but for the one thing that differs between two equal runs: when they were asked for."""
     objects = {name: data for name, data in objects.items() if name.startswith(f"runs/{run}/")}
-    for name, field in (("run.json", "created_at"), ("manifest.json", "run_json_crc32c")):
+    times = (("run.json", "created_at"), ("manifest.json", "created_at"), ("manifest.json", "run_json_crc32c"))
+    for name, field in times:
         content = json.loads(objects[f"runs/{run}/{name}"])
         assert content.pop(field)
         objects[f"runs/{run}/{name}"] = json.dumps(content).encode()

@@ -16,7 +16,7 @@ from crawler.runs.tally import Tally
 def run_spec(songs: str = "1-10", **fields: Any) -> RunSpec:
     """Make the content of a run.json."""
     given = {"run": "trial", "source": "https://example.com/{song_num}", "source_digest": "0123456789abcdef"}
-    fixed = {"format": "jsonl", "part_songs": 4, "created_at": "2026-01-02T03:04:05.678Z"}
+    fixed = {"version": 2, "format": "jsonl", "part_songs": 4, "created_at": "2026-01-02T03:04:05.678Z"}
     return RunSpec(songs=songs, **{"asked": songs, **given, **fixed, **fields})
 
 

@@ -423,6 +423,20 @@ def test_sweep_goes_on_past_a_damaged_run(world: World) -> None:
     assert {swept["run"]: swept["state"] for swept in other.sweep()} == {"trial": "damaged", "other": "enqueued"}
 
 
+def test_sweep_leaves_a_newer_releases_run_to_it(world: World) -> None:
+    """Pass over a run of a form that is not known, and sweep the others."""
+    other = World(world.folder, run_spec("1-40", run="other"))
+    for each in (world, other):
+        each.fan_out()
+        each.age(2 * DEADLINE)
+        each.queue.tasks.clear()
+    for name in ("run.json", ".run.json.meta"):
+        (world.folder / "runs/trial" / name).unlink()
+    world.run_store.begin(run_spec("1-40", version=3))
+
+    assert {swept["run"]: swept["state"] for swept in other.sweep()} == {"other": "enqueued"}
+
+
 def test_sweep_passes_over_a_marker_that_leads_nowhere(world: World) -> None:
     """Do nothing for a run whose first sweep was never stored: its call will be made again."""
     RunIndex(world.store, "x").mark_fanned_out("trial")

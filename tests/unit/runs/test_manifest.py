@@ -28,6 +28,7 @@ def test_says_what_the_parts_say() -> None:
     manifest = json.loads(encode_manifest(SPEC, SPEC.grid, parts_of_spec()))
 
     assert manifest == {
+        "version": 2,
         "run": "trial",
         "parent": "yesterday",
         "asked": "1-6,20,22-24",
@@ -36,6 +37,7 @@ def test_says_what_the_parts_say() -> None:
         "source": "https://example.com/{song_num}",
         "source_digest": "0123456789abcdef",
         "format": "jsonl",
+        "created_at": "2026-01-02T03:04:05.678Z",
         "found": 4,
         "missing": 4,
         "failed": 2,
@@ -103,8 +105,18 @@ def test_is_a_text_that_people_can_read() -> None:
     """Break lines for people, end with a line break, and keep the order of names."""
     text = encode_manifest(SPEC, SPEC.grid, parts_of_spec()).decode()
 
-    assert text.startswith('{\n "run": "trial",\n "parent": "yesterday",\n')
+    assert text.startswith('{\n "version": 2,\n "run": "trial",\n "parent": "yesterday",\n')
     assert text.endswith("\n}\n")
+
+
+def test_a_run_of_version_1_has_a_manifest_of_version_1() -> None:
+    """Write neither version nor time, as the release does that began the run and may yet finish it."""
+    spec = msgspec.structs.replace(SPEC, version=1)
+    one, two = (json.loads(encode_manifest(each, SPEC.grid, parts_of_spec())) for each in (spec, SPEC))
+
+    assert one == {name: value for name, value in two.items() if name not in ("version", "created_at")} | {
+        "run_json_crc32c": crc32c(spec.encode())
+    }
 
 
 def test_a_run_without_missing_songs_has_empty_sets() -> None:

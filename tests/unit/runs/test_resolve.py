@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from crawler.adapters.storage.folder import FolderStore
-from crawler.core.errors import RunConflict
+from crawler.core.errors import NewerVersion, RunConflict
 from crawler.core.verdict import MISSING, Verdict, found
 from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row
 from crawler.runs.grid import PartKey
@@ -19,7 +20,7 @@ from crawler.runs.index import RunIndex
 from crawler.runs.resolve import Order, resolve_run
 from crawler.runs.scheduled import ScheduledCall
 from crawler.runs.selection import parse_selection
-from crawler.runs.spec import RUN_NAME, RunSpec, Source, scopes
+from crawler.runs.spec import RUN_NAME, STORED_VERSION, RunSpec, Source, scopes
 from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally
 
@@ -131,6 +132,42 @@ def store_part(run_store: RunStore, key: PartKey, outcomes: Iterable[Any]) -> No
     content = data.finish()
     tally.count_rows(decode_rows(content))
     run_store.commit(key, content, tally)
+
+
+def store_version(path: Path, version: int) -> None:
+    """Have an object be of another version."""
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"version": version}))
+    path.with_name(f".{path.name}.meta").unlink(missing_ok=True)
+
+
+def test_a_new_run_is_of_todays_version(tmp_path: Path) -> None:
+    """Write the version into run.json."""
+    spec = resolve_run(run_index(tmp_path), order("1-10"), time.time())
+
+    assert json.loads((tmp_path / "runs" / spec.run / "run.json").read_bytes())["version"] == STORED_VERSION == 2
+
+
+@pytest.mark.parametrize("name", [None, "trial"], ids=["unnamed", "named"])
+def test_nothing_begins_beside_a_newer_releases_run(tmp_path: Path, name: str | None) -> None:
+    """Refuse the call whose run a newer release has begun: the songs would be crawled twice."""
+    spec = resolve_run(run_index(tmp_path), order("1-10", run=name), time.time())
+    store_version(tmp_path / "runs" / spec.run / "run.json", 3)
+
+    with pytest.raises(NewerVersion, match=rf"runs/{spec.run}/run\.json has version 3"):
+        resolve_run(run_index(tmp_path), order("1-10", run=name), time.time())
+
+    assert len(list((tmp_path / "runs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("of", ["run.json", "manifest.json"])
+def test_a_newer_run_is_no_parent(tmp_path: Path, of: str) -> None:
+    """Refuse to take numbers from a run or a manifest of a form that is not known."""
+    spec = resolve_run(run_index(tmp_path), order("1-10", run="trial"), time.time())
+    write_manifest(tmp_path, spec)
+    store_version(tmp_path / "runs/trial" / of, 3)
+
+    with pytest.raises(NewerVersion, match=rf"runs/trial/{of} has version 3"):
+        resolve_run(run_index(tmp_path), order("failed:trial"), time.time())
 
 
 @pytest.mark.parametrize("finished", [False, True], ids=["unfinished", "finished today"])

@@ -7,8 +7,9 @@ import json
 import pytest
 from support.runs import run_spec
 
+from crawler.core.errors import NewerVersion
 from crawler.core.timestamps import utc_text
-from crawler.runs.spec import RunSpec, Source, redact_url, request_digest
+from crawler.runs.spec import RunSpec, Source, check_version, redact_url, request_digest
 
 CANARY = "canary-7Qf"
 URL = "https://example.com/songs/{song_num}"
@@ -83,11 +84,21 @@ def test_run_json_comes_back_as_it_was() -> None:
     spec = run_spec("1-6,20", parent="yesterday")
 
     assert RunSpec.decode(spec.encode()) == spec
-    assert spec.encode().startswith(b'{\n "run": "trial",\n "parent": "yesterday",\n "asked": "1-6,20",\n')
+    assert spec.encode().startswith(
+        b'{\n "version": 2,\n "run": "trial",\n "parent": "yesterday",\n "asked": "1-6,20",\n'
+    )
     assert list(json.loads(spec.encode())) == [
-        *("run", "parent", "asked", "songs", "source", "source_digest", "format", "part_songs", "end_after_missing"),
-        *("job", "created_at"),
+        *("version", "run", "parent", "asked", "songs", "source", "source_digest", "format", "part_songs"),
+        *("end_after_missing", "job", "created_at"),
     ]
+
+
+def test_a_run_json_without_a_version_stays_without_one() -> None:
+    """Take a run.json that names no version for version 1, and write it back as it was."""
+    data = b'{\n "run": "trial",\n' + run_spec("1-6,20").encode().partition(b'"trial",\n')[2]
+
+    assert RunSpec.decode(data) == run_spec("1-6,20", version=1)
+    assert RunSpec.decode(data).encode() == data
 
 
 @pytest.mark.parametrize(
@@ -95,6 +106,7 @@ def test_run_json_comes_back_as_it_was() -> None:
     [
         *(b"", b"null", b"{}", b'{"run": 7}', b"\xff", b"{"),
         *(run_spec(part_songs=part_songs).encode() for part_songs in (0, -4)),
+        *(run_spec(version=version).encode() for version in (0, "2")),
     ],
     ids=lambda data: repr(data)[-24:],
 )
@@ -102,6 +114,31 @@ def test_anything_else_is_no_run_json(data: bytes) -> None:
     """Raise ValueError for bytes that are no run.json."""
     with pytest.raises(ValueError, match=r"."):
         RunSpec.decode(data)
+
+
+@pytest.mark.parametrize("data", [b"{}", b'{"version": 1}', b'{"version": 2, "run": 7}'])
+def test_known_versions_are_taken(data: bytes) -> None:
+    """Take an object without a version, and those up to today's, whatever else it says."""
+    check_version("runs/trial/run.json", data)
+
+
+@pytest.mark.parametrize("version", [3, 10**6])
+def test_a_newer_version_is_refused(version: int) -> None:
+    """Name the object, its version, and what is allowed, without a look at what else it says."""
+    with pytest.raises(NewerVersion) as refusal:
+        check_version("runs/trial/run.json", b'{"run": {"changed": true}, "version": %d}' % version)
+
+    assert str(refusal.value) == (
+        f"runs/trial/run.json has version {version}; this release reads 1 and 2: "
+        "use the release that stored it, or a newer one."
+    )
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"null", b'{"version": "2"}', b'{"version": 0}', b'{"version": null}'])
+def test_anything_else_is_no_version(data: bytes) -> None:
+    """Raise ValueError for bytes that are no JSON object, or a version that is none."""
+    with pytest.raises(ValueError, match=r"."):
+        check_version("runs/trial/run.json", data)
 
 
 def test_the_grid_is_that_of_the_songs() -> None:

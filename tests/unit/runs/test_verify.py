@@ -13,11 +13,13 @@ import pytest
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
+from crawler.core.errors import NewerVersion
 from crawler.core.records import Row
 from crawler.core.verdict import MISSING, Verdict, failed, found
 from crawler.formats.checksum import crc32c
 from crawler.formats.jsonl_rows import Compressor, encode_row
 from crawler.runs.index import RunIndex
+from crawler.runs.manifest import encode_manifest
 from crawler.runs.spec import RunSpec
 from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally
@@ -146,7 +148,10 @@ def test_a_run_json_changed_after_the_fact_is_in_the_manifest_too(run: Path) -> 
     """Hold the manifest's checksum of run.json against it."""
     edit(run / "run.json", created_at="2026-01-02T03:04:05.679Z")
 
-    assert faults(run) == ["manifest.json: run_json_crc32c differs from what the parts say"]
+    assert faults(run) == [
+        "manifest.json: created_at differs from what the parts say",
+        "manifest.json: run_json_crc32c differs from what the parts say",
+    ]
 
 
 def test_a_part_that_is_gone_is_named_by_its_numbers(run: Path) -> None:
@@ -300,6 +305,41 @@ def test_a_stray_object_is_named(run: Path, name: str) -> None:
     assert faults(run) == [f"{name} does not belong to the run"]
 
 
+def test_a_run_of_version_1_is_sound(tmp_path: Path) -> None:
+    """Find nothing wrong in a run that names no version, in run.json and manifest alike."""
+    run = write_run(tmp_path, run_spec("1-10", version=1))
+
+    assert "version" not in json.loads((run / "run.json").read_bytes())
+    assert verify(run) == Proof("trial", found=7, missing=2, failed=1, parts=3)
+
+
+def test_a_run_that_an_earlier_release_finished_is_sound(run: Path) -> None:
+    """Take the manifest of a release that knew no versions, which read run.json as one of its own."""
+    run_store = RunStore(FolderStore(run.parent.parent), "trial")
+    as_it_read = msgspec.structs.replace(SPEC, version=1)
+    replace(run / "manifest.json", encode_manifest(as_it_read, SPEC.grid, run_store.parts(SPEC)))
+
+    assert faults(run) == []
+
+
+@pytest.mark.parametrize("name", ["run.json", "manifest.json"])
+def test_a_version_that_is_gone_is_noticed(run: Path, name: str) -> None:
+    """Tell that one of the two says it is of version 1 where the other is not."""
+    content = json.loads((run / name).read_bytes())
+    del content["version"]
+    replace(run / name, msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+
+    assert "manifest.json: version differs from what the parts say" in faults(run)
+
+
+def test_a_newer_run_is_not_judged(run: Path) -> None:
+    """Refuse to judge a run whose form is not known, rather than call it damaged."""
+    edit(run / "run.json", version=3)
+
+    with pytest.raises(NewerVersion, match=r"runs/trial/run\.json has version 3"):
+        verify(run)
+
+
 def test_a_missing_manifest_is_named(run: Path) -> None:
     """Tell that the run is not finished, though its parts are whole."""
     (run / "manifest.json").unlink()
@@ -322,6 +362,7 @@ def test_a_manifest_that_can_not_be_read_is_named(run: Path, data: bytes) -> Non
     [
         *(("found", 8), ("missing_songs", "3"), ("failed_songs", ""), ("songs", "1-11"), ("run", "other")),
         *(("parent", "other"), ("source", "elsewhere"), ("format", "csv"), ("parts", []), ("extra", 1)),
+        *(("version", 1), ("version", 3), ("created_at", "2026-01-02T03:04:05.679Z")),
     ],
 )
 def test_a_manifest_that_says_otherwise_is_named_by_its_field(run: Path, field: str, value: Any) -> None:
