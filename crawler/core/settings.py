@@ -14,6 +14,7 @@ import msgspec
 from crawler.core import setting_types as types
 from crawler.core.errors import BadSetting
 from crawler.core.records import FormatName
+from crawler.core.redaction import redact_url
 
 VERSION = "0.1.0"
 # A reserved name until the project has an address of its own; whoever deploys sets USER_AGENT to a contact.
@@ -21,11 +22,6 @@ PROJECT_URL = "https://songcrawl.example"
 
 # What an HTTP call may take when neither DEADLINE_SECONDS nor the platform says: nine minutes.
 DEFAULT_DEADLINE_SECONDS = 540.0
-
-
-def _redact_url(text: str) -> str:
-    """Leave out where a key may stand: the user name and password, the query."""
-    return re.sub(r"\?.*", "?…", re.sub(r".*@", "…@", text, flags=re.DOTALL), flags=re.DOTALL)
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -57,7 +53,7 @@ SETTINGS = (
         "an http or https URL with {song_num} after the host and no user name in it, "
         "such as https://api.deezer.com/track/{song_num}",
         "URL template of a song, {song_num} in it",
-        redact=_redact_url,
+        redact=redact_url,
     ),
     Setting("SONG_INFO", "@", str, "a JMESPath expression", "JMESPath that picks info from the JSON body"),
     Setting(

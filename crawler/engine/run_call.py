@@ -27,9 +27,9 @@ from crawler.engine.run_progress import Progress, RunProgress
 from crawler.engine.workers import gather_songs
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.grid import PartKey
-from crawler.runs.index import RunIndex
+from crawler.runs.index import RunIndex, scopes_of
 from crawler.runs.open_range import OpenRangeEnd
-from crawler.runs.spec import RunSpec, scopes
+from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
 from crawler.runs.summary import DEADLINE_DETAIL, RunSummary
 from crawler.runs.tally import Tally
@@ -78,7 +78,7 @@ class RunCall:
         detail = await self.fetch()
         answer = run_summary(self._run_store, self.spec, self.clock.epoch(), finish=True, detail=detail)
         if answer.state in ("complete", "stopped"):
-            self.run_index.conclude(self.spec.run, scopes(self.spec.request_digest, self.spec.job))
+            self.run_index.conclude(self.spec.run, scopes_of(self.spec.request_digest, self.spec.job))
             return answer
         return msgspec.structs.replace(answer, retry_after=self.retry_after)
 

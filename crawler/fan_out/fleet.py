@@ -25,8 +25,8 @@ from crawler.fan_out.plan import (
     task_parts,
 )
 from crawler.fan_out.sweeps import Sweeps
-from crawler.runs.index import FANNED_OUT, RunIndex
-from crawler.runs.spec import RunSpec, scopes
+from crawler.runs.index import FANNED_OUT, RunIndex, scopes_of
+from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
 from crawler.runs.store import RunStore
 
@@ -100,7 +100,7 @@ class Fleet(msgspec.Struct, frozen=True):
         if not run_store.is_whole(spec, start):
             return False
         run_summary(run_store, spec, self.epoch, finish=True)
-        self.run_index.conclude(spec.run, [*scopes(spec.request_digest, spec.job), FANNED_OUT])
+        self.run_index.conclude(spec.run, [*scopes_of(spec.request_digest, spec.job), FANNED_OUT])
         return True
 
     def _sweep(self, spec: RunSpec, held: list[str]) -> Swept:

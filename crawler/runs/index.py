@@ -25,7 +25,7 @@ from crawler.core.errors import Damaged, NewerVersion, ObjectExists
 from crawler.core.ports import Store
 from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.runs.manifest import CommittedPart
-from crawler.runs.spec import RunSpec, scopes
+from crawler.runs.spec import RunSpec, short_digest
 from crawler.runs.store import RunStore
 
 # The scope of the runs that are handed to a queue, whatever was asked for (fan_out/fleet.py).
@@ -161,7 +161,7 @@ class RunIndex(msgspec.Struct, frozen=True):
             if scope == FANNED_OUT:
                 return None
             raise
-        return spec if spec and scope in (FANNED_OUT, *scopes(spec.request_digest, spec.job)) else None
+        return spec if spec and scope in (FANNED_OUT, *scopes_of(spec.request_digest, spec.job)) else None
 
     def _last_claim(self, source: str) -> tuple[int, Claim] | None:
         names = [stored.name for stored in self.store.list(f"next/{source}/")]
@@ -224,6 +224,11 @@ def _last_found(part: CommittedPart) -> int:
 
 def _span(first: int, last: int) -> SongSet:
     return SongSet.of([(first, last)] if first <= last else [])
+
+
+def scopes_of(request_digest: str, job: str | None) -> list[str]:
+    """Name where a run is looked for: among those of its request and, if a Scheduler job began it, of that job."""
+    return [f"request-{request_digest}", *([f"job-{short_digest([job, request_digest])}"] if job else [])]
 
 
 def run_of(index_name: str) -> str:

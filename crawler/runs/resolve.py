@@ -7,10 +7,10 @@ import msgspec
 from crawler.core.errors import BadRequest, RunConflict, UnknownRun
 from crawler.core.records import FormatName
 from crawler.core.timestamps import day_of, midnight_of, utc_text
-from crawler.runs.index import RunIndex
+from crawler.runs.index import RunIndex, scopes_of
 from crawler.runs.scheduled import ScheduledCall
 from crawler.runs.selection import FromRun, NextNumbers, Numbers, OpenRange, Selection, open_songs
-from crawler.runs.spec import STORED_VERSION, RunSpec, Source, check_version, request_digest, scopes
+from crawler.runs.spec import STORED_VERSION, RunSpec, Source, check_version, request_digest
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ def resolve_run(run_index: RunIndex, order: Order, epoch: float) -> RunSpec:
         return _fired(run_index, order, order.scheduled_call, epoch)
     if isinstance(order.asked, NextNumbers):
         return _claimed(run_index, order, None, epoch)
-    scope = scopes(order.digest, None)[0]
+    scope = scopes_of(order.digest, None)[0]
     spec = run_index.newest_unfinished(scope) or run_index.finished_since(scope, midnight_of(epoch))
     # Today's name: a run that bears it and has finished did so since we looked, by a duplicate of this very call.
     return spec or _begin(run_index, order, run_index.name_not_stopped(f"{day_of(epoch)}-{order.digest[:8]}"), epoch)
@@ -70,7 +70,7 @@ def _named(run_index: RunIndex, order: Order, run: str, epoch: float) -> RunSpec
 
 def _fired(run_index: RunIndex, order: Order, scheduled_call: ScheduledCall, epoch: float) -> RunSpec:
     """Go on with the job's unfinished run; every delivery of one firing goes to one run, whatever became of it."""
-    job = scopes(order.digest, scheduled_call.job)[1]
+    job = scopes_of(order.digest, scheduled_call.job)[1]
     run = run_index.scheduled_call(job, scheduled_call.time)
     if run is None:
         unfinished = run_index.newest_unfinished(job)
@@ -104,7 +104,7 @@ def _begin(run_index: RunIndex, order: Order, run: str, epoch: float) -> RunSpec
 def _store(run_index: RunIndex, order: Order, run: str, epoch: float, songs: str | None = None) -> RunSpec:
     """Store a new run, or give the one that another call stored under its name first."""
     spec = _spec(run_index, order, run, epoch, songs)
-    run_index.announce(spec, scopes(spec.request_digest, spec.job), int(epoch * 1000))
+    run_index.announce(spec, scopes_of(spec.request_digest, spec.job), int(epoch * 1000))
     return run_index.run_store(run).begin(spec)
 
 

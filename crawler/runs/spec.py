@@ -17,12 +17,12 @@ import hashlib
 import re
 from functools import cached_property
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import msgspec
 
 from crawler.core.errors import NewerVersion
 from crawler.core.records import FormatName
+from crawler.core.redaction import redact_url
 from crawler.core.song_set import SongSet
 from crawler.formats.registry import FORMATS
 from crawler.runs.grid import Grid
@@ -44,12 +44,12 @@ class Source(msgspec.Struct, frozen=True):
     @classmethod
     def of_url(cls, url: str, info: str, missing: str | None) -> Source:
         """Name a declared song: its URL template and the expressions that decide what is data."""
-        return cls(redact_url(url), _digest([url, info, missing]))
+        return cls(redact_url(url), short_digest([url, info, missing]))
 
     @classmethod
     def of_function(cls, name: str) -> Source:
         """Name a user's function."""
-        return cls(name, _digest([name]))
+        return cls(name, short_digest([name]))
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -117,21 +117,9 @@ def check_version(name: str, data: bytes) -> None:
 
 def request_digest(asked: str, source_digest: str, format: str) -> str:
     """Give 16 hex digits that are equal for equal requests."""
-    return _digest([asked, source_digest, format])
+    return short_digest([asked, source_digest, format])
 
 
-def scopes(request_digest: str, job: str | None) -> list[str]:
-    """Name where a run is looked for: among those of its request and, if a Scheduler job began it, of that job."""
-    return [f"request-{request_digest}", *([f"job-{_digest([job, request_digest])}"] if job else [])]
-
-
-def redact_url(url: str) -> str:
-    """Keep the names in a URL's query and drop their values: a key may stand there. `{song_num}` stays."""
-    parts = urlsplit(url)
-    pairs = [pair.partition("=") for pair in parts.query.split("&")] if parts.query else []
-    query = "&".join(f"{name}={value if value == '{song_num}' else '…'}" if eq else name for name, eq, value in pairs)
-    return parts._replace(query=query, fragment="").geturl()
-
-
-def _digest(parts: list[str | None]) -> str:
+def short_digest(parts: list[str | None]) -> str:
+    """Return 16 hex digits that are equal for equal texts."""
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:16]

@@ -18,8 +18,7 @@ from crawler.core.verdict import Verdict, found, refused, throttled
 from crawler.fan_out.fleet import Fleet
 from crawler.fan_out.plan import ENQUEUING_SECONDS, NAMES_LAST_SECONDS, Plan, Task
 from crawler.fan_out.task_call import CAREFUL_RETRIES, MOST_DEATHS
-from crawler.runs.index import FANNED_OUT, RunIndex
-from crawler.runs.spec import scopes
+from crawler.runs.index import FANNED_OUT, RunIndex, scopes_of
 from crawler.runs.status import run_summary
 from crawler.runs.verify import verify_run
 
@@ -399,7 +398,7 @@ def test_sweep_finishes_a_run_that_is_whole(world: World) -> None:
     assert world.sweep() == [{"run": "trial", "state": "complete", "missing_parts": 0, "tasks": 0}]
     assert verify_run(RunIndex(world.store), "trial").faults == []
     assert world.sweep() == []
-    assert (world.folder / "index/ended" / scopes(SPEC.request_digest, None)[0] / "trial").exists()
+    assert (world.folder / "index/ended" / scopes_of(SPEC.request_digest, None)[0] / "trial").exists()
     assert (world.folder / "index/ended" / FANNED_OUT / "trial").exists()
 
 

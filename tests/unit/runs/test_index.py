@@ -14,11 +14,11 @@ from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, Verdict, found
 from crawler.formats.jsonl_rows import Compressor, encode_row
-from crawler.runs.index import Claim, RunIndex, run_of
-from crawler.runs.spec import RunSpec, scopes
+from crawler.runs.index import Claim, RunIndex, run_of, scopes_of
+from crawler.runs.spec import RunSpec
 from crawler.runs.tally import Tally
 
-SCOPE = scopes(run_spec("1-4").request_digest, None)[0]
+SCOPE = scopes_of(run_spec("1-4").request_digest, None)[0]
 JOB = "job-fedcba9876543210"
 SOURCE = "0123456789abcdef"  # of run_spec
 CREATED_MS = 1_700_000_000_000

@@ -16,11 +16,11 @@ from crawler.core.errors import NewerVersion, RunConflict
 from crawler.core.verdict import MISSING, Verdict, found
 from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row
 from crawler.runs.grid import PartKey
-from crawler.runs.index import RunIndex
+from crawler.runs.index import RunIndex, scopes_of
 from crawler.runs.resolve import Order, resolve_run
 from crawler.runs.scheduled import ScheduledCall
 from crawler.runs.selection import parse_selection
-from crawler.runs.spec import RUN_NAME, STORED_VERSION, RunSpec, Source, scopes
+from crawler.runs.spec import RUN_NAME, STORED_VERSION, RunSpec, Source
 from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally
 
@@ -174,7 +174,7 @@ def test_a_newer_run_is_no_parent(tmp_path: Path, of: str) -> None:
 def test_a_marker_that_leads_to_another_requests_run_is_passed_over(tmp_path: Path, finished: bool) -> None:
     """A call that lost a name to another request at the last moment never gets that request's run for its own."""
     foreign = resolve_run(run_index(tmp_path), order("50-60", run="trial"), time.time())
-    lost = scopes(order("1-10").digest, None)
+    lost = scopes_of(order("1-10").digest, None)
     run_index(tmp_path).announce(foreign, lost, 0)
     if finished:
         write_manifest(tmp_path, foreign)
