@@ -112,7 +112,7 @@ def test_parts_are_counted_while_they_are_open_and_after() -> None:
 
 
 @pytest.mark.parametrize(
-    ("places", "songs"), [(None, 25), (range(3), 25), (range(1, 2), 10), (range(2, 3), 5)], ids=str
+    ("part_range", "songs"), [(None, 25), (range(3), 25), (range(1, 2), 10), (range(2, 3), 5)], ids=str
 )
 def test_a_share_of_a_run_is_a_whole_to_its_call(part_range: range | None, songs: int, tmp_path: Path) -> None:
     """Count to the songs that a call may fetch, where others fetch the rest of the run."""
