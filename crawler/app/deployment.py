@@ -258,7 +258,7 @@ class Deployment(msgspec.Struct, frozen=True):
         from crawler.runs.resolve import Order
 
         return Order(
-            asked=request.asked,
+            selection=request.selection,
             run=request.run,
             scheduled_call=scheduled_call,
             source=self.source,

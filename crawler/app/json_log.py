@@ -15,7 +15,7 @@ import msgspec
 LOGGER = logging.getLogger("crawler")
 
 
-class JsonLines(logging.Formatter):
+class JsonLogFormatter(logging.Formatter):
     """Write a record as {"severity": ..., "message": ..., and whatever `extra={"fields": ...}` held}."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -31,9 +31,9 @@ class JsonLines(logging.Formatter):
 
 def log_json() -> None:
     """Send this package's log to standard output, a JSON object a line; calling it again changes nothing."""
-    if not any(isinstance(handler.formatter, JsonLines) for handler in LOGGER.handlers):
+    if not any(isinstance(handler.formatter, JsonLogFormatter) for handler in LOGGER.handlers):
         handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(JsonLines())
+        handler.setFormatter(JsonLogFormatter())
         LOGGER.addHandler(handler)
         LOGGER.setLevel(logging.INFO)
         # The framework's own handler would print every line a second time.

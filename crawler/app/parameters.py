@@ -45,7 +45,7 @@ def parse_crawl(query: Iterable[tuple[str, str]], body: bytes, bounds: RequestBo
     if "songs" not in given:
         raise BadRequest(f"songs is missing; allowed: {SONGS_HELP}.")
     values = {name: CRAWL_PARAMETERS[name].read(name, value, bounds) for name, value in given.items()}
-    return CrawlRequest(asked=values.pop("songs"), **values)
+    return CrawlRequest(selection=values.pop("songs"), **values)
 
 
 def parse_task(body: bytes) -> Task:
@@ -132,12 +132,12 @@ def _parse_songs(name: str, value: Any, bounds: RequestBounds) -> Selection:
     if not isinstance(text, str) or not text:
         raise _bad(name, value, SONGS_HELP)
     try:
-        asked = parse_selection(text)
+        selection = parse_selection(text)
     except ValueError as error:
         raise BadRequest(f"songs: {error}; allowed: {SONGS_HELP}.") from None
-    if count_selected(asked) > bounds.max_songs:
-        raise BadRequest(f"songs names {count_selected(asked)} numbers; allowed: {bounds.max_songs} (MAX_SONGS).")
-    return asked
+    if count_selected(selection) > bounds.max_songs:
+        raise BadRequest(f"songs names {count_selected(selection)} numbers; allowed: {bounds.max_songs} (MAX_SONGS).")
+    return selection
 
 
 def _parse_number(name: str, value: Any, written: re.Pattern[str], least: float, most: float, allowed: str) -> float:

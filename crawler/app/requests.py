@@ -10,7 +10,7 @@ from crawler.runs.selection import Selection
 class CrawlRequest(msgspec.Struct, frozen=True):
     """Hold one call's parameters; None: the deployment's own."""
 
-    asked: Selection
+    selection: Selection
     run: str | None = None
     max_per_second: float | None = None
     max_at_once: int | None = None

@@ -9,14 +9,14 @@ from crawler.core.records import FormatName
 from crawler.core.timestamps import day_of, midnight_of, utc_text
 from crawler.runs.index import RunIndex, scopes_of
 from crawler.runs.scheduled import ScheduledCall
-from crawler.runs.selection import FromRun, NextNumbers, Numbers, OpenRange, Selection, open_songs
+from crawler.runs.selection import FromRun, NextNumbers, NumberRanges, OpenRange, Selection, open_songs
 from crawler.runs.spec import STORED_VERSION, RunSpec, Source, check_version, request_digest
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """Hold what one call asks for: its own words, and what the deployment adds to a run that it begins."""
 
-    asked: Selection
+    selection: Selection
     run: str | None = None
     scheduled_call: ScheduledCall | None = None
     source: Source
@@ -28,7 +28,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """Tell requests apart."""
-        return request_digest(str(self.asked), self.source.digest, self.format)
+        return request_digest(str(self.selection), self.source.digest, self.format)
 
 
 def resolve_run(run_index: RunIndex, order: Order, epoch: float) -> RunSpec:
@@ -40,7 +40,7 @@ def resolve_run(run_index: RunIndex, order: Order, epoch: float) -> RunSpec:
         return _named(run_index, order, order.run, epoch)
     if order.scheduled_call:
         return _fired(run_index, order, order.scheduled_call, epoch)
-    if isinstance(order.asked, NextNumbers):
+    if isinstance(order.selection, NextNumbers):
         return _claimed(run_index, order, None, epoch)
     scope = scopes_of(order.digest, None)[0]
     spec = run_index.newest_unfinished(scope) or run_index.finished_since(scope, midnight_of(epoch))
@@ -53,8 +53,8 @@ def plan_run(run_index: RunIndex, order: Order, epoch: float) -> RunSpec:
     if order.run and (spec := run_index.run_store(order.run).spec()):
         return _agreed(spec, order)
     run, songs = order.run or f"{day_of(epoch)}-{order.digest[:8]}", None
-    if isinstance(order.asked, NextNumbers):
-        claim = run_index.next_claim(order.source.digest, order.asked.count, order.run)[1]
+    if isinstance(order.selection, NextNumbers):
+        claim = run_index.next_claim(order.source.digest, order.selection.count, order.run)[1]
         run, songs = claim.run, claim.songs
     return _spec(run_index, order, run, epoch, songs)
 
@@ -63,7 +63,7 @@ def _named(run_index: RunIndex, order: Order, run: str, epoch: float) -> RunSpec
     spec = run_index.run_store(run).spec()
     if spec:
         return _agreed(spec, order)
-    if isinstance(order.asked, NextNumbers):
+    if isinstance(order.selection, NextNumbers):
         return _claimed(run_index, order, run, epoch)
     return _begin(run_index, order, run, epoch)
 
@@ -76,7 +76,7 @@ def _fired(run_index: RunIndex, order: Order, scheduled_call: ScheduledCall, epo
         unfinished = run_index.newest_unfinished(job)
         if unfinished:
             run = unfinished.run
-        elif isinstance(order.asked, NextNumbers):
+        elif isinstance(order.selection, NextNumbers):
             run = _claimed(run_index, order, None, epoch).run
         else:
             # Jobs of two locations may have one name and fire in one second: the hash keeps their requests apart.
@@ -87,9 +87,9 @@ def _fired(run_index: RunIndex, order: Order, scheduled_call: ScheduledCall, epo
 
 def _claimed(run_index: RunIndex, order: Order, run: str | None, epoch: float) -> RunSpec:
     """Go on with the claim that next: means, whoever made it; claim anew if another request took its run's name."""
-    assert isinstance(order.asked, NextNumbers)
+    assert isinstance(order.selection, NextNumbers)
     while True:
-        claim = run_index.claim(order.source.digest, order.asked.count, run)
+        claim = run_index.claim(order.source.digest, order.selection.count, run)
         spec = run_index.run_store(claim.run).spec() or _store(run_index, order, claim.run, epoch, claim.songs)
         if claim.is_of(spec, order.source.digest):
             return spec
@@ -112,14 +112,14 @@ def _spec(run_index: RunIndex, order: Order, run: str, epoch: float, songs: str 
     return RunSpec(
         version=STORED_VERSION,
         run=run,
-        parent=order.asked.run if isinstance(order.asked, FromRun) else None,
-        asked=str(order.asked),
+        parent=order.selection.run if isinstance(order.selection, FromRun) else None,
+        asked=str(order.selection),
         songs=_songs(run_index, order) if songs is None else songs,
         source=order.source.text,
         source_digest=order.source.digest,
         format=order.format,
         part_songs=order.part_songs,
-        end_after_missing=order.end_after_missing if isinstance(order.asked, OpenRange) else None,
+        end_after_missing=order.end_after_missing if isinstance(order.selection, OpenRange) else None,
         job=order.scheduled_call.job if order.scheduled_call else None,
         created_at=utc_text(epoch),
     )
@@ -134,23 +134,23 @@ def _agreed(spec: RunSpec, order: Order) -> RunSpec:
 
 
 def _songs(run_index: RunIndex, order: Order) -> str:
-    if isinstance(order.asked, Numbers):
-        return str(order.asked.songs)
-    if isinstance(order.asked, OpenRange):
-        return str(open_songs(order.asked.first, order.max_songs))
-    assert isinstance(order.asked, FromRun)
-    return _songs_of_run(run_index, order.asked, order.source)
+    if isinstance(order.selection, NumberRanges):
+        return str(order.selection.songs)
+    if isinstance(order.selection, OpenRange):
+        return str(open_songs(order.selection.first, order.max_songs))
+    assert isinstance(order.selection, FromRun)
+    return _songs_of_run(run_index, order.selection, order.source)
 
 
-def _songs_of_run(run_index: RunIndex, asked: FromRun, source: Source) -> str:
-    run_store = run_index.run_store(asked.run)
+def _songs_of_run(run_index: RunIndex, selection: FromRun, source: Source) -> str:
+    run_store = run_index.run_store(selection.run)
     spec, manifest = run_store.spec(), run_store.manifest()
     if spec is None:
-        raise UnknownRun(f"songs is {asked}, but there is no run {asked.run}.")
+        raise UnknownRun(f"songs is {selection}, but there is no run {selection.run}.")
     if manifest is None:
-        raise BadRequest(f"songs is {asked}, but the run {asked.run} is not finished; allowed: a finished run.")
+        raise BadRequest(f"songs is {selection}, but the run {selection.run} is not finished; allowed: a finished run.")
     if spec.source_digest != source.digest:
-        raise BadRequest(f"songs is {asked}, but the run {asked.run} is of another source: {spec.source}.")
-    check_version(f"runs/{asked.run}/manifest.json", manifest)
-    songs: str = msgspec.json.decode(manifest)[f"{asked.status}_songs"]
+        raise BadRequest(f"songs is {selection}, but the run {selection.run} is of another source: {spec.source}.")
+    check_version(f"runs/{selection.run}/manifest.json", manifest)
+    songs: str = msgspec.json.decode(manifest)[f"{selection.status}_songs"]
     return songs

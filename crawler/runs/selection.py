@@ -25,8 +25,8 @@ SONGS_PATTERN = "|".join(
 """Match whatever `parse_selection` reads, and reversed ranges, which no pattern can tell."""
 
 
-class Numbers(msgspec.Struct, frozen=True):
-    """Ask for these numbers."""
+class NumberRanges(msgspec.Struct, frozen=True):
+    """Ask for these numbers, kept as ranges."""
 
     songs: SongSet
 
@@ -62,7 +62,7 @@ class NextNumbers(msgspec.Struct, frozen=True):
         return f"next:{self.count}"
 
 
-Selection: TypeAlias = Numbers | OpenRange | FromRun | NextNumbers
+Selection: TypeAlias = NumberRanges | OpenRange | FromRun | NextNumbers
 
 
 def parse_selection(text: str) -> Selection:
@@ -76,14 +76,14 @@ def parse_selection(text: str) -> Selection:
         return FromRun(match[1], match[2])
     if match := _OPEN.fullmatch(text):
         return OpenRange(int(match[1]))
-    return Numbers(SongSet.parse(text))
+    return NumberRanges(SongSet.parse(text))
 
 
-def count_selected(asked: Selection) -> int:
-    """Count the numbers that a request names at once; an open range and another run's numbers count nothing yet."""
-    if isinstance(asked, Numbers):
-        return len(asked.songs)
-    return asked.count if isinstance(asked, NextNumbers) else 0
+def count_selected(selection: Selection) -> int:
+    """Count the numbers that a selection names at once; an open range and another run's numbers count nothing yet."""
+    if isinstance(selection, NumberRanges):
+        return len(selection.songs)
+    return selection.count if isinstance(selection, NextNumbers) else 0
 
 
 def open_songs(first: int, max_songs: int) -> SongSet:

@@ -22,7 +22,7 @@ from support.stored import read_folder
 
 from crawler import crawl, execute_async_event_loop
 from crawler.app.deployment import Deployment
-from crawler.app.json_log import LOGGER, JsonLines
+from crawler.app.json_log import LOGGER, JsonLogFormatter
 from crawler.core.errors import SongcrawlError
 from crawler.core.settings import SETTINGS
 from crawler.entrypoints.http.routes import HttpRequest, respond
@@ -225,7 +225,7 @@ def test_traceback_tells_places_only() -> None:
 
     lines: list[str] = []
     handler = logging.Handler()
-    handler.setFormatter(JsonLines())
+    handler.setFormatter(JsonLogFormatter())
     handler.emit = lambda record: lines.append(handler.format(record))  # type: ignore[method-assign]
     LOGGER.addHandler(handler)
     try:

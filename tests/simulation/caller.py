@@ -69,7 +69,7 @@ class Caller(Process):
 
     def finish(self) -> None:
         """Call until nothing is left to do, with nobody else about; from outside of the simulated threads."""
-        if isinstance(self._wish.order.asked, NextNumbers) and not self._wish.order.run:
+        if isinstance(self._wish.order.selection, NextNumbers) and not self._wish.order.run:
             for _ in range(MOST_NEXT_RUNS):
                 call = self._complete()
                 if not call.answers[-1].found:
@@ -108,7 +108,7 @@ class Caller(Process):
         if isinstance(call.error, RunConflict):
             return self._wish.order.run is not None
         if isinstance(call.error, BadRequest):
-            return isinstance(self._wish.order.asked, FromRun)
+            return isinstance(self._wish.order.selection, FromRun)
         return bool(call.answers) and call.answers[-1].state in ("complete", "stopped")
 
     def _deliver(self, pace: Pace, after: float = 0.0) -> CrawlCall:
@@ -162,7 +162,7 @@ def make_order(
 ) -> Order:
     """Make what a call asks for, of the one source that a world has."""
     return Order(
-        asked=parse_selection(songs),
+        selection=parse_selection(songs),
         run=run,
         source=SOURCE,
         format="jsonl",
@@ -182,7 +182,7 @@ def _draw_wish(chance: random.Random) -> Wish:
         max_songs=chance.randint(10, 40),
     )
     job = chance.choice((None, None, None, "projects/p/locations/l/jobs/nightly"))
-    if isinstance(order.asked, OpenRange | FromRun):
+    if isinstance(order.selection, OpenRange | FromRun):
         job = None if chance.random() < 0.8 else job
     return Wish(
         order=order,

@@ -51,20 +51,20 @@ class Choices:
     def chose(self, call: CrawlCall, run: StoredRun) -> None:
         """Hold the run that a call chose against what it asked for."""
         order, name = call.order, run.spec["run"]
-        if isinstance(order.asked, NextNumbers):
+        if isinstance(order.selection, NextNumbers):
             claimed = (name, run.spec["songs"]) in self.claims
             self._truth.hold(claimed, f"{call.name} goes on with {name}, no claim of next:")
         else:
-            right = (str(order.asked), order.source.digest, order.format)
+            right = (str(order.selection), order.source.digest, order.format)
             self._truth.hold(run.request == right, f"{call.name} asks for {right} and gets {run.request} of {name}")
         if order.scheduled_call:
             scheduled_call = order.digest, order.scheduled_call.job, order.scheduled_call.time
             first = self._firings.setdefault(scheduled_call, name)
             self._truth.hold(first == name, f"{call.name} gets {name} for a firing that went to {first}")
         elif order.run:
-            named = name == order.run or isinstance(order.asked, NextNumbers)
+            named = name == order.run or isinstance(order.selection, NextNumbers)
             self._truth.hold(named, f"{call.name} asks for the run {order.run} and gets {name}")
-        elif not isinstance(order.asked, NextNumbers):
+        elif not isinstance(order.selection, NextNumbers):
             self._chose_by_itself(call, run)
 
     def refused(self, call: CrawlCall, error: BadRequest) -> None:
@@ -72,10 +72,10 @@ class Choices:
         order = call.order
         named = self._truth.runs.get(order.run or "")
         if isinstance(error, RunConflict):
-            taken = named is not None and named.request != (str(order.asked), order.source.digest, order.format)
+            taken = named is not None and named.request != (str(order.selection), order.source.digest, order.format)
             self._truth.hold(taken, f"{call.name} is told: {error}")
         else:
-            self._truth.hold(isinstance(order.asked, FromRun), f"{call.name} is told: {error}")
+            self._truth.hold(isinstance(order.selection, FromRun), f"{call.name} is told: {error}")
 
     def at_the_end(self, upstream: Upstream) -> None:
         """Hold the finished runs of next: against the catalogue: every song up to the highest found is there."""

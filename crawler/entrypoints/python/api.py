@@ -38,7 +38,7 @@ from crawler.engine.run_progress import Progress
 from crawler.engine.workers import gather_songs
 from crawler.entrypoints.python.songs import Songs, StoredSongs
 from crawler.rate_control.limiter import Limiter
-from crawler.runs.selection import Numbers
+from crawler.runs.selection import NumberRanges
 from crawler.runs.spec import Source
 
 SongFunction = Callable[..., Any]
@@ -156,7 +156,7 @@ def _crawl_durably(
         lambda opened: FunctionFetcher(opened.enter_context(session_of(settings)), function),
         limiter_of(settings),
     )
-    request = CrawlRequest(Numbers(songs), parse_run_name("run", run) if run else None)
+    request = CrawlRequest(NumberRanges(songs), parse_run_name("run", run) if run else None)
     answer = deployment.crawl(request, seconds or math.inf, shown=progress)
     return StoredSongs(deployment.store, answer)
 

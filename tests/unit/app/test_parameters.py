@@ -14,7 +14,7 @@ from crawler.app.parameters import MOST_BODY_BYTES, parse_crawl, parse_page, par
 from crawler.app.requests import CrawlRequest, RequestBounds
 from crawler.core.errors import BadRequest, RequestTooLarge
 from crawler.core.song_set import SongSet
-from crawler.runs.selection import SONGS_HELP, Numbers, count_selected
+from crawler.runs.selection import SONGS_HELP, NumberRanges, count_selected
 
 CEILINGS = RequestBounds(max_songs=10_000_000, max_per_second=100.0, max_at_once=50, deadline_seconds=540.0)
 NAMES = "songs, run, max_per_second, max_at_once, deadline_seconds, dry_run"
@@ -35,9 +35,9 @@ def asked(*query: Pair, body: bytes = b"", bounds: RequestBounds = CEILINGS, **g
     return parse_crawl(query, body or (body_of(**given) if given else b""), bounds)
 
 
-def numbers(text: str) -> Numbers:
+def numbers(text: str) -> NumberRanges:
     """Ask for the numbers of a text."""
-    return Numbers(SongSet.parse(text))
+    return NumberRanges(SongSet.parse(text))
 
 
 def refused(*query: Pair, body: bytes = b"", bounds: RequestBounds = CEILINGS, **given: Any) -> str:
@@ -71,7 +71,7 @@ def test_all_parameters_are_read() -> None:
 @pytest.mark.parametrize("number", [0, 7, 999_999_999_999])
 def test_songs_may_be_an_integer_in_json(number: int) -> None:
     """Take a JSON integer for the text of it."""
-    assert asked(songs=number).asked == numbers(str(number))
+    assert asked(songs=number).selection == numbers(str(number))
 
 
 @pytest.mark.parametrize(
@@ -160,8 +160,8 @@ def test_songs_that_are_no_song_set_are_refused(text: str, reason: str) -> None:
 
 def test_more_songs_than_max_songs_are_refused() -> None:
     """Take MAX_SONGS numbers and not one more; numbers named twice count once."""
-    assert count_selected(asked(songs="1-10000000").asked) == 10_000_000
-    assert count_selected(asked(songs="1-10000000,1-5,7").asked) == 10_000_000
+    assert count_selected(asked(songs="1-10000000").selection) == 10_000_000
+    assert count_selected(asked(songs="1-10000000,1-5,7").selection) == 10_000_000
     assert refused(songs="0-10000000") == "songs names 10000001 numbers; allowed: 10000000 (MAX_SONGS)."
     assert refused(songs="0-999999999999").startswith("songs names 1000000000000 numbers; ")
 
@@ -336,7 +336,7 @@ def test_a_body_of_64_kib_is_read_and_not_a_byte_more() -> None:
     at_limit = body_of(songs=7).ljust(MOST_BODY_BYTES)
 
     assert MOST_BODY_BYTES == 64 * 1024
-    assert asked(body=at_limit).asked == numbers("7")
+    assert asked(body=at_limit).selection == numbers("7")
     with pytest.raises(RequestTooLarge, match=r"^The body is too long; allowed: 65536 bytes\.$") as bad:
         asked(body=at_limit + b" ")
     assert bad.value.http_status == 413
@@ -346,7 +346,7 @@ def test_many_pieces_are_read() -> None:
     """Read as many numbers as a body holds."""
     even = range(0, 20_000, 2)
 
-    assert asked(songs=",".join(map(str, even))).asked == Numbers(SongSet.of_numbers(even))
+    assert asked(songs=",".join(map(str, even))).selection == NumberRanges(SongSet.of_numbers(even))
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_any_other_page_is_refused(query: list[Pair], sentence: str) -> None:
 def outcome(query: list[Pair], body: bytes) -> str:
     """Give the songs of a request that is read, or the sentence with which it is refused."""
     try:
-        return str(parse_crawl(query, body, CEILINGS).asked)
+        return str(parse_crawl(query, body, CEILINGS).selection)
     except BadRequest as bad:
         return str(bad)
 

@@ -19,7 +19,7 @@ from support.runs import run_spec
 from crawler import crawl
 from crawler.adapters.storage.folder import FolderStore
 from crawler.app import progress_bar as progress_module
-from crawler.app.json_log import JsonLines
+from crawler.app.json_log import JsonLogFormatter
 from crawler.app.progress_bar import bar, progress_log
 from crawler.core.limits import Limits
 from crawler.core.settings import SETTINGS
@@ -153,7 +153,7 @@ def test_log_tells_every_few_seconds(monkeypatch: pytest.MonkeyPatch, caplog: py
         with progress_log(steps(0, 10, 30), {"run": "trial"}):
             wait_until(lambda: len(caplog.records) >= 2)
         told = len(caplog.records)
-    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    lines = [json.loads(JsonLogFormatter().format(record)) for record in caplog.records]
 
     assert len(caplog.records) == told
     assert lines[0] == {

@@ -30,7 +30,7 @@ DAY_SECONDS = 86400.0
 def order(songs: str, **fields: Any) -> Order:
     """Make what a call asks for."""
     given = {"source": Source("sim://{song_num}", "0123456789abcdef"), "format": "jsonl", "part_songs": 4}
-    return Order(asked=parse_selection(songs), end_after_missing=3, max_songs=100, **{**given, **fields})
+    return Order(selection=parse_selection(songs), end_after_missing=3, max_songs=100, **{**given, **fields})
 
 
 def run_index(folder: Path) -> RunIndex:

@@ -10,7 +10,7 @@ from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.runs.selection import (
     FromRun,
     NextNumbers,
-    Numbers,
+    NumberRanges,
     OpenRange,
     Selection,
     count_selected,
@@ -19,9 +19,9 @@ from crawler.runs.selection import (
 )
 
 
-def numbers(text: str) -> Numbers:
+def numbers(text: str) -> NumberRanges:
     """Ask for the numbers of a text."""
-    return Numbers(SongSet.parse(text))
+    return NumberRanges(SongSet.parse(text))
 
 
 FORMS = [
@@ -79,7 +79,7 @@ def test_the_normal_form_is_that_of_the_numbers(ranges: list[tuple[int, int]]) -
 
     normal = str(parse_selection(text))
 
-    assert normal == str(Numbers(SongSet.of_numbers(members)))
+    assert normal == str(NumberRanges(SongSet.of_numbers(members)))
     assert str(parse_selection(normal)) == normal
 
 
