@@ -37,7 +37,7 @@ from crawler.runs.scheduled import ScheduledCall
 from crawler.runs.spec import RunSpec, Source
 from crawler.runs.status import run_summary
 from crawler.runs.store import RunStore
-from crawler.runs.summary import RunSummary, make_plan
+from crawler.runs.summary import HANDED_TO_QUEUE, CallResult, RunSummary, make_plan
 
 # What only some calls need is imported where they need it: a cold start that is asked how a run stands waits for none.
 if TYPE_CHECKING:
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from crawler.engine.run_call import RunCall
     from crawler.reporting.report import Report
     from crawler.runs.resolve import Order
-
-QUEUED_DETAIL = "Tasks in the queue go on with the run: GET /runs/RUN follows it."
 
 # Commits at once: compressing takes a core for milliseconds, a bucket's answer some 50 ms.
 _COMMIT_THREADS = 2
@@ -101,7 +99,7 @@ class Deployment(msgspec.Struct, frozen=True):
         scheduled_call: ScheduledCall | None = None,
         *,
         shown: bool = False,
-    ) -> RunSummary:
+    ) -> CallResult:
         """Carry out one call, blocking until it is complete, refused or `seconds` are over; `shown`: with a bar."""
         from crawler.adapters.runtime.event_loop import run_coroutine
         from crawler.runs.resolve import resolve_run
@@ -113,17 +111,17 @@ class Deployment(msgspec.Struct, frozen=True):
         limits = limits_of(self.settings, request)
         working_seconds = seconds - reserve_seconds(seconds)
         if math.isfinite(seconds) and self.queueing.fan_out(run_index, spec, limits, ends, seconds, working_seconds):
-            answer = run_summary(run_index.run_store(spec.run), spec, clock.epoch(), detail=QUEUED_DETAIL)
-            answer = msgspec.structs.replace(answer, state="running")
+            summary = run_summary(run_index.run_store(spec.run), spec, clock.epoch(), detail=HANDED_TO_QUEUE.detail)
+            result = CallResult(msgspec.structs.replace(summary, state="running"), HANDED_TO_QUEUE.reason)
         else:
             limiter = self._limiter(request)
             with (
                 self._open_call(run_index, spec, request, ends, seconds, limiter) as call,
                 bar(call.progress, shown=shown),
             ):
-                answer = run_coroutine(call.crawl())
-        LOGGER.info(f"crawl {answer.state}", extra={"fields": _fields(spec) | _facts(answer)})
-        return answer
+                result = run_coroutine(call.crawl())
+        LOGGER.info(f"crawl {result.summary.state}", extra={"fields": _fields(spec) | _facts(result.summary)})
+        return result
 
     def carry_out(self, run: str, task: Task, retries: int = 0) -> TaskReport:
         """Carry out a task that has failed `retries` times before; raises UpstreamUnavailable if nothing came of it."""
@@ -175,18 +173,18 @@ class Deployment(msgspec.Struct, frozen=True):
         """Say how a page of runs stand, newest first, and after which the next page comes; None: there is none."""
         names = RunIndex(self.store).newest(limit + 1, after)
         shown = names[:limit]
-        answers = []
+        summaries = []
         for name in shown:
             with suppress(UnknownRun, Damaged, NewerVersion):  # announced and never begun, or not to be read here
-                answers.append(self.state(run_of(name)))
-        return answers, shown[-1] if len(names) > limit else None
+                summaries.append(self.state(run_of(name)))
+        return summaries, shown[-1] if len(names) > limit else None
 
     def stop(self, run: str) -> RunSummary:
         """Stop a run: no instance starts a part of it any more; raises UnknownRun."""
         run_index = RunIndex(self.store, call_id=uuid.uuid4().hex)
-        answer = self.state(run)
-        if answer.state == "complete":
-            return answer
+        summary = self.state(run)
+        if summary.state == "complete":
+            return summary
         run_index.run_store(run).stop()
         return self.state(run)
 
@@ -279,9 +277,9 @@ def _fields(spec: RunSpec) -> dict[str, Any]:
     return {"run": spec.run, "songs": spec.asked[:200]}
 
 
-def _facts(answer: RunSummary) -> dict[str, Any]:
+def _facts(summary: RunSummary) -> dict[str, Any]:
     names = ("state", "found", "missing", "failed", "remaining", "requests", "throttled", "elapsed_seconds", "detail")
-    return {name: getattr(answer, name) for name in names}
+    return {name: getattr(summary, name) for name in names}
 
 
 def reserve_seconds(seconds: float) -> float:

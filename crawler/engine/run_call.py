@@ -31,7 +31,7 @@ from crawler.runs.index import RunIndex, scopes_of
 from crawler.runs.open_range import OpenRangeEnd
 from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
-from crawler.runs.summary import DEADLINE_DETAIL, RunSummary
+from crawler.runs.summary import OUT_OF_TIME, CallResult, Interruption, Reason
 from crawler.runs.tally import Tally
 
 
@@ -40,8 +40,7 @@ class RunCall:
     """Be one call on a run.
 
     `workers` runs the workers' threads, `commits` what is kept away from them; `limiter` is shared with other calls.
-    `places` are those of the grid whose parts it may fetch; None: all. `retry_after` is when the upstream, where it
-    would have no more of this call, wants to be asked again, in seconds; None: it did not say.
+    `part_range` are the places of the grid whose parts it may fetch; None: all.
     """
 
     run_index: RunIndex
@@ -56,7 +55,6 @@ class RunCall:
     random: random.Random = field(default_factory=random.Random)
     limiter: Limiter | None = None
     abandoned: int = 0
-    retry_after: int | None = None
     part_range: range | None = None
 
     def __post_init__(self) -> None:
@@ -65,22 +63,23 @@ class RunCall:
         self._count = RunProgress()
         self._end = OpenRangeEnd(self.spec.grid, self.spec.end_after_missing) if self.spec.end_after_missing else None
 
-    async def crawl(self) -> RunSummary:
+    async def crawl(self) -> CallResult:
         """Do what the run still needs, and say how it stands then.
 
         Raises StoreUnavailable if the store fails. Where the upstream refuses, the run is stopped or the deadline
-        comes, the answer is not complete: the same call again continues.
+        comes, the run is not complete: the same call again continues.
         """
         if self._run_store.finished():
-            answer = run_summary(self._run_store, self.spec, self.clock.epoch())
-            self._count.was_there(Tally(found=answer.found, missing=answer.missing, failed=answer.failed))
-            return answer
-        detail = await self.fetch()
-        answer = run_summary(self._run_store, self.spec, self.clock.epoch(), finish=True, detail=detail)
-        if answer.state in ("complete", "stopped"):
+            summary = run_summary(self._run_store, self.spec, self.clock.epoch())
+            self._count.was_there(Tally(found=summary.found, missing=summary.missing, failed=summary.failed))
+            return CallResult(summary, Reason.COMPLETE)
+        interruption = await self.fetch()
+        summary = run_summary(self._run_store, self.spec, self.clock.epoch(), finish=True, detail=interruption.detail)
+        if summary.state in ("complete", "stopped"):
             self.run_index.conclude(self.spec.run, scopes_of(self.spec.request_digest, self.spec.job))
-            return answer
-        return msgspec.structs.replace(answer, retry_after=self.retry_after)
+            return CallResult(summary, Reason.COMPLETE if summary.state == "complete" else Reason.STOPPED)
+        summary = msgspec.structs.replace(summary, retry_after=interruption.retry_after)
+        return CallResult(summary, interruption.reason)
 
     def progress(self) -> Progress:
         """Say how far the call's share of the run is, as far as it knows; any thread may ask, at any time."""
@@ -92,8 +91,8 @@ class RunCall:
     def _part_range(self) -> range:
         return self.part_range or range(len(self.spec.grid))
 
-    async def fetch(self) -> str:
-        """Fetch the parts that are not there; gives a sentence on what came between, in case anything did."""
+    async def fetch(self) -> Interruption:
+        """Fetch the parts that are not there; return what came between, in case anything did."""
         work = Work(
             self._open_parts(self._wanted()),
             self.limits,
@@ -114,11 +113,10 @@ class RunCall:
             self.abandoned = work.abandoned
             self._keep(work)
         if isinstance(work.error, UpstreamUnavailable):
-            self.retry_after = work.error.retry_after
-            return str(work.error)
+            return Interruption(Reason.UPSTREAM, str(work.error), work.error.retry_after)
         if work.error:
             raise work.error
-        return DEADLINE_DETAIL
+        return OUT_OF_TIME
 
     def give_up(self, key: PartKey, error: str) -> None:
         """Commit a part in which every song is failed that has no row yet."""

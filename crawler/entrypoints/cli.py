@@ -20,6 +20,7 @@ from crawler.core.settings import SETTINGS, VERSION, Setting
 from crawler.runs.index import RunIndex
 from crawler.runs.selection import SONGS_HELP
 from crawler.runs.status import run_summary
+from crawler.runs.summary import Reason
 from crawler.runs.verify import verify_run
 
 # Exit codes a script can use: 2 is argparse's own for a wrong command line.
@@ -92,9 +93,9 @@ def _crawl(options: argparse.Namespace) -> int:
     deployment = Deployment.from_environ({**os.environ, **_given(options)})
     request = _request(options, deployment)
     seconds = deployment.settings.deadline_seconds or math.inf
-    answer = deployment.crawl(request, seconds, shown=sys.stderr.isatty())
-    _print(answer)
-    return COMPLETE if answer.state == "complete" else PARTIAL
+    result = deployment.crawl(request, seconds, shown=sys.stderr.isatty())
+    _print(result.summary)
+    return COMPLETE if result.reason is Reason.COMPLETE else PARTIAL
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -125,9 +126,9 @@ def _status(options: argparse.Namespace) -> int:
     spec = run_store.spec()
     if spec is None:
         raise UnknownRun(f"There is no run at {options.run}.")
-    answer = run_summary(run_store, spec, time.time())
-    _print(answer)
-    return COMPLETE if answer.state == "complete" else PARTIAL
+    summary = run_summary(run_store, spec, time.time())
+    _print(summary)
+    return COMPLETE if summary.state == "complete" else PARTIAL
 
 
 def _stored_run(path: str) -> tuple[Store, str]:

@@ -10,12 +10,17 @@ from crawler.core.verdict import Verdict
 from crawler.engine.run_call import RunCall
 from crawler.fan_out.fleet import Fleet, missing_parts
 from crawler.fan_out.plan import Plan, Task, TaskReport
+from crawler.runs.summary import OUT_OF_TIME, Interruption, Reason
 
 # From so many failed deliveries on a task tries one part, alone on its instance, and notes that it does;
 CAREFUL_RETRIES = 3
 # a part that so many have begun alone, none of whom lived to say how it ended, is given up.
 MOST_DEATHS = 3
 POISON = "poison"
+
+_ANOTHER_IS_ALONE = Interruption(
+    Reason.BUSY, "Another task that failed again and again is at work here, alone: this one may come again."
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -50,28 +55,28 @@ class TaskCall:
         if self._run_store.stopped() or self._run_store.finished():
             return self._report("over")
         self.call.part_range = self.task.part_range
-        detail = await (self._fetch_alone() if self._failures >= CAREFUL_RETRIES else self.call.fetch())
+        interruption = await (self._fetch_alone() if self._failures >= CAREFUL_RETRIES else self.call.fetch())
         if not missing_parts(self._run_store, self._spec, self.task.part_range):
             self.fleet.finish(self._spec, self.task.last + 1)
             return self._report("complete")
         if self._run_store.stopped():
             return self._report("over")
         if not self._got_further:
-            raise UpstreamUnavailable(detail, self.call.retry_after)
+            raise UpstreamUnavailable(interruption.detail, interruption.retry_after)
         careful = self._failures >= CAREFUL_RETRIES  # until it is known what was wrong
         self.fleet.create(self._spec.run, self.task.next(self._failures if careful else 0), self.plan)
         return self._report("continued")
 
-    async def _fetch_alone(self) -> str:
+    async def _fetch_alone(self) -> Interruption:
         """Fetch the first part that is missing, and no other, so that it is known what killed us if anything does."""
         if not self.alone.acquire(blocking=False):
-            return "Another task that failed again and again is at work here, alone: this one may come again."
+            return _ANOTHER_IS_ALONE
         try:
             return await self._fetch_first()
         finally:
             self.alone.release()
 
-    async def _fetch_first(self) -> str:
+    async def _fetch_first(self) -> Interruption:
         sweeps = self.fleet.sweeps(self._spec.run)
         for index in missing_parts(self._run_store, self._spec, self.task.part_range):
             key = self._spec.grid[index]
@@ -83,13 +88,13 @@ class TaskCall:
             sweeps.begin_try(key)
             self.call.part_range = range(index, index + 1)
             try:
-                detail = await self.call.fetch()
+                interruption = await self.call.fetch()
             except SongcrawlError:  # foreseen: it is not the part's fault
                 sweeps.end_try(key)
                 raise
             sweeps.end_try(key)
-            return detail
-        return ""
+            return interruption
+        return OUT_OF_TIME
 
     def _note(self, song_num: int, outcome: Verdict) -> None:
         self._got_further = True

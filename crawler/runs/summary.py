@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import Literal
 
 import msgspec
@@ -16,9 +17,35 @@ from crawler.runs.grid import Grid
 from crawler.runs.spec import RunSpec
 from crawler.runs.tally import Tally, percentile_ms
 
-DEADLINE_DETAIL = "The time of this call is over: send the same call again, it continues from here."
-
 State = Literal["complete", "partial", "running", "stopped", "planned"]
+
+
+class Reason(Enum):
+    """Why a call ended: HTTP statuses and exit codes go by it, and never by a sentence."""
+
+    COMPLETE = "complete"  # the run is complete, by this call or before it
+    QUEUED = "queued"  # tasks in a queue go on with the run
+    STOPPED = "stopped"  # somebody stopped the run
+    DEADLINE = "deadline"  # the call's time is over
+    UPSTREAM = "upstream"  # the upstream as a whole is down or refuses us
+    BUSY = "busy"  # another task has the instance to itself
+
+
+class Interruption(msgspec.Struct, frozen=True):
+    """What ends a call before its run is complete: the reason, and the sentence that tells people.
+
+    `retry_after` is the upstream's own word on when to come again, in seconds; None: it gave none.
+    """
+
+    reason: Reason
+    detail: str
+    retry_after: int | None = None
+
+
+OUT_OF_TIME = Interruption(
+    Reason.DEADLINE, "The time of this call is over: send the same call again, it continues from here."
+)
+HANDED_TO_QUEUE = Interruption(Reason.QUEUED, "Tasks in the queue go on with the run: GET /runs/RUN follows it.")
 
 
 class Coverage(msgspec.Struct, kw_only=True, frozen=True):
@@ -66,6 +93,13 @@ class RunSummary(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     detail: str | None = None
     retry_after: int | None = None
     coverage: Coverage | None = None
+
+
+class CallResult(msgspec.Struct, frozen=True):
+    """How the run stands at the end of a call, and why the call ended; only the summary is part of its answer."""
+
+    summary: RunSummary
+    reason: Reason
 
 
 def make_summary(

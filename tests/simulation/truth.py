@@ -12,7 +12,7 @@ from crawler.core.verdict import Kind, Verdict
 from crawler.fan_out.task_call import MOST_DEATHS, POISON
 from crawler.rate_control.circuit_breaker import OPEN_AFTER_DOUBT
 from crawler.runs.spec import RunSpec
-from crawler.runs.summary import DEADLINE_DETAIL, RunSummary
+from crawler.runs.summary import Reason, RunSummary
 from crawler.runs.verify import verify_run
 from simulation.choices import Choices
 from simulation.store import Entry
@@ -235,7 +235,7 @@ class Truth:
         run = self.runs[visit.spec.run]
         kept = set(run.held(self._world.bucket.serial))
         lost = sorted(visit.settled - kept)
-        masked = visit.failed_creates and not any(answer.detail == DEADLINE_DETAIL for answer in visit.answers)
+        masked = visit.failed_creates and visit.reason is not Reason.DEADLINE
         allowed = OPEN_PARTS * run.spec["part_songs"] if masked or not visit.answers else 0
         self.hold(len(lost) <= allowed, f"{visit.name} loses {lost}; allowed are {allowed}")
 

@@ -18,7 +18,7 @@ from crawler.runs.index import RunIndex, run_of
 from crawler.runs.resolve import Order, resolve_run
 from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
-from crawler.runs.summary import RunSummary
+from crawler.runs.summary import Reason, RunSummary
 from simulation.clock import run_coroutine
 from simulation.locks import SimExecutor
 from simulation.store import SimStore
@@ -114,6 +114,7 @@ class CrawlCall(Visit):
         self.pace = pace
         self.epoch = 0.0
         self.spec: RunSpec | None = None
+        self.reason: Reason | None = None
         self.settled: set[int] = set()
         self.opened: set[str] = set()
         self._may_open = False
@@ -132,8 +133,9 @@ class CrawlCall(Visit):
     def crawl(self, run_index: RunIndex, spec: RunSpec, ends: float) -> None:
         """Crawl the run that the call means."""
         with self.opened_call(run_index, spec, ends) as call:
-            answer = run_coroutine(self.scheduler, call.crawl())
-        self._answer(answer)
+            result = run_coroutine(self.scheduler, call.crawl())
+        self.reason = result.reason
+        self._answer(result.summary)
 
     @contextmanager
     def opened_call(self, run_index: RunIndex, spec: RunSpec, ends: float) -> Iterator[RunCall]:

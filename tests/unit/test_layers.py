@@ -330,8 +330,8 @@ def test_the_first_crawl_of_declared_songs_needs_no_requests(tmp_path: Path) -> 
             from crawler.app.deployment import Deployment
             from crawler.app.parameters import parse_crawl
             deployment = Deployment.from_environ({settings | {"SONG_URL": upstream.url}!r})
-            answer = deployment.crawl(parse_crawl([("songs", "7")], b"", deployment.bounds))
-            print(json.dumps([answer.state, *sys.modules]))"""
+            result = deployment.crawl(parse_crawl([("songs", "7")], b"", deployment.bounds))
+            print(json.dumps([result.summary.state, *sys.modules]))"""
         state, *loaded = json.loads(run_python(code))
 
         assert (state, upstream.robots_asked, upstream.count()) == ("complete", 1, 1)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from crawler.app.deployment import QUEUED_DETAIL, Deployment
+from crawler.app.deployment import Deployment
 from crawler.app.json_log import LOGGER
 from crawler.app.parameters import parse_crawl, parse_look, parse_page, parse_run_name, parse_task
 from crawler.core.errors import Forbidden, MethodNotAllowed, SongcrawlError, UnknownRun
 from crawler.entrypoints.http.bodies import Problem, RunsPage
 from crawler.fan_out.plan import TaskReport
 from crawler.runs.scheduled import parse_scheduled_call
-from crawler.runs.summary import DEADLINE_DETAIL
+from crawler.runs.summary import CallResult, Reason
 
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
@@ -30,9 +30,19 @@ if TYPE_CHECKING:
 _CONTINUE_SECONDS = 1
 _UNAVAILABLE_SECONDS = 30
 
+# The status that a crawl's answer has, and after how many seconds the same call may be sent again.
+_CRAWLED = {
+    Reason.COMPLETE: (200, None),
+    Reason.QUEUED: (202, None),
+    Reason.STOPPED: (503, _UNAVAILABLE_SECONDS),
+    Reason.DEADLINE: (503, _CONTINUE_SECONDS),
+    Reason.UPSTREAM: (503, _UNAVAILABLE_SECONDS),
+    Reason.BUSY: (503, _UNAVAILABLE_SECONDS),
+}
+
 
 class HttpRequest(msgspec.Struct, frozen=True):
-    """Hold what a face was asked; `query` keeps repeated names, header names are in lower case."""
+    """A request as the framework read it; `query` keeps repeated names, header names are in lower case."""
 
     method: str
     path: str
@@ -42,7 +52,7 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
 
 class HttpResponse(msgspec.Struct, frozen=True):
-    """Hold what a face answers."""
+    """A response for the framework to send."""
 
     status: int
     body: bytes
@@ -103,13 +113,14 @@ def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
     seconds = crawl.deadline_seconds or deployment.bounds.deadline_seconds
     if crawl.dry_run:
         return _json(200, deployment.plan(crawl))
-    answer = deployment.crawl(crawl, seconds, parse_scheduled_call(request.headers, time.time()))
-    if answer.state == "complete":
-        return _json(200, answer)
-    if answer.detail == QUEUED_DETAIL:
-        return _json(202, answer)
-    again = _CONTINUE_SECONDS if answer.detail == DEADLINE_DETAIL else answer.retry_after or _UNAVAILABLE_SECONDS
-    return _json(503, answer, {"Retry-After": str(again)})
+    return respond_crawled(deployment.crawl(crawl, seconds, parse_scheduled_call(request.headers, time.time())))
+
+
+def respond_crawled(result: CallResult) -> HttpResponse:
+    """Return the response to a crawl: how the run stands, with the status that the call's reason has."""
+    status, again = _CRAWLED[result.reason]
+    headers = {} if again is None else {"Retry-After": str(result.summary.retry_after or again)}
+    return _json(status, result.summary, headers)
 
 
 def _carry_out(deployment: Deployment, run: str, request: HttpRequest) -> TaskReport:

@@ -157,8 +157,8 @@ def _crawl_durably(
         limiter_of(settings),
     )
     request = CrawlRequest(NumberRanges(songs), parse_run_name("run", run) if run else None)
-    answer = deployment.crawl(request, seconds or math.inf, shown=progress)
-    return StoredSongs(deployment.store, answer)
+    result = deployment.crawl(request, seconds or math.inf, shown=progress)
+    return StoredSongs(deployment.store, result.summary)
 
 
 def _name(function: SongFunction, run: str | None) -> str:

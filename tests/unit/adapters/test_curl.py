@@ -34,6 +34,7 @@ from crawler.app.parameters import parse_crawl
 from crawler.core.errors import BadSetting
 from crawler.core.ports import MultiFetcher
 from crawler.core.verdict import Kind, Verdict, found, refused, retry
+from crawler.runs.summary import Reason
 from crawler.upstream.classify import DeclaredSong
 
 ROOT = Path(__file__).parents[3]
@@ -532,7 +533,7 @@ def crawled(folder: Path, url: str, fetcher_of: Callable[[Deployment], Any] | No
     if fetcher_of:
         deployment = msgspec.structs.replace(deployment, make_fetcher=fetcher_of(deployment))
     request = parse_crawl([("songs", "1-300"), ("run", "r")], b"", deployment.bounds)
-    assert deployment.crawl(request).state == "complete"
+    assert deployment.crawl(request).reason is Reason.COMPLETE
     return {file.name: file.read_bytes() for file in folder.glob("runs/r/songs-*")}
 
 

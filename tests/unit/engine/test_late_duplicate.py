@@ -41,7 +41,7 @@ def chosen_late(deployment: Deployment, folder: Path) -> str:
 
 def test_late_duplicate_goes_to_the_run_that_has_finished(deployment: Deployment, tmp_path: Path) -> None:
     """Mean the run that another delivery began and finished meanwhile, and begin none."""
-    first = deployment.crawl(parse_crawl([("songs", "1-5")], b"", deployment.bounds))
+    first = deployment.crawl(parse_crawl([("songs", "1-5")], b"", deployment.bounds)).summary
 
     assert first.state == "complete"
     assert chosen_late(deployment, tmp_path) == first.run

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.fakes import FakeClock, FakeFetcher, PlainController, join_new_threads
@@ -31,7 +32,7 @@ from crawler.formats.jsonl_rows import decode_rows
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
-from crawler.runs.summary import DEADLINE_DETAIL, RunSummary
+from crawler.runs.summary import OUT_OF_TIME, CallResult, Reason, RunSummary
 
 LIMITS = Limits(max_attempts=2, max_at_once=4)
 
@@ -66,7 +67,12 @@ def spec_of(songs: str = "1-25", *, run: str = "trial", part_songs: int = 10, so
     )
 
 
-def call(
+def call(store: Store, fetcher: Fetcher, spec: RunSpec | None = None, **given: Any) -> RunSummary:
+    """Make one call on a run, and say how it stands then."""
+    return call_result(store, fetcher, spec, **given).summary
+
+
+def call_result(
     store: Store,
     fetcher: Fetcher,
     spec: RunSpec | None = None,
@@ -74,7 +80,7 @@ def call(
     seconds: float = float("inf"),
     limits: Limits = LIMITS,
     clock: Clock | None = None,
-) -> RunSummary:
+) -> CallResult:
     """Make one call on a run."""
     spec = spec or spec_of()
     clock = clock or SystemClock()
@@ -312,7 +318,7 @@ def test_run_is_partial_at_the_deadline(store: FolderStore) -> None:
 
     assert answer.state == "partial"
     assert counts(answer) == (15, 0, 0, 10)
-    assert answer.detail == DEADLINE_DETAIL
+    assert answer.detail == OUT_OF_TIME.detail
     assert answer.finished_at is None
     assert "runs/trial/manifest.json" not in names(store)
 
@@ -336,6 +342,18 @@ def test_nothing_is_asked_for_once_the_time_is_over(store: FolderStore) -> None:
 
     assert fetcher.tried == []
     assert (answer.state, answer.remaining) == ("partial", 25)
+
+
+def test_a_call_says_why_it_ended(store: FolderStore) -> None:
+    """Give the reason as a value of its own: out of time, refused, stopped, and complete also where it was before."""
+    refusing = FakeFetcher(lambda _n, _nth: refused("The upstream answers 401."))
+    reasons = [call_result(store, FakeFetcher(judge), seconds=0.0).reason, call_result(store, refusing).reason]
+    reasons += [call_result(store, FakeFetcher(judge)).reason for _ in range(2)]
+    stopped = spec_of("1-5", run="stopped")
+    RunIndex(store, call_id="stop").run_store("stopped").stop()
+    reasons.append(call_result(store, FakeFetcher(judge), stopped).reason)
+
+    assert reasons == [Reason.DEADLINE, Reason.UPSTREAM, Reason.COMPLETE, Reason.COMPLETE, Reason.STOPPED]
 
 
 def test_refusal_leaves_the_run_partial(store: FolderStore) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
 import pytest
 from support.fakes import FakeFetcher
 from support.runs import run_spec
@@ -17,9 +18,10 @@ from crawler.core.errors import BadSetting, StoreUnavailable
 from crawler.core.ports import Store
 from crawler.core.settings import Settings
 from crawler.core.verdict import found, refused, throttled
-from crawler.entrypoints.http.routes import HttpRequest, HttpResponse, respond
+from crawler.entrypoints.http.routes import HttpRequest, HttpResponse, respond, respond_crawled
 from crawler.runs.index import RunIndex
 from crawler.runs.spec import Source
+from crawler.runs.summary import HANDED_TO_QUEUE, OUT_OF_TIME, CallResult, Reason, make_plan
 
 CANARY = "canary-7Qf"
 BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
@@ -191,6 +193,35 @@ def test_a_name_taken_by_another_request_is_409(function: Function) -> None:
 
     assert response.status == 409
     assert problem(response).startswith("The run trial is taken: it asked for songs 1-3 of sim://")
+
+
+@pytest.mark.parametrize(
+    ("reason", "status", "retry_after"),
+    [
+        (Reason.COMPLETE, 200, None),
+        (Reason.QUEUED, 202, None),
+        (Reason.STOPPED, 503, "30"),
+        (Reason.DEADLINE, 503, "1"),
+        (Reason.UPSTREAM, 503, "30"),
+        (Reason.BUSY, 503, "30"),
+    ],
+)
+@pytest.mark.parametrize("detail", [None, OUT_OF_TIME.detail, HANDED_TO_QUEUE.detail, "Worded anew."])
+def test_a_status_goes_by_the_reason(reason: Reason, status: int, retry_after: str | None, detail: str | None) -> None:
+    """Choose status and Retry-After by why the call ended, whatever its sentence says, and keep the reason inside."""
+    summary = msgspec.structs.replace(make_plan(run_spec("1-9"), "songs", 1.0), detail=detail)
+
+    response = respond_crawled(CallResult(summary, reason))
+
+    assert (response.status, response.headers.get("Retry-After")) == (status, retry_after)
+    assert response.body == msgspec.json.encode(summary) + b"\n"
+
+
+def test_every_reason_has_a_status() -> None:
+    """Know an answer for every way in which a call may end."""
+    summary = make_plan(run_spec("1-9"), "songs", 1.0)
+
+    assert {respond_crawled(CallResult(summary, reason)).status for reason in Reason} == {200, 202, 503}
 
 
 def test_the_deadline_is_503_and_continues_at_once(function: Function) -> None:

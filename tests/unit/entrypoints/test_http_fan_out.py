@@ -11,7 +11,7 @@ import pytest
 from support.fakes import FakeFetcher, FakeQueue
 
 from crawler.adapters.storage.folder import FolderStore
-from crawler.app.deployment import QUEUED_DETAIL, Deployment
+from crawler.app.deployment import Deployment
 from crawler.app.queueing import Queueing
 from crawler.core.errors import BadSetting
 from crawler.core.settings import Settings
@@ -21,6 +21,7 @@ from crawler.rate_control.controller import RateController
 from crawler.rate_control.learned import LearnedRate
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.spec import Source
+from crawler.runs.summary import HANDED_TO_QUEUE
 
 TASK = {"sweep": 0, "first": 0, "last": 0, "continuation": 0, "failures": 0}
 QUEUE = {
@@ -71,7 +72,7 @@ def test_a_run_too_large_for_its_call_is_202(function: Function) -> None:
 
     assert response.status == 202
     assert (answer["run"], answer["state"], answer["remaining"]) == ("large", "running", 1000)
-    assert answer["detail"] == QUEUED_DETAIL
+    assert answer["detail"] == HANDED_TO_QUEUE.detail
     assert function.fetcher.tried == []
     assert [(task["first"], task["last"]) for task in function.tasks()][:3] == [(0, 1), (2, 3), (4, 5)]
 
