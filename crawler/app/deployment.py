@@ -26,6 +26,7 @@ from crawler.app.requests import CrawlRequest, RequestBounds
 from crawler.core.deadline import Deadline
 from crawler.core.errors import BadSetting, Damaged, NewerVersion, UnknownRun
 from crawler.core.ports import Fetcher, PageFetcher, Store
+from crawler.core.records import STATUSES
 from crawler.core.settings import DEFAULT_DEADLINE_SECONDS, Settings
 from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskReport
 from crawler.rate_control.ceiling import Ceiling
@@ -278,7 +279,7 @@ def _fields(spec: RunSpec) -> dict[str, Any]:
 
 
 def _facts(summary: RunSummary) -> dict[str, Any]:
-    names = ("state", "found", "missing", "failed", "remaining", "requests", "throttled", "elapsed_seconds", "detail")
+    names = ("state", *STATUSES, "remaining", "requests", "throttled", "elapsed_seconds", "detail")
     return {name: getattr(summary, name) for name in names}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from warnings import catch_warnings, simplefilter
 
 from crawler.app.json_log import LOGGER
+from crawler.core.records import STATUSES
 from crawler.engine.run_progress import Progress
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def _update(line: tqdm[Any], look: Callable[[], Progress]) -> None:
     line.initial += before
     line.n += before
     line.last_print_n += before
-    counts = {name: getattr(now, name) for name in ("missing", "failed", "throttled")}
+    counts = {name: getattr(now, name) for name in (*STATUSES, "throttled") if name != "found"}
     line.set_postfix({name: times for name, times in counts.items() if times}, refresh=False)
-    line.update(now.done - line.n)
+    line.update(now.songs_done - line.n)
 
 
 @contextmanager

@@ -1,16 +1,41 @@
-"""The values that are kept: a song's record, a row of a part, a stored object."""
+"""The values that are kept: a song's record, a row of a part, a stored object; and the count of songs by status."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
 Status = Literal["found", "missing", "failed"]
 
+STATUSES: tuple[Status, ...] = get_args(Status)
+"""Every status, in the order in which they are stored and shown; each is a field of Counts."""
 
 FormatName = Literal["jsonl", "csv", "parquet"]
+
+
+class Counts(msgspec.Struct):
+    """How many songs have each status."""
+
+    found: int = 0
+    missing: int = 0
+    failed: int = 0
+
+    @property
+    def songs_done(self) -> int:
+        """Count the songs that have a status."""
+        return sum([getattr(self, status) for status in STATUSES])
+
+    def by_status(self) -> dict[str, int]:
+        """Return the counts by their names, in the order of STATUSES."""
+        return {status: getattr(self, status) for status in STATUSES}
+
+
+def add_counts(counts: Iterable[Counts]) -> Counts:
+    """Add counts up."""
+    each = list(counts)
+    return Counts(*[sum([getattr(one, status) for one in each]) for status in STATUSES])
 
 
 class SongRecord(NamedTuple):

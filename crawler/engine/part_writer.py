@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from crawler.core.ports import Fetcher
+from crawler.core.records import STATUSES, Status
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import Verdict, failed
 from crawler.formats.jsonl_rows import STATUS, Compressor, Line, encode_row
@@ -40,7 +41,7 @@ class PartWriter:
         self._taken = 0  # rows before this place are with the compressor
         self._ready_bytes = 0  # weight of the rows between the two
         self._waiting_bytes = 0  # weight of all rows not with the compressor
-        self._outcomes: dict[str, list[int]] = {"found": [], "missing": [], "failed": []}
+        self._outcomes: dict[Status, list[int]] = {status: [] for status in STATUSES}
         self._fresh = 0  # rows of this call
         self._closed = False
         self._rows_lock = threading.Lock()
@@ -59,7 +60,7 @@ class PartWriter:
     @property
     def counts(self) -> Counter[str]:
         """Count the rows that are there, by status, and the throttled requests; while others add some."""
-        rows = {status: len(numbers) for status, numbers in self._outcomes.items()}
+        rows: dict[str, int] = {status: len(numbers) for status, numbers in self._outcomes.items()}
         return Counter({**rows, "throttled": self.tally.throttled})
 
     def item(self, index: int) -> int:
@@ -96,7 +97,7 @@ class PartWriter:
             if self._closed or self._taken < len(self._rows):
                 return False
             self._closed = True
-            self._count()
+            self.tally.count_numbers(self._outcomes)
             self._commit(self, self._compressor.finish())
             return True
 
@@ -110,18 +111,18 @@ class PartWriter:
                 return None
             self._closed = True
             self._compressor.feed(row for row in self._rows[self._taken :] if row is not None)
-            self._count()
+            self.tally.count_numbers(self._outcomes)
             covered = SongSet.of_numbers(number for numbers in self._outcomes.values() for number in numbers)
             return covered, self._compressor.finish()
 
-    def _encoded(self, index: int, outcome: Verdict) -> tuple[int, str, bytes]:
+    def _encoded(self, index: int, outcome: Verdict) -> tuple[int, Status, bytes]:
         number = self._numbers[index]
         try:
             return index, STATUS[outcome.kind], encode_row(number, outcome)
         except (TypeError, ValueError, RecursionError):
             return index, "failed", encode_row(number, failed("not_json"))
 
-    def _insert(self, rows: Sequence[tuple[int, str, bytes]]) -> None:
+    def _insert(self, rows: Sequence[tuple[int, Status, bytes]]) -> None:
         for index, status, row in rows:
             self._outcomes[status].append(self._numbers[index])
             self._rows[index] = row
@@ -151,9 +152,3 @@ class PartWriter:
             self._ready_bytes -= size
             self._waiting_bytes -= size
         return piece
-
-    def _count(self) -> None:
-        missing, failed_songs = (SongSet.of_numbers(self._outcomes[status]) for status in ("missing", "failed"))
-        self.tally.found = len(self._outcomes["found"])
-        self.tally.missing, self.tally.failed = len(missing), len(failed_songs)
-        self.tally.missing_songs, self.tally.failed_songs = missing, failed_songs

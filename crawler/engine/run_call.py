@@ -71,7 +71,7 @@ class RunCall:
         """
         if self._run_store.finished():
             summary = run_summary(self._run_store, self.spec, self.clock.epoch())
-            self._count.was_there(Tally(found=summary.found, missing=summary.missing, failed=summary.failed))
+            self._count.was_there(summary.counts)
             return CallResult(summary, Reason.COMPLETE)
         interruption = await self.fetch()
         summary = run_summary(self._run_store, self.spec, self.clock.epoch(), finish=True, detail=interruption.detail)

@@ -6,10 +6,8 @@ import threading
 from collections import Counter
 from typing import Any
 
-import msgspec
-
+from crawler.core.records import STATUSES, Counts
 from crawler.engine.part_writer import PartWriter
-from crawler.runs.tally import Tally
 
 
 class RunProgress:
@@ -20,10 +18,10 @@ class RunProgress:
         self._counts: Counter[str] = Counter()
         self._open: list[PartWriter] = []
 
-    def was_there(self, tally: Tally) -> None:
-        """Count a part that this call did not fetch."""
+    def was_there(self, counts: Counts) -> None:
+        """Count songs that this call did not fetch."""
         with self._lock:
-            self._counts.update(found=tally.found, missing=tally.missing, failed=tally.failed, before=tally.songs)
+            self._counts.update(counts.by_status(), before=counts.songs_done)
 
     def opened(self, part: PartWriter, restored: int) -> None:
         """Look at a part from now on; of its rows, some were kept aside by an earlier call."""
@@ -41,10 +39,10 @@ class RunProgress:
         """Say how far the run is at an instant, of so many songs."""
         with self._lock:
             counts = sum((part.counts for part in self._open), self._counts)
-        return Progress(at, songs, **counts)
+        return Progress(at=at, songs=songs, **counts)
 
 
-class Progress(msgspec.Struct, frozen=True):
+class Progress(Counts, kw_only=True):
     """Count the songs accounted for at an instant `at`, in seconds of a monotonic clock.
 
     `songs` is how many were asked for, None while nobody knows. `before` of those accounted for were there when the
@@ -53,34 +51,26 @@ class Progress(msgspec.Struct, frozen=True):
 
     at: float
     songs: int | None
-    found: int = 0
-    missing: int = 0
-    failed: int = 0
     before: int = 0
     throttled: int = 0
 
     @property
-    def done(self) -> int:
-        """Count the songs accounted for."""
-        return self.found + self.missing + self.failed
-
-    @property
     def remaining(self) -> int | None:
         """Count the others; None while nobody knows."""
-        return None if self.songs is None else max(0, self.songs - self.done)
+        return None if self.songs is None else max(0, self.songs - self.songs_done)
 
     def per_second(self, earlier: Progress) -> float:
         """Give the songs a second that the call fetched since an earlier instant; 0 if that is this one."""
         seconds = self.at - earlier.at
-        fetched = self.done - self.before - (earlier.done - earlier.before)
+        fetched = self.songs_done - self.before - (earlier.songs_done - earlier.before)
         return max(0.0, fetched / seconds) if seconds > 0 else 0.0
 
     def fields(self, last: Progress, first: Progress) -> dict[str, Any]:
         """Describe the instant for a log: the rate since `last`, the time left by the mean rate since `first`."""
         rate = self.per_second(first)
         return {
-            **{name: getattr(self, name) for name in ("found", "missing", "failed", "remaining", "throttled")},
+            **{name: getattr(self, name) for name in (*STATUSES, "remaining", "throttled")},
             "songs_per_second": round(self.per_second(last), 1),
-            "percent": round(100 * self.done / self.songs, 1) if self.songs else None,
+            "percent": round(100 * self.songs_done / self.songs, 1) if self.songs else None,
             "eta_seconds": round(self.remaining / rate, 1) if rate and self.remaining is not None else None,
         }

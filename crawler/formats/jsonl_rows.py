@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from crawler.core.records import Row, Status
+from crawler.core.records import STATUSES, Row, Status
 from crawler.core.verdict import Kind, Verdict
 
-STATUS: dict[Kind, Status] = {Kind.FOUND: "found", Kind.MISSING: "missing", Kind.FAILED: "failed"}
+STATUS: dict[Kind, Status] = {Kind(status): status for status in STATUSES}
 
 _FOUND_NOTHING = b'"status":"found","info":null}\n'
 

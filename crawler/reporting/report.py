@@ -9,7 +9,7 @@ from itertools import islice
 import msgspec
 
 from crawler.core.intervals import covered, merged
-from crawler.core.records import Row
+from crawler.core.records import Counts, Row, add_counts
 from crawler.runs.grid import Grid
 from crawler.runs.manifest import CommittedPart
 from crawler.runs.spec import RunSpec
@@ -26,14 +26,11 @@ LEAST_SECONDS = 0.001
 PERCENTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 
-class Slice(msgspec.Struct, frozen=True):
+class Slice(Counts, kw_only=True):
     """Count what became of the songs from `first` to `last`, some parts in a row; `open`: no part covers them yet."""
 
     first: int
     last: int
-    found: int
-    missing: int
-    failed: int
     open: int
 
 
@@ -89,7 +86,7 @@ def throughput(tallies: Sequence[Tally]) -> list[tuple[float, float]]:
     for tally in tallies:
         start, finish = (_at_work(spans, instant) for instant in (tally.started_at, tally.finished_at))
         for bar, share in _shares(start, finish, width, len(per_bar)):
-            per_bar[bar] += share * tally.songs * _own_share(tally)
+            per_bar[bar] += share * tally.songs_done * _own_share(tally)
     return [((bar + 1) * width, count / width) for bar, count in enumerate(per_bar)]
 
 
@@ -114,10 +111,10 @@ def slices(grid: Grid, parts: Sequence[CommittedPart]) -> list[Slice]:
 
 
 def _slice(grid: Grid, part_range: range, tallies: dict[int, Tally]) -> Slice:
-    there = [tallies[index] for index in part_range if index in tallies]
+    counts = add_counts(tallies[index] for index in part_range if index in tallies)
     songs = grid.songs.slice(part_range.start * grid.part_songs, part_range.stop * grid.part_songs)
-    found, missing, failed = (sum(getattr(tally, name) for tally in there) for name in ("found", "missing", "failed"))
-    return Slice(songs.first, songs.last, found, missing, failed, len(songs) - found - missing - failed)
+    left = len(songs) - counts.songs_done
+    return Slice(first=songs.first, last=songs.last, open=left, **counts.by_status())
 
 
 def _own_share(tally: Tally) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from crawler.core.records import StoredObject
+from crawler.core.records import StoredObject, add_counts
 from crawler.core.song_set import SongSet, merge, write_ranges
 from crawler.formats.checksum import crc32c
 from crawler.runs.grid import Grid, PartKey
@@ -51,7 +51,7 @@ def encode_manifest(spec: RunSpec, grid: Grid, parts: Sequence[CommittedPart]) -
         "songs": str(grid.songs),
         "run_json_crc32c": crc32c(spec.encode()),
         **_ending(spec, grid),
-        **{name: sum(getattr(part.tally, name) for part in parts) for name in ("found", "missing", "failed")},
+        **add_counts(part.tally for part in parts).by_status(),
         "missing_songs": _join(part.tally.missing_songs for part in parts),
         "failed_songs": _join(part.tally.failed_songs for part in parts),
         "parts": [_entry(part) for part in parts],
@@ -77,9 +77,7 @@ def _entry(part: CommittedPart) -> dict[str, Any]:
         "name": part.key.name,
         "first": part.key.songs.first,
         "last": part.key.songs.last,
-        "found": part.tally.found,
-        "missing": part.tally.missing,
-        "failed": part.tally.failed,
+        **part.tally.by_status(),
         "bytes": part.stored.size,
         "crc32c": part.stored.crc32c,
     }

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from crawler.core.intervals import covered
+from crawler.core.records import STATUSES, Counts, add_counts
 from crawler.core.song_set import SongSet
 from crawler.core.timestamps import utc_text
 from crawler.runs.cost import ASSUMED_PER_SECOND, cost_usd
@@ -94,6 +95,11 @@ class RunSummary(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     retry_after: int | None = None
     coverage: Coverage | None = None
 
+    @property
+    def counts(self) -> Counts:
+        """Return the counts of the songs that have a status."""
+        return Counts(*[getattr(self, status) for status in STATUSES])
+
 
 class CallResult(msgspec.Struct, frozen=True):
     """How the run stands at the end of a call, and why the call ended; only the summary is part of its answer."""
@@ -119,23 +125,20 @@ def make_summary(
     one instance was at work; the cost counts each instance's own.
     """
     tallies = [*parts, *kept]
-    found, missing, failed = (sum(getattr(t, name) for t in tallies) for name in ("found", "missing", "failed"))
+    counts = add_counts(tallies)
     latencies = sum((t.latencies for t in tallies), Counter[int]())
-    done = found + missing + failed
     elapsed = _elapsed(tallies)
     return RunSummary(
         run=spec.run,
         state=state,
         songs=spec.asked if grid is None else str(grid.songs),
-        found=found,
-        missing=missing,
-        failed=failed,
-        remaining=None if grid is None else len(grid.songs) - done,
+        **counts.by_status(),
+        remaining=None if grid is None else len(grid.songs) - counts.songs_done,
         parts=len(parts),
         output=output,
         requests=sum(t.requests for t in tallies),
         throttled=sum(t.throttled for t in tallies),
-        songs_per_second=round(done / elapsed, 1) if elapsed else None,
+        songs_per_second=round(counts.songs_done / elapsed, 1) if elapsed else None,
         p50_ms=percentile_ms(latencies, 0.50),
         p95_ms=percentile_ms(latencies, 0.95),
         elapsed_seconds=round(elapsed, 3),
@@ -171,9 +174,7 @@ def make_plan(spec: RunSpec, output: str, max_per_second: float) -> RunSummary:
         run=spec.run,
         state="planned",
         songs=spec.asked if songs is None else spec.songs,
-        found=0,
-        missing=0,
-        failed=0,
+        **Counts().by_status(),
         remaining=songs,
         parts=0 if songs is None else len(spec.grid),
         output=output,
@@ -187,6 +188,7 @@ def make_plan(spec: RunSpec, output: str, max_per_second: float) -> RunSummary:
         started_at=spec.created_at,
         finished_at=None,
         detail="Nothing was asked of the upstream and nothing was stored.",
+        coverage=None,
     )
 
 

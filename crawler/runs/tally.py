@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from crawler.core.records import Row, Status
+from crawler.core.records import STATUSES, Counts, Row, Status
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import FORBIDDEN, Kind, Verdict
 
@@ -22,11 +22,14 @@ _BUCKETS_PER_DOUBLING = 8
 _FIRST_BUCKET, _LAST_BUCKET = -54, 213
 _BEGINNINGS = [2 ** (bucket / _BUCKETS_PER_DOUBLING) / 1000 for bucket in range(_FIRST_BUCKET + 1, _LAST_BUCKET + 1)]
 
+# The whole numbers among the metadata.
+_COUNTED = (*STATUSES, "requests", "throttled")
+
 # A member of an enumeration is looked up anew each time it is named: so is this one, once for every song.
 _THROTTLED = Kind.THROTTLED
 
 
-class Tally(msgspec.Struct):
+class Tally(Counts):
     """Count one part, or several added up.
 
     The sets hold the missing and failed numbers; None where they are too scattered for the metadata, so that only the
@@ -34,9 +37,6 @@ class Tally(msgspec.Struct):
     same part; `latencies` maps a bucket to how many requests fell in it.
     """
 
-    found: int = 0
-    missing: int = 0
-    failed: int = 0
     missing_songs: SongSet | None = None
     failed_songs: SongSet | None = None
     requests: int = 0
@@ -46,11 +46,6 @@ class Tally(msgspec.Struct):
     finished_at: float = 0.0
     carried_seconds: float = 0.0
     call_id: str = ""
-
-    @property
-    def songs(self) -> int:
-        """Count the songs accounted for."""
-        return self.found + self.missing + self.failed
 
     def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
         """Count attempts, each with its latency in seconds; none was made at a song that is forbidden."""
@@ -73,24 +68,29 @@ class Tally(msgspec.Struct):
 
     def count_rows(self, rows: Iterable[Row]) -> None:
         """Set counts and sets from a part's rows; what they cost stays as it is."""
-        numbers: dict[str, list[int]] = {"found": [], "missing": [], "failed": []}
+        numbers: dict[Status, list[int]] = {status: [] for status in STATUSES}
         for row in rows:
             numbers[row.status].append(row.song_num)
-        self.found, self.missing, self.failed = (len(numbers[status]) for status in ("found", "missing", "failed"))
+        self.count_numbers(numbers)
+
+    def count_numbers(self, numbers: Mapping[Status, Sequence[int]]) -> None:
+        """Set counts and sets from the numbers that have each status."""
+        for status in STATUSES:
+            setattr(self, status, len(numbers[status]))
         self.missing_songs = SongSet.of_numbers(numbers["missing"])
         self.failed_songs = SongSet.of_numbers(numbers["failed"])
 
     def count_statuses(self, statuses: Iterable[Status]) -> None:
         """Set the counts alone."""
         counts = Counter(statuses)
-        self.found, self.missing, self.failed = counts["found"], counts["missing"], counts["failed"]
+        for status in STATUSES:
+            setattr(self, status, counts[status])
 
     def to_metadata(self) -> dict[str, str]:
         """Write the tally as object metadata."""
-        counts = ("found", "missing", "failed", "requests", "throttled")
         return {
             "attempt": self.call_id,
-            **{name: str(getattr(self, name)) for name in counts},
+            **{name: str(getattr(self, name)) for name in _COUNTED},
             **set_to_metadata("missing_songs", self.missing_songs),
             **set_to_metadata("failed_songs", self.failed_songs),
             "latencies": ",".join(f"{bucket}:{times}" for bucket, times in sorted(self.latencies.items())),
@@ -104,7 +104,7 @@ class Tally(msgspec.Struct):
         """Read a tally from object metadata; None if it is not all there, so that the rows must be counted."""
         try:
             return cls(
-                **{name: int(metadata[name]) for name in ("found", "missing", "failed", "requests", "throttled")},
+                **{name: int(metadata[name]) for name in _COUNTED},
                 missing_songs=set_from_metadata(metadata, "missing_songs"),
                 failed_songs=set_from_metadata(metadata, "failed_songs"),
                 latencies=Counter(dict(_latency(pair) for pair in metadata["latencies"].split(",") if pair)),

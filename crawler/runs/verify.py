@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from crawler.core.errors import StoreUnavailable
-from crawler.core.records import Row, StoredObject
+from crawler.core.records import STATUSES, Row, StoredObject, add_counts
 from crawler.core.song_set import SongSet
 from crawler.formats.checksum import crc32c
 from crawler.runs.grid import Grid, PartKey
@@ -57,8 +57,8 @@ def verify_run(run_index: RunIndex, run: str) -> Proof:
         return proof
     parts = parts[: len(grid)]
     proof.parts = len(parts)
-    for name in ("found", "missing", "failed"):
-        setattr(proof, name, sum(getattr(part.tally, name) for part in parts))
+    for status, songs in add_counts(part.tally for part in parts).by_status().items():
+        setattr(proof, status, songs)
     proof.faults += [*_gap_faults(grid, parts), *_manifest_faults(run_store, spec, grid, parts)]
     proof.faults += _parent_faults(run_index, spec)
     return proof
@@ -127,7 +127,7 @@ def _row_faults(key: PartKey, rows: list[Row]) -> Iterator[str]:
 
 def _metadata_faults(said: Tally | None, counted: Tally) -> Iterator[str]:
     """Hold the metadata against the rows, if there is any: an object copied without it is still a part."""
-    for name in ("found", "missing", "failed", "missing_songs", "failed_songs") if said else ():
+    for name in (*STATUSES, "missing_songs", "failed_songs") if said else ():
         if getattr(said, name) not in (None, getattr(counted, name)):
             yield f"its metadata says {name}: {getattr(said, name)}, its rows say {getattr(counted, name)}"
 

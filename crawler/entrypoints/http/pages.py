@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from crawler.core.records import STATUSES
 from crawler.core.song_set import SongSet
 from crawler.entrypoints.http.charts import bar_chart, stacked_chart
 from crawler.reporting.report import Report
@@ -66,8 +67,7 @@ def _charts(report: Report) -> dict[str, str]:
         ends, counts = zip(*report.latencies, strict=True)
         charts["latencies"] = bar_chart([_milliseconds(end) for end in ends], counts)
     if report.slices:
-        names = ("found", "missing", "failed", "open")
-        series = {name: [getattr(each, name) for each in report.slices] for name in names}
+        series = {name: [getattr(each, name) for each in report.slices] for name in (*STATUSES, "open")}
         charts["range"] = stacked_chart([_number(each.first) for each in report.slices], series)
     return charts
 

@@ -113,7 +113,7 @@ def crawl(
 
 
 def _progress(chunks: list[Collected], songs: int | None) -> Progress:
-    return Progress(time.monotonic(), songs, found=sum(len(chunk.outcomes) for chunk in chunks))
+    return Progress(at=time.monotonic(), songs=songs, found=sum(len(chunk.outcomes) for chunk in chunks))
 
 
 async def _gather(

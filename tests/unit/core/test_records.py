@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from crawler.core.records import Row, SongRecord
+from crawler.core.records import STATUSES, Counts, Row, SongRecord, add_counts
 from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, refused, retry, throttled
+from crawler.runs.tally import Tally
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,17 @@ def test_a_record_is_the_promised_tuple() -> None:
 
     assert (record.song_num, record.info) == tuple(record) == (7, {"title": "Song 7"})
     assert isinstance(record, tuple)
+
+
+def test_counts_have_a_field_for_each_status() -> None:
+    """Count every status by its name, in the order in which they are stored."""
+    assert Counts.__struct_fields__ == STATUSES
+    assert list(Counts().by_status()) == list(STATUSES)
+
+
+def test_counts_add_up() -> None:
+    """Add counts status by status, also those of what has more to it; of none, nothing."""
+    summed = add_counts([Counts(1, 2, 3), Tally(found=10, requests=99)])
+
+    assert (summed, summed.songs_done) == (Counts(11, 2, 3), 16)
+    assert add_counts([]) == Counts()

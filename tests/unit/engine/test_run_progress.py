@@ -140,7 +140,7 @@ def steps(*found: int) -> Callable[[], Progress]:
     def look() -> Progress:
         nonlocal last
         second, songs = next(looks, (0, None))
-        last = last if songs is None else Progress(100.0 + second, 1000, songs)
+        last = last if songs is None else Progress(at=100.0 + second, songs=1000, found=songs)
         return last
 
     return look

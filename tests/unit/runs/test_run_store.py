@@ -202,7 +202,7 @@ def test_rows_kept_aside_come_back_once(
     assert [line.song_num for line in lines] == numbers
     assert [line.text for line in lines] == [encode_row(number, judge(number)) for number in numbers]
     assert cost.requests == requests
-    assert cost.songs == 0
+    assert cost.songs_done == 0
 
 
 @given(st.lists(st.sets(st.integers(1, 4), min_size=1), max_size=5))

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.runs import committed, run_spec
 
+from crawler.core.records import STATUSES, Counts
 from crawler.runs.cost import ASSUMED_PER_SECOND, cost_usd
 from crawler.runs.manifest import CommittedPart
 from crawler.runs.summary import RunSummary, make_plan, make_summary
+from crawler.runs.verify import Proof
 
 SPEC = run_spec("1-12")
 
@@ -173,3 +175,14 @@ def test_a_plan_of_nothing_costs_a_call() -> None:
     plan = make_plan(run_spec("", asked="failed:trial"), "songs", max_per_second=10.0)
 
     assert (plan.remaining, plan.parts, plan.elapsed_seconds) == (0, 0, 0.0)
+
+
+def test_every_status_is_counted_in_the_answer_and_in_the_proof() -> None:
+    """Give each status a field of its own wherever people read how a run stands."""
+    assert set(STATUSES) <= set(RunSummary.__struct_fields__)
+    assert set(STATUSES) <= set(Proof.__dataclass_fields__)
+
+
+def test_a_summary_counts_the_songs_that_are_done() -> None:
+    """Give the counts by status as one value too."""
+    assert answer([committed(SPEC.grid[0], missing=[2])], "partial").counts == Counts(found=3, missing=1)

@@ -62,7 +62,7 @@ def test_every_attempt_is_a_request() -> None:
 
     assert (tally.requests, tally.throttled) == (6, 2)
     assert tally.latencies.total() == 6
-    assert tally.songs == 0
+    assert tally.songs_done == 0
 
 
 def test_rows_are_counted_by_their_status() -> None:
@@ -72,7 +72,7 @@ def test_rows_are_counted_by_their_status() -> None:
         [Row(1, "found", 1), Row(2, "missing", None), Row(3, "failed", None, "timeout"), Row(4, "missing", None)]
     )
 
-    assert (tally.found, tally.missing, tally.failed, tally.songs) == (1, 2, 1, 4)
+    assert (tally.found, tally.missing, tally.failed, tally.songs_done) == (1, 2, 1, 4)
     assert (tally.missing_songs, tally.failed_songs) == (SongSet.parse("2,4"), SongSet.parse("3"))
     assert (tally.requests, tally.call_id) == (7, "a")
 
