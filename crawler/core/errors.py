@@ -16,7 +16,7 @@
     ├── NewerVersion          500  use the release that stored the run, or a newer one
     └── ObjectExists          500  never leaves the engine: another attempt stored this object first
 
-The status is a hint for the faces, so that nothing below them needs a web framework.
+The status is a hint for the entry points, so that nothing below them needs a web framework.
 """
 
 from __future__ import annotations

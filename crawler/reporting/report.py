@@ -42,7 +42,7 @@ class Report(msgspec.Struct, frozen=True):
     failed rows.
     """
 
-    answer: RunSummary
+    summary: RunSummary
     source: str
     format: str
     throughput: list[tuple[float, float]]
@@ -53,14 +53,14 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def make_report(
-    spec: RunSpec, answer: RunSummary, grid: Grid | None, parts: Sequence[CommittedPart], failures: list[Row]
+    spec: RunSpec, summary: RunSummary, grid: Grid | None, parts: Sequence[CommittedPart], failures: list[Row]
 ) -> Report:
     """Reckon a run's report; where `grid` is None, an open range's end not known yet, it reaches to the last part."""
     tallies = [part.tally for part in parts]
     latencies = sum((tally.latencies for tally in tallies), Counter[int]())
     reach = grid or spec.grid.head(max([part.key.index + 1 for part in parts], default=0))
     return Report(
-        answer,
+        summary,
         spec.source,
         spec.format,
         throughput=throughput(tallies),
@@ -148,9 +148,9 @@ MOST_READ = 20
 def run_report(run_store: RunStore, spec: RunSpec, epoch: float) -> Report:
     """Report on a run, finished or not."""
     status = run_status(run_store, spec, epoch)
-    answer = status.answer(spec, run_store.url, coverage=True)
+    summary = status.summary(spec, run_store.url, coverage=True)
     failures = list(islice(_failures(run_store, status.parts), MOST_FAILURES))
-    return make_report(spec, answer, status.grid, status.parts, failures)
+    return make_report(spec, summary, status.grid, status.parts, failures)
 
 
 def _failures(run_store: RunStore, parts: Sequence[CommittedPart]) -> Iterator[Row]:

@@ -33,7 +33,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     parts: list[CommittedPart]
     kept: dict[int, Tally]
 
-    def answer(self, spec: RunSpec, url: str, *, detail: str | None = None, coverage: bool = False) -> RunSummary:
+    def summary(self, spec: RunSpec, url: str, *, detail: str | None = None, coverage: bool = False) -> RunSummary:
         """Add it up, with the parts' places if `coverage` is wanted."""
         failed = {part.key.index: part.tally.failed for part in self.parts}
         return make_summary(
@@ -63,7 +63,7 @@ def run_summary(
     minutes.
     """
     status = run_status(run_store, spec, epoch, finish=finish)
-    return status.answer(spec, run_store.url, detail=None if status.state == "complete" else detail, coverage=coverage)
+    return status.summary(spec, run_store.url, detail=None if status.state == "complete" else detail, coverage=coverage)
 
 
 def run_status(run_store: RunStore, spec: RunSpec, epoch: float, *, finish: bool = False) -> RunStatus:

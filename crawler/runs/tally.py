@@ -47,12 +47,12 @@ class Tally(Counts):
     carried_seconds: float = 0.0
     call_id: str = ""
 
-    def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
+    def record(self, attempts: Sequence[tuple[float, Verdict]]) -> None:
         """Count attempts, each with its latency in seconds; none was made at a song that is forbidden."""
-        asked = [(seconds, verdict) for seconds, verdict in answers if verdict is not FORBIDDEN]
-        self.requests += len(asked)
-        self.throttled += sum([verdict.kind is _THROTTLED for _, verdict in asked])
-        self.latencies.update([_FIRST_BUCKET + bisect(_BEGINNINGS, seconds) for seconds, _ in asked])
+        made = [(seconds, verdict) for seconds, verdict in attempts if verdict is not FORBIDDEN]
+        self.requests += len(made)
+        self.throttled += sum([verdict.kind is _THROTTLED for _, verdict in made])
+        self.latencies.update([_FIRST_BUCKET + bisect(_BEGINNINGS, seconds) for seconds, _ in made])
 
     @property
     def seconds(self) -> float:

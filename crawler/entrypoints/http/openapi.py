@@ -154,8 +154,8 @@ def _crawled(*, page: bool = False) -> dict[str, Any]:
     return {**whole, "202": queued, "503": partial}
 
 
-def _responses(meaning: str, answer: type, *errors: int, page: bool = False) -> dict[str, Any]:
-    content = {**_json(answer), **(_HTML if page else {})}
+def _responses(meaning: str, schema: type, *errors: int, page: bool = False) -> dict[str, Any]:
+    content = {**_json(schema), **(_HTML if page else {})}
     return {
         "200": {"description": meaning, "content": content},
         **{str(status): _problem(status) for status in errors},
@@ -180,8 +180,8 @@ def _problem_json() -> dict[str, Any]:
     return {"application/problem+json": {"schema": _reference(Problem)}}
 
 
-def _json(answer: type) -> dict[str, Any]:
-    return {"application/json": {"schema": _reference(answer)}}
+def _json(schema: type) -> dict[str, Any]:
+    return {"application/json": {"schema": _reference(schema)}}
 
 
 def _reference(schema: type) -> dict[str, str]:

@@ -43,17 +43,17 @@ def render_page(query: Iterable[tuple[str, str]]) -> Document:
 
 def render_report(report: Report, *, download: bool = False) -> Document:
     """Render a run's report, which stands alone; as a `download` the browser saves it."""
-    answer = report.answer
-    strip = _strip(answer.coverage) if answer.coverage else []
+    summary = report.summary
+    strip = _strip(summary.coverage) if summary.coverage else []
     values: dict[str, Any] = {
         "report": report,
-        "answer": answer,
+        "summary": summary,
         "download": download,
         "strip": strip,
         "charts": _charts(report),
     }
     document = _document("report.html", **values)
-    saved = {"Content-Disposition": f'attachment; filename="{answer.run}.html"'} if download else {}
+    saved = {"Content-Disposition": f'attachment; filename="{summary.run}.html"'} if download else {}
     return Document(document.body, {**document.headers, **saved})
 
 

@@ -139,7 +139,7 @@ def test_an_unfinished_run_is_reported_too(tmp_path: Path) -> None:
 
     report = run_report(run_store, spec, 1e9)
 
-    assert (report.answer.state, report.answer.remaining) == ("running", 4)
+    assert (report.summary.state, report.summary.remaining) == ("running", 4)
     assert [(row.song_num, row.error) for row in report.failures] == [(n, "timeout") for n in (1, 2, 3, 4)]
     assert [each.open for each in report.slices] == [0, 4, 0]
 
@@ -153,7 +153,7 @@ def test_a_run_not_begun_is_reported_empty(tmp_path: Path) -> None:
     report = run_report(run_store, spec, 1e9)
 
     assert (report.throughput, report.latencies, report.slices, report.failures) == ([], [], [], [])
-    assert report.answer.remaining is None
+    assert report.summary.remaining is None
 
 
 def test_only_the_first_failures_are_read(tmp_path: Path) -> None:
