@@ -29,19 +29,23 @@ MOST_HELD_BYTES = 8 << 20
 
 
 class Chunk(Protocol):
-    """Take the outcomes of some songs; `fetcher` tries them, `pending` holds the places that were not tried yet."""
+    """Some songs, and what keeps their outcomes."""
 
     fetcher: Fetcher
+    """What tries them."""
     pending: deque[int]
+    """The indexes of those that were not tried yet."""
+    is_canary: bool
+    """Whether its song is asked for only to find out whether the upstream is there: nobody keeps what comes of it."""
 
     def item(self, index: int) -> Any:
-        """Give the item at a place, counted from 0."""
+        """Return the item at an index, counted from 0."""
 
     def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
         """Count attempts, each with the seconds that it took."""
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
-        """Keep the outcomes of songs, each with its place; True if there is something for `advance` to do."""
+        """Keep the outcomes of songs, each with its index; True if there is something for `advance` to do."""
 
     def advance(self) -> bool:
         """Do the heavy part (compress, commit), away from the workers; True from the one call that finishes it."""
@@ -56,7 +60,7 @@ class Chunk(Protocol):
 
 
 class Attempt(msgspec.Struct, eq=False):
-    """Be one song on its way: `number` counts tries from 1, `throttles` the throttled ones since the last other."""
+    """One try at a song: `number` counts them from 1, `throttles` the throttled ones since the last other."""
 
     chunk: Chunk
     index: int
@@ -67,12 +71,12 @@ class Attempt(msgspec.Struct, eq=False):
 
     @property
     def item(self) -> Any:
-        """Give what stands for the song: its number, or the caller's own object."""
+        """Return what stands for the song: its number, or the caller's own object."""
         return self.chunk.item(self.index)
 
 
 class Backlog:
-    """Hand out attempts; not thread-safe."""
+    """The songs of one call that wait for a worker; not thread-safe."""
 
     def __init__(self) -> None:
         self.open: list[Chunk] = []
@@ -104,7 +108,7 @@ class Backlog:
     def draw(
         self, now: float, most: float, in_flight: int, retries: float = math.inf, retries_at: float = 0.0
     ) -> tuple[list[Attempt], float]:
-        """Give attempts that are due, `most` of them, and when one more will be (math.inf: a change tells).
+        """Return attempts that are due, `most` of them, and when one more will be (math.inf: a change tells).
 
         Those to be tried again go before new songs, as many as `retries`, the next of them from `retries_at` on.
         """
@@ -128,7 +132,7 @@ class Backlog:
         return len(self.open) < room and _light(self.open)
 
     def _drawable(self, in_flight: int) -> Chunk | None:
-        """Give the chunk whose songs are drawn next, if any may be."""
+        """Return the chunk whose songs are drawn next, if any may be."""
         while self._undrawn and not self._undrawn[0].pending:
             self._undrawn.popleft()
         if not self._undrawn or self._full(in_flight):

@@ -1,13 +1,15 @@
-"""The work of one call: which song is tried next and when, and what its verdict leads to. Shared by all workers.
+"""The dispatcher of one call: which song is tried next and when, and what its verdict leads to.
+
+All workers share it: they draw attempts (`draw_attempts`, `draw_more`), and settle them with their verdicts.
 
 Rules of this module:
 - Songs are drawn in the order of their chunks; one that must be tried again waits in the backlog, holding no worker.
 - Only one worker at a time waits for work (it holds `_turn`); the others queue behind it. So a new turn wakes one
-  thread, not a hundred. A worker with requests of its own on their way (`take_more`) waits for those instead.
+  thread, not a hundred. A worker with requests of its own on their way (`draw_more`) waits for those instead.
 - Chunks are opened (which asks the store) while workers may settle, one at a time.
-- While it is in doubt whose fault failures are (engine/outage_probe.py), nothing is drawn but a song that tells.
-- Once the work is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song
-  undone: never failed.
+- While a canary is to tell whose fault failures are (engine/outage_probe.py), nothing else is drawn.
+- Once the dispatcher is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its
+  song undone: never failed.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from crawler.core.limits import Limits
 from crawler.core.ports import Clock
 from crawler.core.verdict import Kind, Verdict, failed, retry
 from crawler.engine.backlog import Attempt, Backlog, Chunk
-from crawler.engine.outage_probe import Canary, OutageProbe
+from crawler.engine.outage_probe import OutageProbe
 from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import Limiter
 from crawler.upstream.retry import backoff
@@ -37,13 +39,15 @@ MOST_ABANDONED = 100
 # What is not due yet is waited for so long at least: an instant nearer than floats can add would never come.
 LEAST_WAIT_SECONDS = 1e-4
 
+_Pairs = Sequence[tuple[Attempt, Verdict]]
+
 
 @dataclass(eq=False, repr=False)
-class Work:
-    """Hand out attempts and take their verdicts, thread-safe, until every chunk is done or the work is stopped.
+class Dispatcher:
+    """The source of attempts and the sink of their verdicts, thread-safe, until every chunk is done or it is stopped.
 
     `submit` runs a function away from the workers (compressing, committing); in a simulation, at once. `on_outcome`
-    is told of every song that has one. `limiter` is shared with other work on the same upstream.
+    is called with every song that has one. `limiter` is shared with other calls on the same upstream.
     """
 
     chunks: Iterator[Chunk]
@@ -62,14 +66,14 @@ class Work:
         self._changed = threading.Condition()
         self._backlog = Backlog()
         self._in_flight: set[Attempt] = set()
-        self._doubt = OutageProbe(self._limiter, limits.max_attempts)
+        self._outage_probe = OutageProbe(self._limiter, limits.max_attempts)
         self._opening = False
         self._stopped = False
         self.error: BaseException | None = None
         self.abandoned = 0
 
-    def take(self, most: int = 1) -> list[Attempt]:
-        """Wait for the next attempt to make, and give up to `most`; none: there is nothing left to do, ever."""
+    def draw_attempts(self, most: int = 1) -> list[Attempt]:
+        """Wait for the next attempt to make, and return up to `most`; none: there is nothing left to do, ever."""
         with self._changed:  # where there is something to do nobody queues: that would be a hundred, for every song
             now = self.clock.now()
             attempts = [] if self._over(now) else self._draw(now, most)[0]
@@ -88,10 +92,10 @@ class Work:
                     self.clock.wait(self._changed, _seconds(min(until, self.deadline.at) - now))
         return []
 
-    def take_more(self, most: int) -> tuple[list[Attempt], float] | None:
-        """Give up to `most` attempts without waiting, and after how many seconds to ask again at the latest.
+    def draw_more(self, most: int) -> tuple[list[Attempt], float] | None:
+        """Return up to `most` attempts without waiting, and after how many seconds to ask again at the latest.
 
-        For a worker that has attempts on their way. None: the work is stopped, or its time is over.
+        For a worker that has attempts on their way. None: the dispatcher is stopped, or its time is over.
         """
         with self._changed:
             now = self.clock.now()
@@ -104,22 +108,23 @@ class Work:
                 self.submit(self._open_ahead)
         return attempts, until - now if until > now else math.inf
 
-    def settle(self, settled: Sequence[tuple[Attempt, Verdict]]) -> int:
-        """Take the verdicts on attempts; gives how many were taken: not those that were abandoned meanwhile."""
+    def settle(self, settled: _Pairs) -> int:
+        """Learn the verdicts on attempts; returns on how many: not on those that were abandoned meanwhile."""
         now = self.clock.now()
         with self._changed:
-            taken = [pair for pair in settled if pair[0] in self._in_flight]
-            self._in_flight.difference_update([attempt for attempt, _ in taken])
-            for chunk, pairs in _of_chunks(taken).items():
+            settled = [pair for pair in settled if pair[0] in self._in_flight]
+            self._in_flight.difference_update([attempt for attempt, _ in settled])
+            of_chunks = _of_chunks(settled)
+            for chunk, pairs in of_chunks.items():
                 chunk.record([(now - attempt.started, verdict) for attempt, verdict in pairs])
-            outcomes = self._outcomes(taken, now)
+            outcomes = self._outcomes(settled, of_chunks, now)
             self._changed.notify()
-        for chunk, pairs in _of_chunks(outcomes).items():
+        for chunk, pairs in outcomes.items():
             self._keep(chunk, [(attempt.index, outcome) for attempt, outcome in pairs])
-        return len(taken)
+        return len(settled)
 
     def abandon(self, attempt: Attempt) -> bool:
-        """Give up an attempt that sits in a user's function past its timeout; False if it came back after all."""
+        """Abandon an attempt that sits in a user's function past its timeout; False if it came back after all."""
         stuck = self.settle([(attempt, retry("timeout"))]) == 1
         self.abandoned += stuck
         if self.abandoned >= MOST_ABANDONED:
@@ -127,7 +132,7 @@ class Work:
         return stuck
 
     def unfinished(self) -> list[Chunk]:
-        """Give the chunks that were opened and not finished; call it when no worker is left."""
+        """Return the chunks that were opened and not finished; call it when no worker is left."""
         return list(self._backlog.open)
 
     def stop(self, error: BaseException | None = None) -> None:
@@ -142,10 +147,10 @@ class Work:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop, and take no verdict any more: what is on its way was cut off, or is left behind after an interrupt."""
+        """Stop, and learn no verdict any more: what is on its way was cut off, or is left behind after an interrupt."""
         self.stop()
         with self._changed, self._limiter:
-            self._limiter.give_back(len(self._in_flight))
+            self._limiter.release(len(self._in_flight))
             self._in_flight.clear()
 
     def _give_up(self, error: UpstreamUnavailable | None) -> None:
@@ -159,21 +164,21 @@ class Work:
         return self._stopped or self.deadline.passed(now)
 
     def _nothing_left(self) -> bool:
-        return self._backlog.empty(len(self._in_flight) + self._doubt.held)
+        return self._backlog.empty(len(self._in_flight) + self._outage_probe.deferred)
 
     def _draw(self, now: float, most: int) -> tuple[list[Attempt], float]:
-        """Start attempts, as many as the limiter lets out, and give when to look again; now: once a chunk is opened."""
+        """Start attempts, as many as the limiter lets out, and say when to look again; now: once a chunk is opened."""
         in_flight = len(self._in_flight)
         with self._limiter:
-            for attempt, verdict in self._doubt.told():
+            for attempt, verdict in self._outage_probe.release_deferred():
                 self._retry(attempt, verdict, now, counts=False)
             allowed, until = self._limiter.ready(now, in_flight)
             if allowed < 1:
-                self._give_up(self._limiter.controller.hopeless(now, self.deadline.at))
+                self._give_up(self._limiter.hopeless(now, self.deadline.at))
                 return [], max(until, now + LEAST_WAIT_SECONDS)
             attempts, until = self._choose(now, min(most, allowed), in_flight)
             if attempts:
-                self._limiter.take(now, len(attempts), sum(attempt.number > 1 for attempt in attempts))
+                self._limiter.send(now, len(attempts), sum(attempt.number > 1 for attempt in attempts))
                 if len(attempts) == allowed < most:
                     until = min(until, self._limiter.ready(now, in_flight + len(attempts))[1])
         timeout = min(self.limits.request_timeout, self.deadline.remaining(now))
@@ -184,11 +189,11 @@ class Work:
         return attempts, now if opens else max(until, now + LEAST_WAIT_SECONDS)
 
     def _choose(self, now: float, most: float, in_flight: int) -> tuple[list[Attempt], float]:
-        """Give what goes out now, and when more of it will be due: songs, or in doubt a known one."""
-        probe = self._doubt.probe()
-        if probe and most >= 1 and not self._nothing_left():
-            return [probe], math.inf
-        return self._backlog.draw(now, most, in_flight, *self._limiter.controller.retries(now))
+        """Return what goes out now, and when more of it will be due: songs, or a canary where one is needed."""
+        canary = self._outage_probe.probe()
+        if canary and most >= 1 and not self._nothing_left():
+            return [canary], math.inf
+        return self._backlog.draw(now, most, in_flight, *self._limiter.retries(now))
 
     def _open_next(self) -> None:
         """Open the next chunk: the store is asked meanwhile, so the lock is let go."""
@@ -213,22 +218,22 @@ class Work:
             self.stop(error)
             raise
 
-    def _outcomes(self, taken: Sequence[tuple[Attempt, Verdict]], now: float) -> Sequence[tuple[Attempt, Verdict]]:
-        """Have the limiter learn from verdicts; gives those that end their songs, and tries the other songs again."""
+    def _outcomes(self, settled: _Pairs, of_chunks: Mapping[Chunk, _Pairs], now: float) -> Mapping[Chunk, _Pairs]:
+        """Have the limiter learn from verdicts; returns those that end their songs, and tries the other songs again."""
         with self._limiter:
-            if self._doubt.all_found(taken, now):
-                return taken
-            judged = self._doubt.judge(taken, now)
+            if self._outage_probe.observe_found(settled, now):
+                return of_chunks
+            judged = self._outage_probe.observe(settled, now)
         weighed = [(attempt, self._weigh(attempt, verdict, now, counts=counts)) for attempt, verdict, counts in judged]
-        return [(attempt, outcome) for attempt, outcome in weighed if outcome]
+        return _of_chunks((attempt, outcome) for attempt, outcome in weighed if outcome)
 
     def _weigh(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> Verdict | None:
-        """Turn a verdict into the song's outcome, which nobody keeps of a probe; None: it has none yet."""
+        """Turn a verdict into the song's outcome, which nobody keeps of a canary; None: it has none yet."""
         if verdict.final:
             return verdict
         if verdict.kind is Kind.REFUSED:
             self._give_up(UpstreamUnavailable(verdict.error))
-        if isinstance(attempt.chunk, Canary) or self._over(now):
+        if attempt.chunk.is_canary or self._over(now):
             return None
         if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:
             return failed(verdict.error or "failed")
@@ -245,8 +250,8 @@ class Work:
         self._backlog.retry(now + wait, again)
 
     def _keep(self, chunk: Chunk, outcomes: Sequence[tuple[int, Verdict]]) -> None:
-        """Have a chunk keep outcomes, each with its place, and advance where it wants to."""
-        if self.on_outcome and not isinstance(chunk, Canary):
+        """Have a chunk keep outcomes, each with its index, and advance where it wants to."""
+        if self.on_outcome and not chunk.is_canary:
             for index, outcome in outcomes:
                 self.on_outcome(chunk.item(index), outcome)
         if chunk.settle(outcomes):
@@ -264,7 +269,7 @@ class Work:
             self._changed.notify()
 
 
-def _of_chunks(pairs: Iterable[tuple[Attempt, Verdict]]) -> Mapping[Chunk, list[tuple[Attempt, Verdict]]]:
+def _of_chunks(pairs: Iterable[tuple[Attempt, Verdict]]) -> Mapping[Chunk, _Pairs]:
     of_chunks: defaultdict[Chunk, list[tuple[Attempt, Verdict]]] = defaultdict(list)
     for pair in pairs:
         of_chunks[pair[0].chunk].append(pair)

@@ -15,7 +15,9 @@ CHUNK_SONGS = 1000
 
 
 class Collected:
-    """Be the chunk of some items (see engine/dispatcher.py) that keeps every outcome as it came."""
+    """A chunk of some items (see engine/dispatcher.py) that keeps every outcome as it came."""
+
+    is_canary = False
 
     def __init__(self, fetcher: Fetcher, items: list[Any]) -> None:
         self.fetcher = fetcher
@@ -25,17 +27,17 @@ class Collected:
         self._lock = threading.Lock()
 
     def item(self, index: int) -> Any:
-        """Give the caller's own object at a place."""
+        """Return the caller's own object at an index."""
         return self.items[index]
 
     @property
     def buffered_bytes(self) -> int:
-        """Weigh nothing: what is kept here is the result."""
+        """Return 0: what is kept here is the result."""
         return 0
 
     @property
     def held_bytes(self) -> int:
-        """Weigh nothing either."""
+        """Return 0, as above."""
         return 0
 
     def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
@@ -48,7 +50,7 @@ class Collected:
             return len(self.outcomes) == len(self.items)
 
     def advance(self) -> bool:
-        """Have nothing heavy to do."""
+        """Do nothing: there is nothing heavy to do."""
         return True
 
 

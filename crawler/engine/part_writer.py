@@ -19,10 +19,12 @@ PIECE_BYTES = 256 << 10
 
 
 class PartWriter:
-    """Be the chunk of one part (see engine/dispatcher.py); `commit` is given the part and its bytes, once.
+    """The chunk of one part (see engine/dispatcher.py); `commit` is given the part and its bytes, once.
 
     `kept` are rows that earlier calls were cut off with: those songs are not asked for again.
     """
+
+    is_canary = False
 
     def __init__(
         self,
@@ -37,8 +39,8 @@ class PartWriter:
         self.tally = tally
         self._numbers = list(key.songs)
         self._rows: list[bytes | None] = [None] * len(self._numbers)
-        self._prefix = 0  # rows before this place have all come
-        self._taken = 0  # rows before this place are with the compressor
+        self._prefix = 0  # rows before this index have all come
+        self._taken = 0  # rows before this index are with the compressor
         self._ready_bytes = 0  # weight of the rows between the two
         self._waiting_bytes = 0  # weight of all rows not with the compressor
         self._outcomes: dict[Status, list[int]] = {status: [] for status in STATUSES}
@@ -64,7 +66,7 @@ class PartWriter:
         return Counter({**rows, "throttled": self.tally.throttled})
 
     def item(self, index: int) -> int:
-        """Give the song number at a place."""
+        """Return the song number at an index."""
         return self._numbers[index]
 
     @property
@@ -78,7 +80,7 @@ class PartWriter:
         return self._waiting_bytes + self._compressor.size
 
     def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
-        """Count attempts; called under the work's lock."""
+        """Count attempts; called under the dispatcher's lock."""
         self.tally.record(answers)
 
     def settle(self, outcomes: Iterable[tuple[int, Verdict]]) -> bool:
@@ -102,7 +104,7 @@ class PartWriter:
             return True
 
     def cut_off(self) -> tuple[SongSet, bytes] | None:
-        """Give the numbers settled so far and their rows as an object, for another call to go on with.
+        """Return the numbers settled so far and their rows as an object, for another call to go on with.
 
         None if this call added nothing to them. The part takes no more rows then.
         """

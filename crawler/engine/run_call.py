@@ -21,7 +21,7 @@ from crawler.core.limits import Limits
 from crawler.core.ports import Clock, Fetcher, MultiFetcher
 from crawler.core.records import StoredObject
 from crawler.core.verdict import Verdict, failed
-from crawler.engine.dispatcher import Work
+from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.part_writer import PartWriter
 from crawler.engine.run_progress import Progress, RunProgress
 from crawler.engine.workers import gather_songs
@@ -37,10 +37,9 @@ from crawler.runs.tally import Tally
 
 @dataclass(eq=False, repr=False)
 class RunCall:
-    """Be one call on a run.
+    """One call on a run.
 
     `workers` runs the workers' threads, `commits` what is kept away from them; `limiter` is shared with other calls.
-    `part_range` are the places of the grid whose parts it may fetch; None: all.
     """
 
     run_index: RunIndex
@@ -51,13 +50,12 @@ class RunCall:
     workers: Executor
     commits: Executor
     deadline: Deadline = field(default_factory=Deadline)
-    on_outcome: Callable[[int, Verdict], None] | None = None
     random: random.Random = field(default_factory=random.Random)
     limiter: Limiter | None = None
     abandoned: int = 0
-    part_range: range | None = None
 
     def __post_init__(self) -> None:
+        self._part_range = range(len(self.spec.grid))
         self._run_store = self.run_index.run_store(self.spec.run)
         self._rests: dict[int, list[StoredObject]] = {}
         self._count = RunProgress()
@@ -87,35 +85,38 @@ class RunCall:
         songs = min(part_range.stop * grid.part_songs, len(grid.songs)) - part_range.start * grid.part_songs
         return self._count.progress(self.clock.now(), None if self._end else songs)
 
-    @property
-    def _part_range(self) -> range:
-        return self.part_range or range(len(self.spec.grid))
+    async def fetch(
+        self, part_range: range | None = None, on_outcome: Callable[[int, Verdict], None] | None = None
+    ) -> Interruption:
+        """Fetch the parts that are not there; return what came between, in case anything did.
 
-    async def fetch(self) -> Interruption:
-        """Fetch the parts that are not there; return what came between, in case anything did."""
-        work = Work(
+        `part_range` are the indexes of the parts that it may fetch, None: all. `on_outcome` is called with each song
+        that has its outcome.
+        """
+        self._part_range = part_range or range(len(self.spec.grid))
+        dispatcher = Dispatcher(
             self._open_parts(self._wanted()),
             self.limits,
             self.clock,
             self.commits.submit,
             self.deadline,
             self.random.random,
-            on_outcome=self.on_outcome,
+            on_outcome=on_outcome,
             limiter=self.limiter,
         )
         at_once = min(self.limits.max_at_once, len(self.spec.grid.songs))
         fetcher = self.fetcher if isinstance(self.fetcher, MultiFetcher) else None
         try:
             with suppress(UpstreamUnavailable):
-                await gather_songs(work, at_once, self.workers, fetcher)
+                await gather_songs(dispatcher, at_once, self.workers, fetcher)
         finally:
             self.commits.shutdown()
-            self.abandoned = work.abandoned
-            self._keep(work)
-        if isinstance(work.error, UpstreamUnavailable):
-            return Interruption(Reason.UPSTREAM, str(work.error), work.error.retry_after)
-        if work.error:
-            raise work.error
+            self.abandoned = dispatcher.abandoned
+            self._keep(dispatcher)
+        if isinstance(dispatcher.error, UpstreamUnavailable):
+            return Interruption(Reason.UPSTREAM, str(dispatcher.error), dispatcher.error.retry_after)
+        if dispatcher.error:
+            raise dispatcher.error
         return OUT_OF_TIME
 
     def give_up(self, key: PartKey, error: str) -> None:
@@ -128,8 +129,8 @@ class RunCall:
     def _wanted(self) -> Iterator[PartKey]:
         """Yield the parts to fetch: those not committed when the call began.
 
-        From a place drawn at random, so that two calls on one run seldom meet, a part that was cut off if there is one;
-        an open range in order, since its end shows only in the committed prefix.
+        From an index drawn at random, so that two calls on one run seldom meet, that of a part which was cut off if
+        there is one; an open range in order, since its end shows only in the committed prefix.
         """
         grid, part_range = self.spec.grid, self._part_range
         committed = set()
@@ -175,9 +176,9 @@ class RunCall:
         if self._end:
             self._end.add(part.key.index, part.tally)
 
-    def _keep(self, work: Work) -> None:
+    def _keep(self, dispatcher: Dispatcher) -> None:
         """Keep aside the rows of the parts that were cut off."""
-        for part in work.unfinished():
+        for part in dispatcher.unfinished():
             assert isinstance(part, PartWriter)
             if rows := part.cut_off():
                 part.tally.finished_at = self.clock.epoch()

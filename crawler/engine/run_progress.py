@@ -11,7 +11,7 @@ from crawler.engine.part_writer import PartWriter
 
 
 class RunProgress:
-    """Add up parts that are committed and those that are open, thread-safe; no song costs anything for it."""
+    """A sum of parts that are committed and those that are open, thread-safe; no song costs anything for it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class RunProgress:
 
 
 class Progress(Counts, kw_only=True):
-    """Count the songs accounted for at an instant `at`, in seconds of a monotonic clock.
+    """The songs accounted for at an instant `at`, in seconds of a monotonic clock.
 
     `songs` is how many were asked for, None while nobody knows. `before` of those accounted for were there when the
     call began, or another call fetched them meanwhile; `throttled` counts requests.
@@ -60,7 +60,7 @@ class Progress(Counts, kw_only=True):
         return None if self.songs is None else max(0, self.songs - self.songs_done)
 
     def per_second(self, earlier: Progress) -> float:
-        """Give the songs a second that the call fetched since an earlier instant; 0 if that is this one."""
+        """Return the songs a second that the call fetched since an earlier instant; 0 if that is this one."""
         seconds = self.at - earlier.at
         fetched = self.songs_done - self.before - (earlier.songs_done - earlier.before)
         return max(0.0, fetched / seconds) if seconds > 0 else 0.0

@@ -25,7 +25,7 @@ _ANOTHER_IS_ALONE = Interruption(
 
 @dataclass(eq=False, repr=False)
 class TaskCall:
-    """Be one delivery of a task.
+    """One delivery of a task.
 
     `call` is the call on its parts, `retries` how often the queue says that the task has failed. That is a hint, which
     anybody may send who may call at all: it makes the task careful. Only the store's own notes give a part up. `alone`
@@ -44,8 +44,6 @@ class TaskCall:
         self._run_store = self.fleet.run_index.run_store(self._spec.run)
         self._failures = self.task.failures + self.retries
         self._got_further = False
-        self._tell = self.call.on_outcome
-        self.call.on_outcome = self._note
 
     async def carry_out(self) -> TaskReport:
         """Do what the task still lacks; where time ran out, enqueue its continuation.
@@ -54,8 +52,8 @@ class TaskCall:
         """
         if self._run_store.stopped() or self._run_store.finished():
             return self._report("over")
-        self.call.part_range = self.task.part_range
-        interruption = await (self._fetch_alone() if self._failures >= CAREFUL_RETRIES else self.call.fetch())
+        alone = self._failures >= CAREFUL_RETRIES
+        interruption = await (self._fetch_alone() if alone else self._fetch(self.task.part_range))
         if not missing_parts(self._run_store, self._spec, self.task.part_range):
             self.fleet.finish(self._spec, self.task.last + 1)
             return self._report("complete")
@@ -66,6 +64,9 @@ class TaskCall:
         careful = self._failures >= CAREFUL_RETRIES  # until it is known what was wrong
         self.fleet.create(self._spec.run, self.task.next(self._failures if careful else 0), self.plan)
         return self._report("continued")
+
+    async def _fetch(self, part_range: range) -> Interruption:
+        return await self.call.fetch(part_range, self._note)
 
     async def _fetch_alone(self) -> Interruption:
         """Fetch the first part that is missing, and no other, so that it is known what killed us if anything does."""
@@ -86,9 +87,8 @@ class TaskCall:
                 self._got_further, self._failures = True, 0
                 continue
             sweeps.begin_try(key)
-            self.call.part_range = range(index, index + 1)
             try:
-                interruption = await self.call.fetch()
+                interruption = await self._fetch(range(index, index + 1))
             except SongcrawlError:  # foreseen: it is not the part's fault
                 sweeps.end_try(key)
                 raise
@@ -96,10 +96,8 @@ class TaskCall:
             return interruption
         return OUT_OF_TIME
 
-    def _note(self, song_num: int, outcome: Verdict) -> None:
+    def _note(self, song_num: int, outcome: Verdict) -> None:  # noqa: ARG002 - that one came is enough
         self._got_further = True
-        if self._tell:
-            self._tell(song_num, outcome)
 
     def _report(self, state: str) -> TaskReport:
         task = self.task

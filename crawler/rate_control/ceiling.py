@@ -6,7 +6,7 @@ import math
 
 
 class Ceiling:
-    """Bound the requests a second and those in flight; for whoever holds the lock around it.
+    """A bound on the requests a second and on those in flight; for whoever holds the lock around it.
 
     Times are instants of one monotonic clock, in seconds. `max_per_second` 0: no ceiling; `since` as for a Pacer.
     `in_flight` counts requests that went out and have not come back.
@@ -18,9 +18,9 @@ class Ceiling:
         self.in_flight = 0
 
     def ready(self, now: float) -> tuple[float, float]:
-        """Give how many requests may go out now; where none may, the instant to look again.
+        """Return how many requests may go out now; where none may, the instant to look again.
 
-        math.inf: only an answer changes it.
+        math.inf: only a request that comes back changes it.
         """
         free = self._max_at_once - self.in_flight
         if free < 1:
@@ -29,14 +29,14 @@ class Ceiling:
             return free, now
         return min(free, self._pacer.allowance(now)), self._pacer.ready_at()
 
-    def take(self, now: float, count: int = 1) -> None:
+    def send(self, now: float, count: int = 1) -> None:
         """Count requests that go out now."""
         self.in_flight += count
         if self._pacer is not None:
-            self._pacer.take(now, count)
+            self._pacer.send(now, count)
 
-    def give_back(self, count: int = 1) -> None:
-        """Free the places of requests that came back or were cut off."""
+    def release(self, count: int = 1) -> None:
+        """Count requests that came back or were cut off: as many others may be in flight."""
         self.in_flight -= count
 
 
@@ -46,7 +46,7 @@ BURST_SHARE = 0.04
 
 
 class Pacer:
-    """Space requests evenly below a ceiling (the generic cell rate algorithm, as in ITU-T I.371), and pause on demand.
+    """Even spacing of requests below a ceiling (the generic cell rate algorithm, as in ITU-T I.371).
 
     Times are instants of one monotonic clock, in seconds. With `since` it goes on from another one that may have sent
     until then, on this instance or elsewhere: nothing is saved up, and the first waits its turn, a second at the most.
@@ -58,14 +58,13 @@ class Pacer:
         ahead = int((1 + BURST_SHARE) * max_per_second) - math.ceil(max_per_second)
         self._burst = max(0, ahead) * self._interval
         self._next = 0.0 if since is None else since + min(self._interval, 1.0) + self._burst
-        self._paused_until = 0.0
 
     def ready_at(self) -> float:
-        """Give the instant from which the next request may go; one that has passed: at once."""
-        return max(self._next - self._burst, self._paused_until)
+        """Return the instant from which the next request may go; one that has passed: at once."""
+        return self._next - self._burst
 
     def allowance(self, now: float) -> float:
-        """Give how many requests may go out at once, now; math.inf where there is no ceiling."""
+        """Return how many requests may go out at once, now; math.inf where there is no ceiling."""
         if now < self.ready_at():
             return 0
         if not self._interval:
@@ -73,10 +72,6 @@ class Pacer:
         # Those that would find the pacer ready one after the other, at this same instant.
         return 1 + int((now - max(self._next, now) + self._burst) / self._interval * (1 + 1e-9))
 
-    def take(self, now: float, count: int = 1) -> None:
+    def send(self, now: float, count: int = 1) -> None:
         """Count requests that go out now."""
         self._next = max(self._next, now) + self._interval * count
-
-    def pause(self, until: float) -> None:
-        """Send nothing before `until`: the upstream said so (Retry-After)."""
-        self._paused_until = max(self._paused_until, until)

@@ -33,7 +33,7 @@ _BUSY = 0.7
 
 
 class ConcurrencyLimit:
-    """Adapt a limit on requests in flight to their latencies, in seconds; instants are of one clock."""
+    """A limit on requests in flight that follows their latencies, in seconds; instants are of one clock."""
 
     def __init__(self, most: float, start: float = START_IN_FLIGHT) -> None:
         self._most = most
@@ -53,8 +53,8 @@ class ConcurrencyLimit:
         self._probed_at = -math.inf
         self._probing = False
 
-    def answer(self, sent_at: float, now: float, in_flight: int) -> bool:
-        """Take a latency; `in_flight` counts those on their way with it. True if it ended a window."""
+    def observe(self, sent_at: float, now: float, in_flight: int) -> bool:
+        """Learn from a latency; `in_flight` counts those on their way with it. True if it ended a window."""
         if in_flight >= _BUSY * self.limit:
             self._busy = True
             if self.starting and self.limit < self._most and not self._suspected:

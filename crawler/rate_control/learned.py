@@ -13,7 +13,7 @@ MOST_AGE_SECONDS = 7 * 86400.0
 
 
 class LearnedRate(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold the requests a second and those in flight that an upstream took.
+    """The requests a second and those in flight that an upstream took.
 
     `throttles`: it takes no more a second. Where it never throttled it may take more.
     """

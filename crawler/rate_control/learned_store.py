@@ -11,7 +11,7 @@ from crawler.rate_control.learned import MOST_AGE_SECONDS, LearnedRate, origin_n
 
 
 class LearnedRates:
-    """Keep what runs learned of one upstream. It is help, not data: a store that fails costs no call."""
+    """What runs learned of one upstream. It is help, not data: a store that fails costs no call."""
 
     def __init__(self, store: Store, source: str, call_id: str) -> None:
         self._store = store

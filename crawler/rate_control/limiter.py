@@ -6,18 +6,19 @@ import math
 import threading
 from collections.abc import Sequence
 
+from crawler.core.errors import UpstreamUnavailable
 from crawler.core.verdict import Verdict
 from crawler.rate_control.ceiling import Ceiling
 from crawler.rate_control.controller import RateController
 
-# A call is not told when another call's requests come back: if it waits for that, it looks again after this time.
+# No call is notified when another call's requests come back: if it waits for that, it looks again after this time.
 LOOK_SECONDS = 0.05
 
 
 class Limiter:
-    """Hold the control of an upstream, and lower ceilings for some calls, under one lock: `with limiter: ...`.
+    """The rate controller of an upstream, and lower ceilings for some calls, under one lock: `with limiter: ...`.
 
-    Every method is for whoever holds it.
+    Every method is for whoever holds the lock.
     """
 
     def __init__(self, controller: RateController, *ceilings: Ceiling) -> None:
@@ -26,7 +27,7 @@ class Limiter:
         self._lock = threading.Lock()
 
     def narrowed(self, ceiling: Ceiling) -> Limiter:
-        """Give the same door for calls that keep one more ceiling."""
+        """Return the same door for calls that keep one more ceiling."""
         limiter = Limiter(self.controller, *self._ceilings, ceiling)
         limiter._lock = self._lock
         return limiter
@@ -39,7 +40,7 @@ class Limiter:
         self._lock.release()
 
     def ready(self, now: float, mine: int) -> tuple[float, float]:
-        """Give how many requests may go out now; where none may, the instant to look again (math.inf: none).
+        """Return how many requests may go out now; where none may, the instant to look again (math.inf: none).
 
         `mine` is how many of the caller's own are in flight: their coming back the caller will see by itself.
         """
@@ -53,31 +54,51 @@ class Limiter:
             until = now + LOOK_SECONDS
         return count, until
 
-    def take(self, now: float, count: int, retries: int = 0) -> None:
-        """Count requests that go out now, so many of them for songs that failed before."""
-        self.controller.take(now, count, retries)
-        for ceiling in self._ceilings:
-            ceiling.take(now, count)
+    def retries(self, now: float) -> tuple[float, float]:
+        """Return how many of those that go out may be songs tried again; where none may, the instant to look again."""
+        return self.controller.retries(now)
 
-    def found(self, sent: Sequence[float], now: float) -> bool:
-        """Take that songs were found, by requests sent at these instants; False: they must be told one by one."""
-        if not self.controller.found(sent, now):
+    def hopeless(self, now: float, deadline: float) -> UpstreamUnavailable | None:
+        """Return the reason why nothing can be sent any more before the deadline, if nothing can."""
+        return self.controller.hopeless(now, deadline)
+
+    @property
+    def needs_canary(self) -> bool:
+        """Tell whether what goes out now should be a song that was found before: it tells whose fault failures are."""
+        return self.controller.needs_canary
+
+    @property
+    def false_alarm(self) -> bool:
+        """Tell whether the failures that opened the circuit breaker last were the songs' own."""
+        return self.controller.false_alarm
+
+    def send(self, now: float, count: int, retries: int = 0) -> None:
+        """Count requests that go out now, so many of them for songs that failed before."""
+        self.controller.send(now, count, retries)
+        for ceiling in self._ceilings:
+            ceiling.send(now, count)
+
+    def observe_found(self, sent: Sequence[float], now: float) -> bool:
+        """Learn that songs were found, by requests sent at these instants; False: `observe` must, one by one."""
+        if not self.controller.observe_found(sent, now):
             return False
         for ceiling in self._ceilings:
-            ceiling.give_back(len(sent))
+            ceiling.release(len(sent))
         return True
 
-    def answer(self, sent_at: float, now: float, verdict: Verdict, *, known: bool = False, last: bool = False) -> bool:
-        """Take what came of a request; True if a failure counts as one of its song's attempts.
+    def observe(
+        self, sent_at: float, now: float, verdict: Verdict, *, has_canary: bool = False, last: bool = False
+    ) -> bool:
+        """Learn from what came of a request; True if a failure counts as one of its song's attempts.
 
-        `known`: there is a song to probe with that was found; `last`: for one more failure the song is failed.
+        `has_canary`: a song was found that can be sent as one; `last`: for one more failure the song is failed.
         """
         for ceiling in self._ceilings:
-            ceiling.give_back()
-        return self.controller.answer(sent_at, now, verdict, known=known, last=last)
+            ceiling.release()
+        return self.controller.observe(sent_at, now, verdict, has_canary=has_canary, last=last)
 
-    def give_back(self, count: int) -> None:
-        """Free the places of requests that were cut off."""
-        self.controller.give_back(count)
+    def release(self, count: int) -> None:
+        """Count requests as back that were cut off."""
+        self.controller.release(count)
         for ceiling in self._ceilings:
-            ceiling.give_back(count)
+            ceiling.release(count)

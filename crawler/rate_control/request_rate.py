@@ -39,7 +39,7 @@ LEAST_STEP = 1.0
 BEYOND = 1.5
 # A throttled answer at so many times the limit says nothing against the limit.
 REFUTED = 1.05
-MOST_HELD, MOST_REST = 6.0, 4.0
+MOST_STAY, MOST_REST = 6.0, 4.0
 # What an earlier run learned is believed so long.
 LEARNED_HOLD = 16.0
 
@@ -67,7 +67,7 @@ _LEAST_PER_SECOND = 0.01
 
 
 class RequestRate:
-    """Let requests out at a rate that grows while it is used and not refused. Times are instants, in seconds.
+    """A rate of requests that grows while it is used and not refused. Times are instants, in seconds.
 
     `limit` is the accepted rate at which the upstream throttled last; None: it never did. `start` and `limit` may be
     what an earlier run learned.
@@ -79,7 +79,7 @@ class RequestRate:
         self._growth = GROWTH  # of the ramp: e-folds a second
         self._tick_seconds = _TICK_SECONDS
         self._hold = LEAST_HOLD
-        self._held = LEARNED_HOLD
+        self._stays = LEARNED_HOLD
         self._age = REGROW_SECONDS  # seconds of use since the last cut
         self._tried: tuple[float, int] | None = None  # since when, and after how many accepted, more is tried
         self._beyond = False  # so much more that there seems to be no limit any more
@@ -87,8 +87,8 @@ class RequestRate:
         self._tokens = 1.0
         self._refilled_at = -math.inf
         self._ticked_at = math.inf
-        self._taken_at = math.inf
-        self._taken = 0
+        self._sent_at = math.inf
+        self._sent = 0
         self._first = FIRST_SONGS if start <= START_PER_SECOND else 0
         self._cut_at = -math.inf
         self._accepted = 0
@@ -104,26 +104,26 @@ class RequestRate:
         return self._ticked_at != math.inf
 
     def ready(self, now: float) -> tuple[int, float]:
-        """Give how many requests may go out now; where none may, the instant from which one may."""
+        """Return how many requests may go out now; where none may, the instant from which one may."""
         tokens = self._refill(now) + ROUNDING
         if tokens >= 1.0:
             return int(tokens), now
         return 0, now + (1.0 - tokens) / self._current(now)
 
-    def take(self, now: float, count: int) -> None:
+    def send(self, now: float, count: int) -> None:
         """Count requests that go out now; after a time without any the quota's bucket is full, as at the beginning."""
-        idle = now - self._taken_at
+        idle = now - self._sent_at
         if idle > GRANT_SECONDS and idle * self.per_second > IDLE_REQUESTS:
             self._measure_from(now)
             self._grant, self._span = GRANT_SECONDS, 0.0
-        self._taken_at = now
+        self._sent_at = now
         self._tokens = (self._tokens if now == self._refilled_at else self._refill(now)) - count
-        self._taken += count
+        self._sent += count
         self._first -= count
         if self._ticked_at == math.inf:
             self._ticked_at = self._since = now
 
-    def accept(self, sent: Sequence[float]) -> None:
+    def observe_accepted(self, sent: Sequence[float]) -> None:
         """Count requests, sent at these instants, that came back with anything but a throttled answer."""
         late = sum([sent_at < self._since for sent_at in sent])
         self._accepted += len(sent) - late
@@ -131,8 +131,8 @@ class RequestRate:
             self._spanned += late
             self.limit = max(self.limit or 0.0, self._spanned / self._span)
 
-    def throttle(self, sent_at: float, now: float, retry_after: float, chance: float) -> None:
-        """Take a throttled answer: cut the rate, once for all that were on their way; `chance` from 0 to 1."""
+    def observe_throttled(self, sent_at: float, now: float, retry_after: float, chance: float) -> None:
+        """Learn from a throttled answer: cut the rate, once for all that were on their way; `chance` from 0 to 1."""
         if sent_at < self._cut_at:
             return
         accepted = self._accepted_per_second(sent_at)
@@ -141,11 +141,11 @@ class RequestRate:
         self._growth, self._tick_seconds = min(self._growth, MOST_GROWTH_BEYOND), _TICK_SECONDS
         repeated = before is not None and abs(accepted - before) <= SAME * before
         hold = min(MOST_HOLD, self._hold * 2) if repeated else LEAST_HOLD
-        # By chance, so that instances that share a quota do not try for more together.
         self._hold = hold
         pauses = HOLD_PAUSES * min(retry_after, 3.0)
-        few = min(MOST_HELD, HOLD_REQUESTS / accepted) if repeated else 0.0
-        self._held = max(hold, pauses, few) * (0.75 + 0.5 * chance)
+        few = min(MOST_STAY, HOLD_REQUESTS / accepted) if repeated else 0.0
+        # By chance, so that instances that share a quota do not try for more together.
+        self._stays = max(hold, pauses, few) * (0.75 + 0.5 * chance)
         # A rest at the cut rate, until one request is saved up: where few are sent, the curve alone would save none.
         self._tried, self._beyond = None, False
         self._age = -min(MOST_REST, 1.0 / ((1.0 - CUT) * accepted))
@@ -203,13 +203,13 @@ class RequestRate:
     def _tick(self, now: float) -> None:
         """Let the rate grow by the time since the last tick, if it was used."""
         seconds = now - self._ticked_at
-        if self._taken < 2 and seconds * self.per_second < 4:
+        if self._sent < 2 and seconds * self.per_second < 4:
             return
-        self._used += min(1.0, 2.0 * seconds) * (self._taken / seconds - self._used)
+        self._used += min(1.0, 2.0 * seconds) * (self._sent / seconds - self._used)
         self.best = max(self.best, self._used)
-        if self._taken >= _USED * seconds * self._current(now):
+        if self._sent >= _USED * seconds * self._current(now):
             self._grow(min(seconds, 4 * _TICK_SECONDS + 4 / self.per_second), now)
-        self._ticked_at, self._taken = now, 0
+        self._ticked_at, self._sent = now, 0
         if now - self._since > OLD_SECONDS and not self._beyond:
             self._span = 0.0
             self._measure_from(now)
@@ -223,7 +223,7 @@ class RequestRate:
         self._age += seconds
         past = self._age - REGROW_SECONDS
         if past > 0:
-            past = max(0.0, past - self._held)
+            past = max(0.0, past - self._stays)
         past = max(past, -REGROW_SECONDS)
         step = (1.0 - CUT) * self.limit
         if past > 0:

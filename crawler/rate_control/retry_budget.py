@@ -12,7 +12,7 @@ MOST = 100.0
 
 
 class RetryBudget:
-    """Hold what may be spent on trying again. Times are instants, in seconds."""
+    """What may be spent on trying again. Times are instants, in seconds."""
 
     def __init__(self) -> None:
         self._tokens = MOST
@@ -24,7 +24,7 @@ class RetryBudget:
             self._tokens = min(MOST, self._tokens + EARNED * count)
 
     def ready(self, now: float) -> tuple[int, float]:
-        """Give how many may be tried again now; where none may, the instant from which one may."""
+        """Return how many may be tried again now; where none may, the instant from which one may."""
         self._tokens = min(MOST, self._tokens + FREE_PER_SECOND * max(0.0, now - self._refilled_at))
         self._refilled_at = now
         # A billionth more: sums of floats lack as much of a whole one.

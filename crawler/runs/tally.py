@@ -25,7 +25,7 @@ _BEGINNINGS = [2 ** (bucket / _BUCKETS_PER_DOUBLING) / 1000 for bucket in range(
 # The whole numbers among the metadata.
 _COUNTED = (*STATUSES, "requests", "throttled")
 
-# A member of an enumeration is looked up anew each time it is named: so is this one, once for every song.
+# Bound once, as in core/verdict.py.
 _THROTTLED = Kind.THROTTLED
 
 

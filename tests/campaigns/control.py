@@ -174,8 +174,8 @@ def _cost(_: Path) -> Iterator[Scene]:
     for song in range(songs):
         now = 1000 + song / 2000
         if control.ready(now)[0]:
-            control.take(now)
-            control.answer(now - 0.02, now, verdict)
+            control.send(now)
+            control.observe(now - 0.02, now, verdict)
     microseconds = (time.process_time() - started) / songs * 1e6
     yield Scene("what it costs", {}, [Criterion("microseconds a song", round(microseconds, 2), most=3)])
 

@@ -73,9 +73,9 @@ class Choices:
         named = self._truth.runs.get(order.run or "")
         if isinstance(error, RunConflict):
             taken = named is not None and named.request != (str(order.selection), order.source.digest, order.format)
-            self._truth.hold(taken, f"{call.name} is told: {error}")
+            self._truth.hold(taken, f"{call.name} is answered: {error}")
         else:
-            self._truth.hold(isinstance(order.selection, FromRun), f"{call.name} is told: {error}")
+            self._truth.hold(isinstance(order.selection, FromRun), f"{call.name} is answered: {error}")
 
     def at_the_end(self, upstream: Upstream) -> None:
         """Hold the finished runs of next: against the catalogue: every song up to the highest found is there."""

@@ -51,7 +51,7 @@ class Queue:
         self.lost = world.chance.choice((0.0, 0.1, 0.4))
         self.twice = world.chance.choice((0.0, 0.3, 1.0))
         self.late = world.chance.choice((0.0, 1.0, 60.0))
-        self.held: Counter[str] = Counter()  # deliveries of each task that are to come or on their way
+        self.undelivered: Counter[str] = Counter()  # deliveries of each task that are to come or on their way
         self.tasks = 0
         self.open = True
         self._service = Process(world.scheduler, "queue")
@@ -68,14 +68,14 @@ class Queue:
     def deliver(self, delivery: Delivery, after: float) -> None:
         """Have an instance be given a task, so many seconds from now, and wait for it only so long."""
         self.tasks += 1
-        self.held[delivery.name] += 1
+        self.undelivered[delivery.name] += 1
         visit = TaskVisit(self, f"task-{self.tasks}", delivery)
         visit.start(after)
         self.world.scheduler.spawn(self._service, visit.give_up, after + delivery.seconds + MARGIN_SECONDS)
 
     def ended(self, delivery: Delivery, well: bool) -> None:
         """Deliver again what did not end well, a few times."""
-        self.held[delivery.name] -= 1
+        self.undelivered[delivery.name] -= 1
         if self.open and not self.world.scheduler.violation and not well and delivery.retries < MOST_RETRIES:
             self.deliver(replace(delivery, retries=delivery.retries + 1), 0.1 * 2**delivery.retries)
 
@@ -113,14 +113,14 @@ class Way:
         if name not in self._queue.names:
             self._queue.names.add(name)
             self._queue.enqueue(name, run, msgspec.json.decode(content, type=Task), seconds)
-        self._go("is told so")
+        self._go("answers so")
 
     def names(self) -> Iterator[str]:
         """List the tasks that the queue holds."""
         self._go("lists the queue")
-        held = [name for name, count in self._queue.held.items() if count]
-        self._go("is told them")
-        return iter(held)
+        names = [name for name, count in self._queue.undelivered.items() if count]
+        self._go("names them")
+        return iter(names)
 
     def _go(self, what: str) -> None:
         world = self._queue.world
@@ -207,7 +207,7 @@ class TaskVisit(CrawlCall):
     def _hold_kept(self) -> None:
         """Hold a task that answered well against what it settled: all of it is stored."""
         run = self.world.truth.runs[self._delivery.run]
-        lost = self.settled - set(run.held(self.world.bucket.serial))
+        lost = self.settled - set(run.rows_at(self.world.bucket.serial))
         self.world.truth.hold(not lost, f"{self.name} answers well and loses {sorted(lost)}")
         self._well = True
 

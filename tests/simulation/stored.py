@@ -81,16 +81,16 @@ class StoredRun:
         names = self.end() or []
         return {number: row for name in names if name in self.parts for number, row in self.parts[name].rows.items()}
 
-    def held(self, serial: int, within: set[int] | None = None) -> dict[int, set[str]]:
+    def rows_at(self, serial: int, within: set[int] | None = None) -> dict[int, set[str]]:
         """Give the numbers with a row among the first `serial` objects, each with what its rows say of it."""
-        held: dict[int, set[str]] = {}
+        rows: dict[int, set[str]] = {}
         objects = [*self.rests, *self.parts.items()]
         for _, kept in objects:
             if kept.serial < serial:
                 for number, row in kept.rows.items():
                     if within is None or number in within:
-                        held.setdefault(number, set()).add(row[0])
-        return held
+                        rows.setdefault(number, set()).add(row[0])
+        return rows
 
 
 def expand(text: str) -> list[int]:

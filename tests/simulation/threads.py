@@ -68,7 +68,7 @@ class SimThread:
 
 
 class Scheduler:
-    """Pass the baton; `on_pause` is told of every pause and may kill or freeze the process that makes it."""
+    """A baton that is passed on; `on_pause` is called at every pause and may kill or freeze its process."""
 
     def __init__(self, chance: random.Random, switching: float = 0.3) -> None:
         self.chance = chance
@@ -160,7 +160,7 @@ class Scheduler:
         self.run()
 
     def ended(self, thread: SimThread, error: BaseException | None) -> None:
-        """Be told that a thread ended, with an error or without; passes the baton on."""
+        """Note that a thread ended, with an error or without; passes the baton on."""
         self._threads.remove(thread)
         if thread in self._dying:
             self._dying.remove(thread)

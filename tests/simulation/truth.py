@@ -1,4 +1,4 @@
-"""What must hold, whatever happens: every object is held against it as it is created, every answer as it is given."""
+"""What must hold, whatever happens: every object is checked as it is created, every answer as it is given."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from crawler.core.errors import BadRequest
 from crawler.core.verdict import Kind, Verdict
 from crawler.fan_out.task_call import MOST_DEATHS, POISON
-from crawler.rate_control.circuit_breaker import OPEN_AFTER_DOUBT
+from crawler.rate_control.circuit_breaker import OPEN_AFTER_AMBIGUOUS
 from crawler.runs.spec import RunSpec
 from crawler.runs.summary import Reason, RunSummary
 from crawler.runs.verify import verify_run
@@ -38,7 +38,7 @@ class Truth:
         self._tries: Counter[tuple[str, int]] = Counter()
         self._failures: Counter[str] = Counter()
         self._hanging: Counter[str] = Counter()
-        self._doubted: dict[str, bool] = defaultdict(bool)
+        self._probing: dict[str, bool] = defaultdict(bool)
 
     def fail(self, sentence: str) -> NoReturn:
         """End the world."""
@@ -61,8 +61,8 @@ class Truth:
         name = run.part_of.get(number)
         self.hold(name is not None, f"{call.name} asks for {number}, which {call.spec.run} has not")
         self.hold(name in call.opened, f"{call.name} asks for {number} of a part that it did not look for")
-        if number in call.settled and self._doubted[call.name]:
-            return  # a probe: the call doubts that the upstream is there
+        if number in call.settled and self._probing[call.name]:
+            return  # a canary: it tells whether the upstream is there
         self.hold(number not in call.settled, f"{call.name} asks for {number} though it has its outcome")
         seen = call.listing.get(f"runs/{call.spec.run}/rest/songs-", 0)
         again = [kept.by for rest, kept in run.rests if rest == name and kept.serial < seen and number in kept.rows]
@@ -74,13 +74,13 @@ class Truth:
     def answered(self, call: CrawlCall, number: int, verdict: Verdict, *, late: bool = False) -> None:
         """Remember what the upstream said, but for throttling: that makes no song failed, unless it comes too late.
 
-        After as many failures in a row a call may doubt that the upstream is there.
+        After as many failures in a row a call may send a canary.
         """
         if late:
             self.hangs(call)
         else:
             self._failures[call.name] = self._failures[call.name] + 1 if verdict.kind is Kind.RETRY else 0
-            self._doubt(call)
+            self._judge_failures(call)
         if verdict.final:
             self._said[number].add((verdict.kind.value, str(verdict.info or verdict.error)))
         elif verdict.kind is not Kind.RETRY and not late:
@@ -89,10 +89,10 @@ class Truth:
     def hangs(self, call: CrawlCall) -> None:
         """Count an attempt that never comes back; between which answers it is given up is the engine's affair."""
         self._hanging[call.name] += 1
-        self._doubt(call)
+        self._judge_failures(call)
 
-    def _doubt(self, call: CrawlCall) -> None:
-        self._doubted[call.name] |= self._failures[call.name] + self._hanging[call.name] >= OPEN_AFTER_DOUBT
+    def _judge_failures(self, call: CrawlCall) -> None:
+        self._probing[call.name] |= self._failures[call.name] + self._hanging[call.name] >= OPEN_AFTER_AMBIGUOUS
 
     # What was stored
 
@@ -212,8 +212,8 @@ class Truth:
 
     def _hold_counts(self, visit: Visit, answer: RunSummary, run: StoredRun, numbers: set[int] | None) -> None:
         """Hold the counts of an unfinished run between what was there at its last listing, and what is there now."""
-        before = run.held(visit.listing.get(f"runs/{answer.run}/songs-", 0), numbers)
-        now = run.held(self._world.bucket.serial, numbers)
+        before = run.rows_at(visit.listing.get(f"runs/{answer.run}/songs-", 0), numbers)
+        now = run.rows_at(self._world.bucket.serial, numbers)
         for status in ("found", "missing", "failed"):
             least = sum(said == {status} and number in before for number, said in now.items())
             most = sum(status in said for said in now.values())
@@ -233,7 +233,7 @@ class Truth:
         if not visit.spec or not visit.settled:
             return
         run = self.runs[visit.spec.run]
-        kept = set(run.held(self._world.bucket.serial))
+        kept = set(run.rows_at(self._world.bucket.serial))
         lost = sorted(visit.settled - kept)
         masked = visit.failed_creates and visit.reason is not Reason.DEADLINE
         allowed = OPEN_PARTS * run.spec["part_songs"] if masked or not visit.answers else 0

@@ -1,9 +1,9 @@
-"""Calls on the function: each in a process of its own, doing what app/deployment.py does, on the simulated seams."""
+"""Calls on the function: each in a process of its own, doing what app/deployment.py does, on the simulated ports."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from crawler.runs.index import RunIndex, run_of
 from crawler.runs.resolve import Order, resolve_run
 from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
-from crawler.runs.summary import Reason, RunSummary
+from crawler.runs.summary import Interruption, Reason, RunSummary
 from simulation.clock import run_coroutine
 from simulation.locks import SimExecutor
 from simulation.store import SimStore
@@ -61,10 +61,10 @@ class Visit(Process):
             self.scheduler.wait(self.scheduler.now + seconds)
 
     def looked(self, name: str, there: bool) -> None:
-        """Be told of a look at an object."""
+        """Note a look at an object."""
 
     def listed(self, prefix: str, serial: int) -> None:
-        """Be told of a listing."""
+        """Note a listing."""
         self.listing[prefix] = serial
 
     def visit(self) -> None:
@@ -141,7 +141,7 @@ class CrawlCall(Visit):
     def opened_call(self, run_index: RunIndex, spec: RunSpec, ends: float) -> Iterator[RunCall]:
         """Open the engine's call on a run."""
         with SimExecutor(self.scheduler, 2) as commits:
-            yield RunCall(
+            yield _WatchedCall(
                 run_index,
                 spec,
                 fetcher=(SimMultiFetcher if self.world.many else SimFetcher)(self.world, self),
@@ -150,8 +150,8 @@ class CrawlCall(Visit):
                 workers=SimExecutor(self.scheduler),
                 commits=commits,
                 deadline=Deadline(ends - reserve_seconds(self.pace.deadline_seconds)),
-                on_outcome=self._settle,
                 random=random.Random(self.world.chance.random()),
+                on_settled=self.settled.add,
             )
 
     def looked(self, name: str, there: bool) -> None:
@@ -162,9 +162,22 @@ class CrawlCall(Visit):
             self._may_open = False
             self.opened.add(name.rpartition("/")[2])
 
-    def _settle(self, number: int, _: Verdict) -> None:
-        """Note that a song has its outcome."""
-        self.settled.add(number)
+
+@dataclass(eq=False, repr=False)
+class _WatchedCall(RunCall):
+    """A call on a run that passes on which songs have their outcome."""
+
+    on_settled: Callable[[int], None] = lambda _number: None
+
+    async def fetch(
+        self, part_range: range | None = None, on_outcome: Callable[[int, Verdict], None] | None = None
+    ) -> Interruption:
+        def note(number: int, outcome: Verdict) -> None:
+            self.on_settled(number)
+            if on_outcome:
+                on_outcome(number, outcome)
+
+        return await super().fetch(part_range, note)
 
 
 class Look(Visit):

@@ -29,7 +29,7 @@ OpenRunIndex = Callable[[Store, str], RunIndex]
 
 
 class World:
-    """Hold everything, and let callers call, look and stop; `open_run_index` may put a broken engine in its place."""
+    """Hold everything, and let callers call, look and stop; `open_run_index` may open a broken engine instead."""
 
     def __init__(self, seed: int, weather: Weather | None = None, open_run_index: OpenRunIndex = RunIndex) -> None:
         self.seed = seed

@@ -1,4 +1,4 @@
-"""Fakes at the engine's seams: a clock that needs no waiting, fetchers that answer from a table, a chunk in memory."""
+"""Fakes of the engine's ports: a clock that needs no waiting, fetchers that answer from a table, a chunk in memory."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from crawler.rate_control.controller import RateController
 
 
 class StalledError(Exception):
-    """Tell that a thread would wait until another one does something."""
+    """A thread would wait until another one does something."""
 
 
 class FakeClock:
-    """Stand still but for `advance` and for waits, which take no time; `waited` lists their lengths."""
+    """A clock that stands still but for `advance` and for waits, which take no time; `waited` lists their lengths."""
 
     def __init__(self, now: float = 1000.0) -> None:
         """Start at some instant, in seconds."""
@@ -29,11 +29,11 @@ class FakeClock:
         self.waited: list[float] = []
 
     def now(self) -> float:
-        """Give the instant."""
+        """Return the instant."""
         return self.time
 
     def epoch(self) -> float:
-        """Give a wall clock that agrees."""
+        """Return a wall clock that agrees."""
         return 1_700_000_000.0 + self.time
 
     def advance(self, seconds: float) -> None:
@@ -49,7 +49,7 @@ class FakeClock:
 
 
 class PlainController(RateController):
-    """Keep ceilings and the pauses that an upstream names, and learn nothing."""
+    """A controller that keeps ceilings and the pauses that an upstream names, and learns nothing."""
 
     def __init__(self, max_per_second: float = 0.0, max_at_once: float = math.inf) -> None:
         """Take the ceilings."""
@@ -69,23 +69,25 @@ class PlainController(RateController):
         """Let all be tried again."""
         return math.inf, now
 
-    def take(self, now: float, count: int = 1, retries: int = 0) -> None:
+    def send(self, now: float, count: int = 1, retries: int = 0) -> None:
         """Count requests."""
-        self._plain.take(now, count)
+        self._plain.send(now, count)
 
-    def found(self, sent: Sequence[float], now: float) -> bool:
-        """Have them told one by one."""
+    def observe_found(self, sent: Sequence[float], now: float) -> bool:
+        """Have them observed one by one."""
         return False
 
-    def answer(self, sent_at: float, now: float, verdict: Verdict, *, known: bool = False, last: bool = False) -> bool:
+    def observe(
+        self, sent_at: float, now: float, verdict: Verdict, *, has_canary: bool = False, last: bool = False
+    ) -> bool:
         """Note the end of a pause; every failure counts."""
-        self._plain.give_back()
+        self._plain.release()
         self.paused_until = max(self.paused_until, now + (verdict.retry_after or 0.0))
         return True
 
-    def give_back(self, count: int = 1) -> None:
-        """Free places."""
-        self._plain.give_back(count)
+    def release(self, count: int = 1) -> None:
+        """Count them as back."""
+        self._plain.release(count)
 
     def hopeless(self, now: float, deadline: float) -> UpstreamUnavailable | None:
         """Always hope."""
@@ -93,7 +95,7 @@ class PlainController(RateController):
 
 
 class FakeFetcher:
-    """Answer the nth attempt at an item with what `judge(item, nth)` says, and keep the items in the order tried.
+    """A fetcher that answers the nth attempt at an item with `judge(item, nth)`, and keeps the items as they came.
 
     A judge that raises stands for an error that is no song's.
     """
@@ -113,7 +115,7 @@ class FakeFetcher:
 
 
 class FakeMultiFetcher(FakeFetcher):
-    """Try many items in one thread; those in `silent` never get an answer."""
+    """A fetcher of many items in one thread; those in `silent` never get an answer."""
 
     def __init__(
         self, judge: Callable[[Any, int], Verdict] = lambda item, _nth: found(item), silent: Container[Any] = ()
@@ -130,7 +132,7 @@ class FakeMultiFetcher(FakeFetcher):
 
 
 class FakeTransfers:
-    """Answer at every look what was started before; `largest` is the most that was on the way."""
+    """Transfers that answer at every look what was started before; `largest` is the most that was on the way."""
 
     def __init__(self, fetcher: FakeMultiFetcher, most: int) -> None:
         """Belong to a fetcher."""
@@ -159,7 +161,9 @@ class FakeTransfers:
 
 
 class FakeChunk:
-    """Keep outcomes like engine/in_memory.py, and count everything that a test may ask about."""
+    """A chunk that keeps outcomes like engine/in_memory.py, and counts everything that a test may ask about."""
+
+    is_canary = False
 
     def __init__(self, items: Iterable[Any], fetcher: Fetcher | None = None) -> None:
         """Hold the items; the fetcher is for tests that run workers."""
@@ -173,7 +177,7 @@ class FakeChunk:
         self.held_bytes = 0
 
     def item(self, index: int) -> Any:
-        """Give the item at a place."""
+        """Return the item at an index."""
         return self.items[index]
 
     def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
@@ -208,7 +212,7 @@ def join_new_threads(before: set[threading.Thread], timeout: float = 10.0) -> se
 
 
 class FakeQueue:
-    """Keep the tasks that are created, by name; `refused` lists those that came again."""
+    """A queue that keeps the tasks that are created, by name; `refused` lists those that came again."""
 
     def __init__(self, at_once: int = 2) -> None:
         """Deliver so many at once, or rather nothing: a test takes them."""
@@ -218,11 +222,11 @@ class FakeQueue:
         self._lock = threading.Lock()
 
     def until(self, instant: float) -> FakeQueue:
-        """Give this queue."""
+        """Return this queue."""
         return self
 
     def most_at_once(self) -> int:
-        """Give how many would be delivered at once."""
+        """Return how many would be delivered at once."""
         return self.at_once
 
     def create(self, name: str, run: str, content: bytes, seconds: float) -> None:

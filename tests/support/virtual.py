@@ -50,7 +50,7 @@ class Bucket:
 class VirtualUpstream:
     """Answer requests: `latency` seconds each, more or less by `jitter`, of `workers` at once (None: any number).
 
-    `slow(now)` takes the place of the latency; from `down[0]` to `down[1]` every request comes to `word`.
+    `slow(now)` stands for the latency; from `down[0]` to `down[1]` every request comes to `word`.
     """
 
     chance: random.Random
@@ -141,13 +141,13 @@ class World:
             elif self._wakes.get(id(instance)) == now:
                 del self._wakes[id(instance)]
             else:
-                continue  # another wake took its place
+                continue  # another wake replaced it
             self._send(instance, now)
             if all(len(each.found) >= each.songs for each in self._instances):
                 return
 
     def _answer(self, instance: Sent, now: float, verdict: Verdict, sent_at: float) -> None:
-        instance.controller.answer(_START + sent_at, _START + now, verdict)
+        instance.controller.observe(_START + sent_at, _START + now, verdict)
         instance.note(verdict, sent_at, now)
         self._asked[id(instance)] -= not verdict.final
 
@@ -156,7 +156,7 @@ class World:
         allowed, until = instance.controller.ready(_START + now)
         sends = int(min(left, allowed))
         if sends:
-            instance.controller.take(_START + now, sends)
+            instance.controller.send(_START + now, sends)
             self._asked[id(instance)] += sends
             for _ in range(sends):
                 verdict, answers = self._upstream.ask(now)

@@ -184,7 +184,7 @@ def run_python(code: str) -> str:
     ("code", "names"),
     [
         ("import os.path, crawler.engine.dispatcher", ["os.path", "crawler.engine.dispatcher"]),
-        ("from crawler.engine.dispatcher import Work, Limits", ["crawler.engine.dispatcher"] * 2),
+        ("from crawler.engine.dispatcher import Dispatcher, Limits", ["crawler.engine.dispatcher"] * 2),
         ("from crawler.engine import dispatcher", ["crawler.engine.dispatcher"]),
         ("from crawler import engine", ["crawler.engine"]),
         ("def f():\n    from google.cloud import storage", ["google.cloud"]),

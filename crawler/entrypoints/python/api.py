@@ -32,7 +32,7 @@ from crawler.core.ports import Fetcher
 from crawler.core.settings import SETTINGS, Settings
 from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.core.verdict import Kind
-from crawler.engine.dispatcher import Work
+from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.in_memory import Collected, collect
 from crawler.engine.run_progress import Progress
 from crawler.engine.workers import gather_songs
@@ -126,8 +126,8 @@ async def _gather(
     songs = _total(fetchers)
     workers = limits.max_at_once if songs is None else min(limits.max_at_once, songs)
     with ThreadPoolExecutor(1) as ends:
-        work = Work(collect(fetchers, chunks), limits, SystemClock(), ends.submit, limiter=limiter)
-        await gather_songs(work, workers, DaemonThreads())
+        dispatcher = Dispatcher(collect(fetchers, chunks), limits, SystemClock(), ends.submit, limiter=limiter)
+        await gather_songs(dispatcher, workers, DaemonThreads())
 
 
 def _total(pairs: Sequence[tuple[Any, Iterable[Any]]]) -> int | None:

@@ -18,7 +18,7 @@ from crawler.core.errors import StoreUnavailable, UpstreamUnavailable
 from crawler.core.limits import Limits
 from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, refused, retry, throttled
 from crawler.engine.backlog import MOST_BUFFERED_BYTES, Attempt
-from crawler.engine.dispatcher import Work
+from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.outage_probe import Canary
 from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import Limiter
@@ -27,7 +27,7 @@ SENTENCE = "The upstream answers 401: it wants credentials; set SONG_HEADERS."
 
 
 class Scene:
-    """Hold some work, its clock and its chunks; `outcomes` is what on_outcome was told."""
+    """A dispatcher, its clock and its chunks; `outcomes` are those that on_outcome was called with."""
 
     def __init__(
         self,
@@ -38,13 +38,13 @@ class Scene:
         controller: RateController | None = None,
         limiter: Limiter | None = None,
     ) -> None:
-        """Prepare work on the chunks; without `at_once` their advances wait in `advances`."""
+        """Prepare a dispatcher of the chunks; without `at_once` their advances wait in `advances`."""
         self.clock = FakeClock()
-        self.drawn = 0
+        self.opened = 0
         self.outcomes: list[Verdict] = []
         self.advances: list[Callable[[], None]] = []
-        self.work = Work(
-            self._draw(chunks),
+        self.dispatcher = Dispatcher(
+            self._opened(chunks),
             limits,
             self.clock,
             (lambda advance: advance()) if at_once else self.advances.append,
@@ -54,25 +54,25 @@ class Scene:
             limiter or Limiter(controller or PlainController(limits.max_per_second, limits.max_at_once)),
         )
 
-    def _draw(self, chunks: Iterable[FakeChunk]) -> Any:
+    def _opened(self, chunks: Iterable[FakeChunk]) -> Any:
         for chunk in chunks:
-            self.drawn += 1
+            self.opened += 1
             yield chunk
 
-    def take(self) -> Attempt:
-        """Take an attempt that there must be."""
-        (attempt,) = self.work.take()
+    def draw(self) -> Attempt:
+        """Draw an attempt that there must be."""
+        (attempt,) = self.dispatcher.draw_attempts()
         return attempt
 
     def settle(self, attempt: Attempt, verdict: Verdict) -> bool:
-        """Settle one attempt; tells whether it was taken."""
-        return self.work.settle([(attempt, verdict)]) == 1
+        """Settle one attempt; returns whether its verdict was learned."""
+        return self.dispatcher.settle([(attempt, verdict)]) == 1
 
     def run(self, fetcher: FakeFetcher, seconds_each: float = 0.0) -> list[float]:
-        """Be a worker: try songs one after the other until there is none left, and give when each was started."""
+        """Try songs one after the other as a worker does, until none is left, and return when each was started."""
         starts = []
-        while taken := self.work.take():
-            attempt = taken[0]
+        while drawn := self.dispatcher.draw_attempts():
+            attempt = drawn[0]
             starts.append(attempt.started)
             self.clock.advance(seconds_each)
             self.settle(attempt, fetcher.attempt(attempt.item, attempt.timeout))
@@ -105,7 +105,7 @@ def test_every_item_is_settled_exactly_once(sizes: list[int], verdicts: list[Ver
         assert all(outcome.final for _, outcome in chunk.settled)
         assert chunk.advanced == 1
     assert len(scene.outcomes) == sum(sizes)
-    assert scene.work.error is None
+    assert scene.dispatcher.error is None
 
 
 @pytest.mark.parametrize("max_attempts", [1, 2, 4])
@@ -194,11 +194,11 @@ def test_retry_after_holds_every_song() -> None:
 def test_longest_retry_after_wins() -> None:
     """Keep to the later of two times that the upstream named."""
     scene = Scene(FakeChunk(range(3)))
-    first, second = scene.take(), scene.take()
+    first, second = scene.draw(), scene.draw()
     scene.settle(first, throttled("http_429", 9.0))
     scene.settle(second, throttled("http_429", 2.0))
 
-    assert scene.take().started >= 1009.0
+    assert scene.draw().started >= 1009.0
 
 
 def test_requests_keep_below_max_per_second() -> None:
@@ -231,63 +231,63 @@ def test_two_chunks_are_open_at_most() -> None:
     """Draw no third chunk before one of two is finished, however many workers ask."""
     first, second, third = (FakeChunk([f"{name}{n}" for n in range(3)]) for name in "abc")
     scene = Scene(first, second, third)
-    attempts = [scene.take() for _ in range(6)]
+    attempts = [scene.draw() for _ in range(6)]
     with pytest.raises(StalledError):
-        scene.work.take()
-    drawn_before = scene.drawn
+        scene.dispatcher.draw_attempts()
+    opened_before = scene.opened
     for attempt in attempts[3:]:
         scene.settle(attempt, found(attempt.item))
 
-    assert drawn_before == 2
-    assert scene.take().item == "c0"
+    assert opened_before == 2
+    assert scene.draw().item == "c0"
 
 
 def test_chunk_is_open_until_it_is_advanced() -> None:
     """Count a chunk as open while it is compressed and committed."""
     scene = Scene(*(FakeChunk([n]) for n in range(3)), at_once=False)
-    for attempt in [scene.take(), scene.take()]:
+    for attempt in [scene.draw(), scene.draw()]:
         scene.settle(attempt, found(1))
     with pytest.raises(StalledError):
-        scene.work.take()
+        scene.dispatcher.draw_attempts()
     scene.advances.pop()()
 
-    assert scene.take().item == 2
+    assert scene.draw().item == 2
 
 
 def test_no_song_is_drawn_while_too_much_waits() -> None:
     """Hold new songs back while rows wait that weigh too much, but not the attempts that may free them."""
     chunk = FakeChunk(range(4))
     scene = Scene(chunk)
-    scene.settle(scene.take(), retry("timeout"))
-    scene.take()
+    scene.settle(scene.draw(), retry("timeout"))
+    scene.draw()
     chunk.buffered_bytes = MOST_BUFFERED_BYTES + 1
-    retried = scene.take()
+    retried = scene.draw()
     with pytest.raises(StalledError):
-        scene.work.take()
+        scene.dispatcher.draw_attempts()
     chunk.buffered_bytes = MOST_BUFFERED_BYTES
 
     assert retried.item == 0
-    assert scene.take().item == 2
+    assert scene.draw().item == 2
 
 
 def test_worker_waits_while_others_may_leave_it_work() -> None:
     """Let no worker end while a song in flight may have to be tried again."""
     scene = Scene(FakeChunk(["song"]))
-    attempt = scene.take()
+    attempt = scene.draw()
     with pytest.raises(StalledError):
-        scene.work.take()
+        scene.dispatcher.draw_attempts()
     scene.settle(attempt, retry("timeout"))
 
-    assert scene.take().item == "song"
+    assert scene.draw().item == "song"
 
 
 def test_nothing_is_drawn_after_the_deadline() -> None:
     """Give no attempt once the deadline has come, neither a new song nor a retry that is due."""
     scene = Scene(FakeChunk(range(3)), deadline=5.0)
-    scene.settle(scene.take(), retry("timeout"))
+    scene.settle(scene.draw(), retry("timeout"))
     scene.clock.advance(5.0)
 
-    assert scene.work.take() == []
+    assert scene.dispatcher.draw_attempts() == []
 
 
 def test_worker_waits_no_longer_than_the_deadline() -> None:
@@ -308,33 +308,33 @@ def test_song_cut_off_by_the_deadline_is_left_undone(verdict: Verdict) -> None:
     """Call no song failed that came to nothing because the time was over."""
     chunk = FakeChunk(["song"])
     scene = Scene(chunk, limits=Limits(max_attempts=1), deadline=5.0)
-    attempt = scene.take()
+    attempt = scene.draw()
     scene.clock.advance(5.0)
     scene.settle(attempt, verdict)
 
     assert chunk.settled == []
     assert chunk.attempts == 1
-    assert scene.work.take() == []
+    assert scene.dispatcher.draw_attempts() == []
 
 
 def test_song_found_past_the_deadline_is_kept() -> None:
     """Keep an outcome that comes late: it costs nothing more."""
     chunk = FakeChunk(["song", "next"])
     scene = Scene(chunk, deadline=5.0)
-    attempt = scene.take()
+    attempt = scene.draw()
     scene.clock.advance(6.0)
     scene.settle(attempt, found(1))
 
     assert chunk.settled == [("song", found(1))]
-    assert scene.work.take() == []
+    assert scene.dispatcher.draw_attempts() == []
 
 
 def test_timeout_ends_with_the_deadline() -> None:
     """Give an attempt its whole timeout, or what is left until the deadline."""
     scene = Scene(FakeChunk(range(2)), limits=Limits(request_timeout=10.0), deadline=12.0)
-    early = scene.take()
+    early = scene.draw()
     scene.clock.advance(9.0)
-    late = scene.take()
+    late = scene.draw()
 
     assert (early.timeout, late.timeout) == (10.0, 3.0)
 
@@ -343,25 +343,25 @@ def test_refusal_stops_the_work() -> None:
     """Stop with UpstreamUnavailable when the upstream as a whole refuses; keep what is in flight and turns up."""
     chunk = FakeChunk(["refused", "in flight", "never"])
     scene = Scene(chunk)
-    first, second = scene.take(), scene.take()
+    first, second = scene.draw(), scene.draw()
     scene.settle(first, refused(SENTENCE))
     scene.settle(second, found(2))
 
-    assert scene.work.take() == []
+    assert scene.dispatcher.draw_attempts() == []
     assert chunk.settled == [("in flight", found(2))]
-    assert isinstance(scene.work.error, UpstreamUnavailable)
-    assert str(scene.work.error) == SENTENCE
+    assert isinstance(scene.dispatcher.error, UpstreamUnavailable)
+    assert str(scene.dispatcher.error) == SENTENCE
 
 
-def test_first_error_is_the_one_that_is_told() -> None:
+def test_first_error_is_the_one_that_is_named() -> None:
     """Name the cause, not what followed from it."""
     scene = Scene(FakeChunk(range(2)))
     first, second = StoreUnavailable("first"), StoreUnavailable("second")
-    scene.work.stop(first)
-    scene.work.stop(second)
-    scene.work.stop()
+    scene.dispatcher.stop(first)
+    scene.dispatcher.stop(second)
+    scene.dispatcher.stop()
 
-    assert scene.work.error is first
+    assert scene.dispatcher.error is first
 
 
 def test_chunk_that_can_not_be_finished_stops_the_work() -> None:
@@ -372,12 +372,12 @@ def test_chunk_that_can_not_be_finished_stops_the_work() -> None:
             raise StoreUnavailable("The store is gone.")
 
     scene = Scene(Lost([1]), FakeChunk([2]), at_once=False)
-    scene.settle(scene.take(), found(1))
+    scene.settle(scene.draw(), found(1))
     with pytest.raises(StoreUnavailable):
         scene.advances.pop()()
 
-    assert scene.work.take() == []
-    assert isinstance(scene.work.error, StoreUnavailable)
+    assert scene.dispatcher.draw_attempts() == []
+    assert isinstance(scene.dispatcher.error, StoreUnavailable)
 
 
 def test_chunk_that_is_not_finished_stays_open() -> None:
@@ -401,28 +401,28 @@ def test_abandoned_attempt_is_tried_again() -> None:
     """Count an abandoned attempt as a timeout, and take nothing more from it."""
     chunk = FakeChunk(["song"])
     scene = Scene(chunk, limits=Limits(max_attempts=2))
-    stuck = scene.take()
+    stuck = scene.draw()
 
-    assert scene.work.abandon(stuck)
+    assert scene.dispatcher.abandon(stuck)
     assert not scene.settle(stuck, found("late"))
-    assert not scene.work.abandon(stuck)
-    assert scene.work.abandoned == 1
-    assert scene.work.abandon(scene.take())
+    assert not scene.dispatcher.abandon(stuck)
+    assert scene.dispatcher.abandoned == 1
+    assert scene.dispatcher.abandon(scene.draw())
     assert chunk.settled == [("song", failed("timeout"))]
 
 
 def test_attempt_that_came_back_is_not_abandoned() -> None:
     """Leave an attempt alone that was settled just before it would have been given up."""
     scene = Scene(FakeChunk(["song"]))
-    attempt = scene.take()
+    attempt = scene.draw()
     scene.settle(attempt, found(1))
 
-    assert not scene.work.abandon(attempt)
-    assert scene.work.abandoned == 0
+    assert not scene.dispatcher.abandon(attempt)
+    assert scene.dispatcher.abandoned == 0
 
 
-def test_outcomes_are_told_once_each() -> None:
-    """Tell whoever watches of every song's outcome, and of no attempt that came to none."""
+def test_watcher_sees_each_outcome_once() -> None:
+    """Show a watcher every song's outcome, and no attempt that came to none."""
     scene = Scene(FakeChunk(range(30)), limits=Limits(max_attempts=3))
     scene.run(FakeFetcher(lambda item, nth: (found(item), MISSING, retry("x"), throttled("y"))[(item + nth) % 4]))
 
@@ -431,9 +431,9 @@ def test_outcomes_are_told_once_each() -> None:
     assert set(kinds) <= {Kind.FOUND, Kind.MISSING, Kind.FAILED}
 
 
-def test_no_chunks_is_no_work() -> None:
+def test_no_chunks_is_nothing_to_do() -> None:
     """End at once where there is nothing to do."""
-    assert Scene().work.take() == []
+    assert Scene().dispatcher.draw_attempts() == []
 
 
 def outage(scene: Scene, begins: float, ends: float, word: str) -> FakeFetcher:
@@ -447,7 +447,7 @@ WORDS = ["http_500", "http_503", "connection", "invalid_json"]
 
 @pytest.mark.parametrize("word", WORDS)
 def test_outage_fails_no_song(word: str) -> None:
-    """Find every song after an outage, whatever that was told by, and ask rarely while it lasts."""
+    """Find every song after an outage, whatever word it shows by, and ask rarely while it lasts."""
     chunk = FakeChunk(range(400))
     scene = Scene(chunk, controller=RateController(50.0, 10))
     fetcher = outage(scene, 2, 62, word)
@@ -468,13 +468,13 @@ def test_songs_that_fail_by_themselves_are_no_outage() -> None:
     assert scene.clock.now() - 1000 < 20
 
 
-def test_probe_asks_for_a_known_song_and_keeps_nothing_of_it() -> None:
-    """Have a probe ask for the song found last, whatever waits, and count it where the doubt came from."""
+def test_canary_is_a_found_song_of_which_nothing_is_kept() -> None:
+    """Have a probe ask for the song found last, whatever waits, and count it as the suspect chunk's."""
     chunk = FakeChunk(range(10))
     scene = Scene(chunk, controller=RateController())
-    doubted(scene)
+    fail_ambiguously(scene)
     before = chunk.attempts
-    probe = scene.take()
+    probe = scene.draw()
 
     assert probe.item == 0
     assert scene.settle(probe, found("again"))
@@ -499,111 +499,111 @@ def test_last_song_is_not_failed_for_an_outage(word: str) -> None:
     chunk = FakeChunk(range(10))
     scene = Scene(chunk, controller=RateController())
     for _ in range(9):
-        attempt = scene.take()
+        attempt = scene.draw()
         scene.settle(attempt, found(attempt.item))
     scene.run(outage(scene, 0, 60, word), 0.02)
 
     assert chunk.settled[-1] == (9, found(9))
 
 
-def doubted(scene: Scene) -> None:
+def fail_ambiguously(scene: Scene) -> None:
     """Have a song found, and three more answered 500."""
-    scene.settle(scene.take(), found("first"))
+    scene.settle(scene.draw(), found("first"))
     for _ in range(3):
-        scene.settle(scene.take(), retry("http_500"))
+        scene.settle(scene.draw(), retry("http_500"))
 
 
-def held(scene: Scene) -> list[Attempt]:
-    """Have a song found and four others answered 500, all of them on their way together; gives those."""
-    scene.settle(scene.take(), found("first"))
-    attempts = [scene.take() for _ in range(4)]
+def defer_failures(scene: Scene) -> list[Attempt]:
+    """Have a song found and four others answered 500, all of them on their way together; returns those."""
+    scene.settle(scene.draw(), found("first"))
+    attempts = [scene.draw() for _ in range(4)]
     for attempt in attempts:
         scene.settle(attempt, retry("http_500"))
     return attempts
 
 
-def test_failures_in_doubt_count_if_they_are_the_songs_own() -> None:
+def test_deferred_failures_count_if_they_are_the_songs_own() -> None:
     """Fail the songs that were answered 500 once one that was found is found again, and ask for none of them again."""
     chunk = FakeChunk(range(5))
     scene = Scene(chunk, limits=Limits(max_attempts=1), controller=RateController())
-    held(scene)
+    defer_failures(scene)
     before = len(chunk.settled)
-    scene.settle(scene.take(), found("again"))
+    scene.settle(scene.draw(), found("again"))
 
-    assert before == 3  # the first two failures in a row raise no doubt
+    assert before == 3  # the first two failures in a row need no canary
     assert chunk.settled == [(0, found("first")), *((number, failed("http_500")) for number in range(1, 5))]
-    assert scene.work.take() == []
+    assert scene.dispatcher.draw_attempts() == []
 
 
-def test_failures_in_doubt_do_not_count_if_the_upstream_is_down() -> None:
+def test_deferred_failures_do_not_count_if_the_upstream_is_down() -> None:
     """Try the songs again, as often as before, where one that was found failed too."""
     chunk = FakeChunk(range(5))
     scene = Scene(chunk, limits=Limits(max_attempts=1), controller=RateController())
-    attempts = held(scene)
-    scene.settle(scene.take(), retry("http_500"))
-    scene.settle(scene.take(), found("again"))
-    again = [scene.take() for _ in range(2)]
+    attempts = defer_failures(scene)
+    scene.settle(scene.draw(), retry("http_500"))
+    scene.settle(scene.draw(), found("again"))
+    again = [scene.draw() for _ in range(2)]
 
     assert sorted(attempt.item for attempt in again) == [attempts[2].item, attempts[3].item]
     assert {attempt.number for attempt in again} == {1}
 
 
-def test_failures_in_doubt_are_tried_again_where_another_call_settles_it() -> None:
-    """Lose no song that was held while another call's request showed that the upstream is there."""
+def test_deferred_failures_are_tried_again_where_another_call_probes() -> None:
+    """Lose no song whose failure was deferred while another call's request showed that the upstream is there."""
     limiter = Limiter(RateController())
     scene, other = (Scene(FakeChunk(range(5)), limits=Limits(max_attempts=1), limiter=limiter) for _ in range(2))
-    held(scene)
+    defer_failures(scene)
     other.clock.advance(1)
-    other.settle(other.take(), found(0))
+    other.settle(other.draw(), found(0))
     scene.clock.advance(1)
     scene.run(FakeFetcher())
 
-    assert scene.work.unfinished() == []
+    assert scene.dispatcher.unfinished() == []
     assert len(scene.outcomes) == 5
 
 
-def test_probe_after_one_that_failed_counts_where_the_doubt_came_from() -> None:
-    """Count no probe as one of the probe before it."""
+def test_canary_after_one_that_failed_counts_as_the_suspects() -> None:
+    """Count no canary as one of the canary before it."""
     chunk = FakeChunk(range(10))
     scene = Scene(chunk, controller=RateController())
-    doubted(scene)
-    scene.settle(scene.take(), retry("http_500"))
-    probe = scene.take().chunk
+    fail_ambiguously(scene)
+    scene.settle(scene.draw(), retry("http_500"))
+    probe = scene.draw().chunk
 
     assert isinstance(probe, Canary)
-    assert probe.doubted is chunk
+    assert probe.suspect is chunk
 
 
 def test_no_probe_is_sent_for_nothing() -> None:
-    """End once every song has its outcome, though another call doubts that the upstream is there."""
+    """End once every song has its outcome, though another call needs a canary."""
     limiter = Limiter(RateController())
-    doubting, done = (Scene(FakeChunk(range(size)), limiter=limiter) for size in (10, 2))
+    failing, done = (Scene(FakeChunk(range(size)), limiter=limiter) for size in (10, 2))
     for verdict in (found(0), retry("http_500"), found(1)):
-        done.settle(done.take(), verdict)
-    doubted(doubting)
+        done.settle(done.draw(), verdict)
+    fail_ambiguously(failing)
     done.clock.advance(1)
 
-    assert limiter.controller.in_doubt
-    assert done.work.take() == []
+    assert limiter.needs_canary
+    assert done.dispatcher.draw_attempts() == []
 
 
 def test_no_probe_is_sent_where_there_is_no_room() -> None:
-    """Give a worker that is full nothing, though the upstream is in doubt."""
+    """Give a worker that is full nothing, though a canary is needed."""
     scene = Scene(FakeChunk(range(10)), controller=RateController())
-    doubted(scene)
+    fail_ambiguously(scene)
     scene.clock.advance(1)
-    more = scene.work.take_more(0)
+    more = scene.dispatcher.draw_more(0)
 
     assert more
     assert more[0] == []
 
 
 @pytest.mark.parametrize("songs", [1, 10])
-def test_call_that_knows_no_song_fails_none_in_doubt(songs: int) -> None:
+def test_call_that_found_no_song_fails_none_without_a_canary(songs: int) -> None:
     """Count no 500 as a song's own while another call of the instance has seen that all are answered so."""
     limiter = Limiter(RateController())
     knowing, new = Scene(FakeChunk(range(10)), limiter=limiter), FakeChunk(range(100, 100 + songs))
-    doubted(knowing)
+    fail_ambiguously(knowing)
     scene = Scene(new, limiter=limiter)
     scene.run(outage(scene, 0, 20, "http_500"), 0.02)
 
@@ -616,10 +616,10 @@ def test_each_fetcher_is_probed_by_a_song_of_its_own() -> None:
     chunks = FakeChunk(["a"], first), FakeChunk(["b", "c", "d", "e"], second)
     scene = Scene(*chunks, controller=RateController())
     for name in "ab":
-        scene.settle(scene.take(), found(name))
+        scene.settle(scene.draw(), found(name))
     for _ in range(3):
-        scene.settle(scene.take(), retry("http_500"))
-    probe = scene.take()
+        scene.settle(scene.draw(), retry("http_500"))
+    probe = scene.draw()
 
     assert (probe.item, probe.chunk.fetcher) == ("b", second)
 
@@ -627,23 +627,23 @@ def test_each_fetcher_is_probed_by_a_song_of_its_own() -> None:
 def test_probe_that_is_refused_ends_the_work() -> None:
     """Stop where a probe learns that the upstream refuses us."""
     scene = Scene(FakeChunk(range(10)), controller=RateController())
-    doubted(scene)
-    scene.settle(scene.take(), refused(SENTENCE))
+    fail_ambiguously(scene)
+    scene.settle(scene.draw(), refused(SENTENCE))
 
-    assert scene.work.take() == []
-    assert str(scene.work.error) == SENTENCE
+    assert scene.dispatcher.draw_attempts() == []
+    assert str(scene.dispatcher.error) == SENTENCE
 
 
 def test_more_is_due_when_the_rate_lets_out_more() -> None:
     """Tell a worker that took all that may go when the next may, not only when an answer may come."""
     scene = Scene(FakeChunk(range(100)), controller=RateController(10.0, 50))
-    scene.work.take()
+    scene.dispatcher.draw_attempts()
     scene.clock.advance(0.1)
-    first = scene.work.take_more(50)
+    first = scene.dispatcher.draw_more(50)
     assert first
     assert len(first[0]) == 1
     scene.clock.advance(first[1] + 0.001)
-    second = scene.work.take_more(50)
+    second = scene.dispatcher.draw_more(50)
 
     assert first[1] == pytest.approx(0.1)
     assert second
@@ -658,6 +658,6 @@ def test_error_of_the_store_goes_before_the_upstreams(first: str) -> None:
     for error in (
         (UpstreamUnavailable(SENTENCE), lost) if first == "the upstream's" else (lost, UpstreamUnavailable(SENTENCE))
     ):
-        scene.work.stop(error)
+        scene.dispatcher.stop(error)
 
-    assert scene.work.error is lost
+    assert scene.dispatcher.error is lost

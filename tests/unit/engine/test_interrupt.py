@@ -36,7 +36,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="needs SIGINT for another 
 
 
 class StuckUpstream(Upstream):
-    """Serve some songs, whichever are asked for first, and leave all other requests hanging until told otherwise."""
+    """Serve some songs, whichever are asked for first, and leave all other requests hanging as long as `stuck`."""
 
     def __init__(self) -> None:
         """Start serving."""
@@ -89,14 +89,14 @@ def test_ctrl_c_ends_the_command_line(upstream: StuckUpstream, tmp_path: Path) -
         out, err = process.communicate(timeout=30)
         seconds = time.monotonic() - sent
     fetched = upstream.count()
-    held = rows_kept(tmp_path)
+    kept = rows_kept(tmp_path)
     upstream.stuck = False
     again = subprocess.run(argv, capture_output=True, check=False, timeout=60, **options)
 
     assert (process.returncode, out) == (130, "")
     assert err == "songcrawl: interrupted; the same command continues from what is committed\n"
     assert seconds < PROMPTLY
-    assert held == ANSWERED
+    assert kept == ANSWERED
     assert (again.returncode, json.loads(again.stdout)["found"]) == (0, LAST)
     assert upstream.count() - fetched == LAST - ANSWERED
     assert verify_run(RunIndex(open_store(str(tmp_path / "songs"), None)), "trial").faults == []

@@ -1,4 +1,4 @@
-"""Check that what is held in memory does not grow with songs, workers or parts."""
+"""Check that what is kept in memory does not grow with songs, workers or parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crawler.core.limits import Limits
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import Verdict, found
 from crawler.engine.backlog import MOST_HELD_BYTES
-from crawler.engine.dispatcher import Work
+from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.part_writer import PartWriter
 from crawler.engine.workers import Worker
 from crawler.formats.jsonl_rows import decode_rows
@@ -47,15 +47,15 @@ def part_of(index: int, songs: int, fetcher: WatchingFetcher) -> PartWriter:
     return PartWriter(grid[index], fetcher, Tally(), lambda _part, _data: None)
 
 
-def work_on(parts: Iterator[PartWriter], submit: Callable[[Callable[[], None]], Any]) -> Work:
-    """Work on parts, with `submit` for what is done away from the workers."""
-    return Work(parts, Limits(), SystemClock(), submit)
+def dispatcher_of(parts: Iterator[PartWriter], submit: Callable[[Callable[[], None]], Any]) -> Dispatcher:
+    """Open a dispatcher of parts, with `submit` for what is done away from the workers."""
+    return Dispatcher(parts, Limits(), SystemClock(), submit)
 
 
 def test_worker_lets_go_of_a_song_before_the_next() -> None:
     """Keep no song's info once its row is made: a hundred workers waiting for answers would hold a hundred."""
     fetcher = WatchingFetcher()
-    Worker(work_on(iter([part_of(0, 10, fetcher)]), lambda advance: advance())).run()
+    Worker(dispatcher_of(iter([part_of(0, 10, fetcher)]), lambda advance: advance())).run()
     gc.collect()
 
     assert fetcher.alive == [0] * 10
@@ -72,15 +72,15 @@ def test_heavy_part_is_alone() -> None:
             opened.append(part_of(index, 1, fetcher))
             yield opened[-1]
 
-    work = work_on(parts(), waiting.append)
-    (first,) = work.take()
-    work.settle([(first, found("x" * (MOST_HELD_BYTES + 1)))])
-    assert work.take_more(1) == ([], math.inf)
+    dispatcher = dispatcher_of(parts(), waiting.append)
+    (first,) = dispatcher.draw_attempts()
+    dispatcher.settle([(first, found("x" * (MOST_HELD_BYTES + 1)))])
+    assert dispatcher.draw_more(1) == ([], math.inf)
     assert len(opened) == 1
     for advance in waiting:
         advance()
 
-    assert len(work.take()) == 1
+    assert len(dispatcher.draw_attempts()) == 1
     assert len(opened) == 2
 
 

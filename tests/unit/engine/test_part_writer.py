@@ -38,9 +38,9 @@ class Commits:
     def _commit(self, part: PartWriter, data: bytes) -> None:
         self.data.append(data)
 
-    def settle(self, part_range: Iterable[int], outcome_of: Callable[[int], Verdict]) -> None:
-        """Settle places in the order given, advancing whenever the part asks for it."""
-        for index in part_range:
+    def settle(self, indexes: Iterable[int], outcome_of: Callable[[int], Verdict]) -> None:
+        """Settle indexes in the order given, advancing whenever the part asks for it."""
+        for index in indexes:
             if self.part.settle([(index, outcome_of(self.part.item(index)))]):
                 self.part.advance()
 
@@ -60,7 +60,7 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _frequent_switches() -> Iterator[None]:
-    """Let threads take turns as often as they can, so that they meet in every place."""
+    """Let threads take turns as often as they can, so that they meet wherever they can."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -94,10 +94,10 @@ def test_part_has_one_row_for_every_number(commits: Commits) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.permutations(range(len(SONGS))))
-def test_any_order_gives_the_same_bytes(part_range: list[int]) -> None:
+def test_any_order_gives_the_same_bytes(indexes: list[int]) -> None:
     """Write the same object whichever song came first."""
     commits = Commits()
-    commits.settle(part_range, outcome_of)
+    commits.settle(indexes, outcome_of)
 
     assert commits.data == [in_order()]
 

@@ -1,7 +1,8 @@
-"""Check that whoever looks on a crawl is told how far it is: by a bar, and by lines in the log."""
+"""Check that whoever looks on a crawl sees how far it is: by a bar, and by lines in the log."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -21,6 +22,7 @@ from crawler.adapters.storage.folder import FolderStore
 from crawler.app import progress_bar as progress_module
 from crawler.app.json_log import JsonLogFormatter
 from crawler.app.progress_bar import bar, progress_log
+from crawler.core.deadline import Deadline
 from crawler.core.limits import Limits
 from crawler.core.settings import SETTINGS
 from crawler.core.song_set import SongSet
@@ -61,7 +63,7 @@ def test_rate_and_time_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "told"),
+    ("now", "known"),
     [
         pytest.param(FIRST, {"songs_per_second": 0.0, "percent": 0.0, "eta_seconds": None}, id="at once"),
         pytest.param(
@@ -78,11 +80,11 @@ def test_rate_and_time_left() -> None:
         ),
     ],
 )
-def test_what_can_not_be_known_is_null(now: Progress, told: dict[str, Any]) -> None:
+def test_what_can_not_be_known_is_null(now: Progress, known: dict[str, Any]) -> None:
     """Divide by nothing, and guess nothing."""
     fields = now.fields(FIRST, FIRST)
 
-    assert {name: fields[name] for name in told} == told
+    assert {name: fields[name] for name in known} == known
 
 
 def test_parts_are_counted_while_they_are_open_and_after() -> None:
@@ -126,8 +128,9 @@ def test_a_share_of_a_run_is_a_whole_to_its_call(part_range: range | None, songs
             clock=FakeClock(),
             workers=commits,
             commits=commits,
-            part_range=part_range,
+            deadline=Deadline(0.0),
         )
+        asyncio.run(call.fetch(part_range))
 
     assert call.progress() == Progress(at=1000.0, songs=songs)
 
@@ -152,10 +155,10 @@ def test_log_tells_every_few_seconds(monkeypatch: pytest.MonkeyPatch, caplog: py
     with caplog.at_level(logging.INFO, "crawler"):
         with progress_log(steps(0, 10, 30), {"run": "trial"}):
             wait_until(lambda: len(caplog.records) >= 2)
-        told = len(caplog.records)
+        logged = len(caplog.records)
     lines = [json.loads(JsonLogFormatter().format(record)) for record in caplog.records]
 
-    assert len(caplog.records) == told
+    assert len(caplog.records) == logged
     assert lines[0] == {
         "severity": "INFO",
         "message": "crawl running",
@@ -209,9 +212,9 @@ def test_stored_crawl_logs_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog
         crawl(song, range(1, 31), output="songs", run="trial", progress=False, part_songs=10)
     looking.join()
     running = [record for record in caplog.records if record.getMessage() == "crawl running"]
-    (told,) = [fields for fields in (vars(record)["fields"] for record in running) if fields["remaining"] == 1][:1]
+    (fields,) = [each for each in (vars(record)["fields"] for record in running) if each["remaining"] == 1][:1]
 
-    assert (told["run"], told["found"], told["missing"], told["percent"]) == ("trial", 20, 9, 96.7)
+    assert (fields["run"], fields["found"], fields["missing"], fields["percent"]) == ("trial", 20, 9, 96.7)
     assert [record.getMessage() for record in caplog.records if record not in running] == [
         "crawl started",
         "crawl complete",

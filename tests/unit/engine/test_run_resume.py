@@ -13,7 +13,7 @@ from crawler.core.ports import Fetcher
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import Verdict, found
 from crawler.engine import backlog
-from crawler.engine.dispatcher import Work
+from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.part_writer import PartWriter
 from crawler.formats.jsonl_rows import Line, encode_row
 from crawler.rate_control.controller import RateController
@@ -27,8 +27,8 @@ class Patient(SystemClock):
     """Never wait: in this test nobody would end it."""
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
-        """Say that the work stands still."""
-        pytest.fail("the work waits, and nothing is on its way")
+        """Fail: the dispatcher stands still."""
+        pytest.fail("the dispatcher waits, and nothing is on its way")
 
 
 class Instant(Fetcher):
@@ -54,9 +54,9 @@ def test_a_part_whose_kept_rows_fill_the_buffer_goes_on(monkeypatch: pytest.Monk
     )
     known = RateController()
     known.start_from(LearnedRate(per_second=1e6, in_flight=100))  # or it would wait for a turn
-    todo = Work(iter([part]), Limits(), Patient(), submit=at_once, limiter=Limiter(known))
+    dispatcher = Dispatcher(iter([part]), Limits(), Patient(), submit=at_once, limiter=Limiter(known))
 
-    while taken := todo.take():
-        todo.settle([(attempt, part.fetcher.attempt(attempt.item, attempt.timeout)) for attempt in taken])
+    while drawn := dispatcher.draw_attempts():
+        dispatcher.settle([(attempt, part.fetcher.attempt(attempt.item, attempt.timeout)) for attempt in drawn])
 
     assert len(committed) == 1

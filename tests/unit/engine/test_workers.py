@@ -26,7 +26,7 @@ from crawler.core.ports import MultiFetcher
 from crawler.core.verdict import MISSING, Verdict, failed, found, refused, retry, throttled
 from crawler.engine import workers as gather_module
 from crawler.engine.backlog import Chunk
-from crawler.engine.dispatcher import Work
+from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.in_memory import CHUNK_SONGS, Collected, collect
 from crawler.engine.workers import gather_songs
 from crawler.rate_control.limiter import Limiter
@@ -42,14 +42,16 @@ def gather(
     limits: Limits = LIMITS,
     deadline: float = float("inf"),
     fetcher: MultiFetcher | None = None,
-) -> Work:
+) -> Dispatcher:
     """Run workers over chunks until they end, as a call does."""
     clock = SystemClock()
     with ThreadPoolExecutor(2) as ends:
         limiter = Limiter(PlainController(limits.max_per_second, limits.max_at_once))
-        work = Work(iter(chunks), limits, clock, ends.submit, Deadline.after(clock.now(), deadline), limiter=limiter)
-        asyncio.run(gather_songs(work, limits.max_at_once, DaemonThreads(), fetcher))
-    return work
+        dispatcher = Dispatcher(
+            iter(chunks), limits, clock, ends.submit, Deadline.after(clock.now(), deadline), limiter=limiter
+        )
+        asyncio.run(gather_songs(dispatcher, limits.max_at_once, DaemonThreads(), fetcher))
+    return dispatcher
 
 
 @pytest.fixture(autouse=True)
@@ -139,20 +141,20 @@ def test_upstream_sees_no_more_than_the_limits() -> None:
 def test_worker_that_is_stuck_is_replaced(release: threading.Event) -> None:
     """Complete the crawl although a function never comes back, at the cost of its own song."""
     chunk = FakeChunk(range(20), hang_on(lambda item, _nth: item == 3, release))
-    work = gather([chunk], STUCK)
+    dispatcher = gather([chunk], STUCK)
 
     assert dict(chunk.settled)[3] == failed("timeout")
     assert sorted(item for item, _ in chunk.settled) == list(range(20))
-    assert work.abandoned == 1
+    assert dispatcher.abandoned == 1
 
 
 def test_all_workers_may_be_stuck(release: threading.Event) -> None:
     """Complete the crawl although more functions hang than there are workers."""
     chunk = FakeChunk(range(8), hang_on(lambda item, _nth: item < 4, release))
-    work = gather([chunk], STUCK)
+    dispatcher = gather([chunk], STUCK)
 
     assert {item for item, outcome in chunk.settled if outcome == failed("timeout")} == set(range(4))
-    assert work.abandoned == 4
+    assert dispatcher.abandoned == 4
 
 
 def test_stuck_song_is_tried_again(release: threading.Event) -> None:
@@ -216,10 +218,10 @@ def test_deadline_ends_every_worker() -> None:
         return found(item)
 
     chunk = FakeChunk(range(100_000), FakeFetcher(judge))
-    work = gather([chunk], deadline=0.2)
+    dispatcher = gather([chunk], deadline=0.2)
 
     assert len(chunk.settled) < 100_000
-    assert work.error is None
+    assert dispatcher.error is None
 
 
 @pytest.mark.parametrize("items", [1, 200], ids=["one item", "many items"])
@@ -241,7 +243,7 @@ def test_error_wakes_the_workers_that_wait() -> None:
     both = threading.Barrier(2)
     throttled_once = threading.Event()
 
-    class Told(FakeChunk):
+    class Watched(FakeChunk):
         def record(self, answers: Sequence[tuple[float, Verdict]]) -> None:
             throttled_once.set()
 
@@ -253,7 +255,7 @@ def test_error_wakes_the_workers_that_wait() -> None:
         raise BadSetting("The upstream is a private address.")
 
     with pytest.raises(BadSetting):
-        gather([Told(range(2), FakeFetcher(judge))], Limits(max_at_once=2))
+        gather([Watched(range(2), FakeFetcher(judge))], Limits(max_at_once=2))
 
 
 def test_error_of_the_items_is_raised() -> None:
@@ -343,15 +345,15 @@ def test_one_song_at_once_takes_one_thread() -> None:
 
 
 def test_transfers_are_cut_off_at_the_deadline() -> None:
-    """Leave songs undone whose answers have not come at the deadline, keep the others, and free their places."""
+    """Leave songs undone not answered at the deadline, keep the others, and count their requests as back."""
     fetcher = FakeMultiFetcher(silent=range(0, 20, 2))
     chunk = FakeChunk(range(20), fetcher)
-    work = gather([chunk], Limits(max_at_once=20), deadline=0.3, fetcher=fetcher)
+    dispatcher = gather([chunk], Limits(max_at_once=20), deadline=0.3, fetcher=fetcher)
 
     assert sorted(item for item, _ in chunk.settled) == list(range(1, 20, 2))
-    assert work.unfinished() == [chunk]
-    assert not work._in_flight
-    assert work._limiter.controller.in_flight == 0
+    assert dispatcher.unfinished() == [chunk]
+    assert not dispatcher._in_flight
+    assert dispatcher._limiter.controller.in_flight == 0
     assert all(transfers.closed for transfers in fetcher.opened)
 
 
@@ -422,9 +424,9 @@ def test_collected_chunk_is_whole_once() -> None:
     chunk = Collected(FakeFetcher(), ["a", "b"])
     chunk.outcomes = Outcomes()
     with ThreadPoolExecutor(2) as settling:
-        told = list(settling.map(lambda index: chunk.settle([(index, MISSING)]), range(2)))
+        asked = list(settling.map(lambda index: chunk.settle([(index, MISSING)]), range(2)))
 
-    assert sorted(told) == [False, True]
+    assert sorted(asked) == [False, True]
 
 
 def test_clock_waits_for_more_seconds_than_there_are() -> None:

@@ -16,12 +16,12 @@ RATES = [0.1, 0.5, 1, 1.5, 3, 10, 19, 20, 24, 25, 25.5, 26, 27, 30, 33.3, 40, 49
 
 
 def send(pacer: Pacer, wanted: Iterable[float]) -> list[float]:
-    """Send a request for every instant at which one is wanted, as early as the pacer lets it; gives the instants."""
+    """Send a request for every instant at which one is wanted, as early as the pacer lets it; returns the instants."""
     sent = []
     now = -math.inf
     for instant in wanted:
         now = max(now, instant, pacer.ready_at())
-        pacer.take(now)
+        pacer.send(now)
         sent.append(now)
     return sent
 
@@ -29,11 +29,11 @@ def send(pacer: Pacer, wanted: Iterable[float]) -> list[float]:
 def most_in_a_second(sent: list[float]) -> int:
     """Count the requests of the fullest second."""
     # A millionth less than a second: sums of intervals are off by some 1e-12.
-    return max(bisect_left(sent, start + 1 - 1e-6) - place for place, start in enumerate(sent))
+    return max(bisect_left(sent, start + 1 - 1e-6) - index for index, start in enumerate(sent))
 
 
 def allowed_in_a_second(rate: float) -> float:
-    """Give what the contract promises: 5 % over the ceiling at most; a request is whole, however low the ceiling."""
+    """Return what the contract promises: 5 % over the ceiling at most; a request is whole, however low the ceiling."""
     return max(math.ceil(rate), 1.05 * rate)
 
 
@@ -71,7 +71,7 @@ def test_no_second_has_more_however_songs_come(
         now += idle
         for _ in range(songs):
             now = max(now, pacer.ready_at() + delays[len(sent) % len(delays)])
-            pacer.take(now)
+            pacer.send(now)
             sent.append(now)
 
     assert most_in_a_second(sent) <= allowed_in_a_second(rate)
@@ -93,7 +93,7 @@ def test_a_late_wake_is_made_up_for(rate: int) -> None:
     sent = []
     for _ in range(10 * rate):
         sent.append(pacer.ready_at() + 0.5 / rate)
-        pacer.take(sent[-1])
+        pacer.send(sent[-1])
 
     assert len(sent) / (sent[-1] - sent[0]) >= 0.99 * rate
 
@@ -103,56 +103,24 @@ def test_a_rate_of_zero_is_no_ceiling() -> None:
     assert send(Pacer(0), [5.0] * 1000) == [5.0] * 1000
 
 
-@pytest.mark.parametrize("rate", [0, 0.5, 10, 1000])
-def test_a_pause_holds(rate: float) -> None:
-    """Send nothing before the end of a pause, and go on at the ceiling after it."""
-    pacer = Pacer(rate)
-    before = send(pacer, [100.0] * 3)
-    pacer.pause(before[-1] + 30.0)
-    after = send(pacer, [before[-1]] * 100)
-
-    assert after[0] == before[-1] + 30.0
-    assert not rate or most_in_a_second(after) <= allowed_in_a_second(rate)
-
-
-def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
-    """Keep the latest instant of several pauses, in whatever order they come."""
-    pacer = Pacer(100)
-    for until in (130.0, 110.0, 125.0):
-        pacer.pause(until)
-
-    assert pacer.ready_at() == 130.0
-
-
-def test_a_pause_that_is_over_changes_nothing() -> None:
-    """Keep the even spacing once a pause has passed."""
-    paused, never_paused = Pacer(10), Pacer(10)
-    paused.pause(99.0)
-
-    assert send(paused, [100.0] * 20) == send(never_paused, [100.0] * 20)
-
-
 @pytest.mark.parametrize("rate", RATES)
 def test_as_many_go_at_once_as_would_one_by_one(rate: float) -> None:
     """Allow at one instant what a caller who asks again and again would get."""
     together, singly = Pacer(rate), Pacer(rate)
     for now in (1000.0, 1000.4, 1003.0):
         allowed = int(together.allowance(now))
-        together.take(now, allowed)
+        together.send(now, allowed)
         one_by_one = 0
         while singly.ready_at() <= now:
-            singly.take(now)
+            singly.send(now)
             one_by_one += 1
 
         assert allowed == one_by_one
 
 
 def test_any_number_goes_where_there_is_no_ceiling() -> None:
-    """Allow everything, but during a pause."""
-    pacer = Pacer(0)
-    pacer.pause(1007.0)
-
-    assert [pacer.allowance(1006.9), pacer.allowance(1007.0)] == [0, math.inf]
+    """Allow everything at any instant."""
+    assert Pacer(0).allowance(1007.0) == math.inf
 
 
 @pytest.mark.parametrize("rate", [each for each in RATES if each >= 1])

@@ -61,11 +61,11 @@ def test_idle_time_is_no_measure_of_a_quota() -> None:
     """Slow down after a first 429 to what was accepted since the last pause, not since the first request long ago."""
     controller = RateController(0.0, 100)
     for now in (NOW, NOW + 20):
-        controller.take(now, 10)
+        controller.send(now, 10)
         for _ in range(10):
-            controller.answer(now, now + 0.01, found(1))
-    controller.take(NOW + 20.02)
-    controller.answer(NOW + 20.02, NOW + 20.03, throttled("http_429"))
+            controller.observe(now, now + 0.01, found(1))
+    controller.send(NOW + 20.02)
+    controller.observe(NOW + 20.02, NOW + 20.03, throttled("http_429"))
 
     assert controller._rate.limit == pytest.approx(10, rel=0.1)
 
@@ -114,9 +114,9 @@ def test_last_songs_of_a_call_cut_nothing() -> None:
     """Keep as many in flight as there were at the beginning where the few songs that are left come late."""
     controller = RateController(0.0, 100)
     for sent, came in ((NOW, NOW + 0.001), (NOW + 0.001, NOW + 0.1)):
-        controller.take(sent, 8)
+        controller.send(sent, 8)
         for _ in range(8):
-            controller.answer(sent, came, found(1))
+            controller.observe(sent, came, found(1))
 
     assert controller._in_flight.limit >= START_IN_FLIGHT
 
@@ -126,9 +126,9 @@ def test_moment_of_standing_still_is_no_queue() -> None:
     controller = RateController(0.0, 32)
     now, limits = NOW, []
     for latency in (0.001, 0.001, 0.03, *[0.001] * 8):
-        controller.take(now, controller._in_flight.limit)
+        controller.send(now, controller._in_flight.limit)
         for _ in range(controller.in_flight):
-            controller.answer(now, now + latency, found(1))
+            controller.observe(now, now + latency, found(1))
         now += latency
         limits.append(controller._in_flight.limit)
 
@@ -194,8 +194,8 @@ def test_ceiling_of_requests_a_second_holds() -> None:
 def test_named_wait_holds_for_all() -> None:
     """Send nothing before the instant that the upstream named."""
     controller = RateController()
-    controller.take(NOW)
-    controller.answer(NOW, NOW, throttled("http_429", 7.0))
+    controller.send(NOW)
+    controller.observe(NOW, NOW, throttled("http_429", 7.0))
 
     assert controller.ready(NOW + 6.9) == (0, NOW + 7)
     assert controller.ready(NOW + 7)[0] > 0
@@ -204,8 +204,8 @@ def test_named_wait_holds_for_all() -> None:
 def test_wait_beyond_the_deadline_is_hopeless() -> None:
     """Say so where the upstream names more time than the call has; not where it has enough."""
     controller = RateController()
-    controller.take(NOW)
-    controller.answer(NOW, NOW, throttled("http_429", 3600.0))
+    controller.send(NOW)
+    controller.observe(NOW, NOW, throttled("http_429", 3600.0))
 
     reason = controller.hopeless(NOW, NOW + 60)
     assert reason
@@ -218,61 +218,61 @@ def fail(controller: RateController, times: int, word: str = "http_503", now: fl
     """Have requests fail one after the other; gives which counted."""
     counted = []
     for _ in range(times):
-        controller.take(now)
-        counted.append(controller.answer(now, now, retry(word)))
+        controller.send(now)
+        counted.append(controller.observe(now, now, retry(word)))
     return counted
 
 
 def test_failures_in_an_outage_do_not_count() -> None:
     """Count failures as the songs' own until they say that the upstream is down."""
     controller = RateController()
-    controller.take(NOW)
-    controller.answer(NOW, NOW, found(1))
+    controller.send(NOW)
+    controller.observe(NOW, NOW, found(1))
 
     assert fail(controller, 8) == [True] * 5 + [False] * 3
     assert controller.ready(NOW)[0] == 0
 
 
-def in_doubt(controller: RateController, now: float = NOW) -> None:
+def fail_ambiguously(controller: RateController, now: float = NOW) -> None:
     """Have three requests fail as songs of their own may, where one was found."""
     for verdict in (found(1), *[retry("http_500")] * 3):
-        controller.take(now)
-        controller.answer(now, now, verdict, known=True)
+        controller.send(now)
+        controller.observe(now, now, verdict, has_canary=True)
 
 
 def test_failures_of_songs_are_trusted_though_they_take_long() -> None:
     """Count what was sent after a false alarm as the songs' own failures, however late they come."""
     controller = RateController()
-    in_doubt(controller)
-    controller.take(NOW + 0.3)
-    controller.answer(NOW + 0.3, NOW + 0.4, found(1))
-    controller.take(NOW + 0.5, 4)
+    fail_ambiguously(controller)
+    controller.send(NOW + 0.3)
+    controller.observe(NOW + 0.3, NOW + 0.4, found(1))
+    controller.send(NOW + 0.5, 4)
 
-    assert [controller.answer(NOW + 0.5, NOW + 9, retry("http_500"), known=True) for _ in range(4)] == [True] * 4
+    assert [controller.observe(NOW + 0.5, NOW + 9, retry("http_500"), has_canary=True) for _ in range(4)] == [True] * 4
 
 
 def test_answers_between_silences_are_no_outage() -> None:
     """Take ten failures for no outage that have the upstream's own answers among them."""
     controller = RateController()
-    controller.take(NOW, 20)
-    controller.answer(NOW, NOW, found(1), known=True)
+    controller.send(NOW, 20)
+    controller.observe(NOW, NOW, found(1), has_canary=True)
     in_trust = NOW + 0.5
     controller._breaker._trusted_until = in_trust
     for word in ["connection", "timeout", "http_500"] * 4:
-        controller.answer(NOW, NOW, retry(word), known=True)
+        controller.observe(NOW, NOW, retry(word), has_canary=True)
 
-    assert controller.answer(in_trust, in_trust, retry("connection"), known=True)
+    assert controller.observe(in_trust, in_trust, retry("connection"), has_canary=True)
     assert controller.ready(in_trust)[0] > 0
 
 
 def test_pause_that_outlasts_an_outage_is_no_false_alarm() -> None:
     """Begin at half the rate after an outage, though the first probe that a Retry-After let out was answered."""
     controller = RateController()
-    controller.take(NOW, 6)
+    controller.send(NOW, 6)
     for _ in range(6):
-        controller.answer(NOW, NOW, retry("http_503", 30.0))
-    controller.take(NOW + 30)
-    controller.answer(NOW + 30, NOW + 30.1, found(1))
+        controller.observe(NOW, NOW, retry("http_503", 30.0))
+    controller.send(NOW + 30)
+    controller.observe(NOW + 30, NOW + 30.1, found(1))
 
     assert controller._rate._eased_until > NOW + 31
     assert controller._breaker._trusted_until < NOW
@@ -282,9 +282,9 @@ def test_trust_grows_with_each_false_alarm() -> None:
     """Have songs fail by themselves for half a second after the first alarm, then for longer, up to 5 s."""
     controller, now, trusted = RateController(), NOW, []
     for _ in range(6):
-        in_doubt(controller, now)
-        controller.take(now + 0.3)
-        controller.answer(now + 0.3, now + 0.4, found(1))
+        fail_ambiguously(controller, now)
+        controller.send(now + 0.3)
+        controller.observe(now + 0.3, now + 0.4, found(1))
         trusted.append(round(controller._breaker._trusted_until - now - 0.4, 6))
         now += 10
 
@@ -301,11 +301,11 @@ def test_probes_are_single_and_end_the_outage() -> None:
     controller = RateController()
     fail(controller, 6)
     count, _ = controller.ready(NOW + 1)
-    controller.take(NOW + 1)
+    controller.send(NOW + 1)
 
     assert count == 1
     assert controller.ready(NOW + 1) == (0, math.inf)
-    controller.answer(NOW + 1, NOW + 1.1, MISSING)
+    controller.observe(NOW + 1, NOW + 1.1, MISSING)
     assert controller.ready(NOW + 3)[0] >= 1
 
 
@@ -322,8 +322,8 @@ def test_probe_that_is_cut_off_is_not_waited_for() -> None:
     """Let the next call probe where one ended with its probe on the way."""
     controller = RateController()
     fail(controller, 6)
-    controller.take(NOW + 1)
-    controller.give_back()
+    controller.send(NOW + 1)
+    controller.release()
 
     assert controller.ready(NOW + 1)[0] == 1
 
@@ -331,12 +331,12 @@ def test_probe_that_is_cut_off_is_not_waited_for() -> None:
 def test_call_does_not_wait_for_ever() -> None:
     """Give up on an upstream that is down for long, sooner on one that was never up."""
     never, was = RateController(), RateController()
-    was.take(NOW)
-    was.answer(NOW, NOW, found(1))
+    was.send(NOW)
+    was.observe(NOW, NOW, found(1))
     for each in (never, was):
         fail(each, 6)
-        each.take(NOW + 1)
-        each.answer(NOW + 1, NOW + 1, retry("http_503"))
+        each.send(NOW + 1)
+        each.observe(NOW + 1, NOW + 1, retry("http_503"))
 
     assert never.hopeless(NOW + NEVER_UP_SECONDS - 1, math.inf) is None
     assert "http_503" in str(never.hopeless(NOW + NEVER_UP_SECONDS, math.inf))
@@ -345,7 +345,7 @@ def test_call_does_not_wait_for_ever() -> None:
 
 
 def test_no_call_gives_up_before_a_probe() -> None:
-    """Hope until one probe has failed, however long a ceiling held it back."""
+    """Hope until one probe has failed, however long a ceiling delayed it."""
     controller = RateController()
     fail(controller, 6)
 
@@ -356,22 +356,22 @@ def test_no_call_gives_up_before_a_probe() -> None:
     st.lists(st.tuples(st.integers(1, 40), st.floats(1e-4, 0.3), st.sampled_from(["found", "throttled"])), max_size=60)
 )
 def test_songs_found_together_teach_what_each_would(answers: list[tuple[int, float, str]]) -> None:
-    """Be in the same state whether songs that were found are told together or one by one."""
+    """Be in the same state whether songs that were found are observed together or one by one."""
     together, alone = RateController(0.0, 64), RateController(0.0, 64)
     now = NOW
     for count, seconds, kind in answers:
         sent = [now] * count
         for controller in (together, alone):
-            controller.take(now, count)
+            controller.send(now, count)
         now += seconds
         if kind == "throttled":
             for controller in (together, alone):
                 for sent_at in sent:
-                    controller.answer(sent_at, now, throttled("http_429"))
+                    controller.observe(sent_at, now, throttled("http_429"))
             continue
-        assert together.found(sent, now)
+        assert together.observe_found(sent, now)
         for sent_at in sent:
-            alone.answer(sent_at, now, found(None))
+            alone.observe(sent_at, now, found(None))
         assert together.ready(now) == alone.ready(now)
 
     assert together.in_flight == alone.in_flight == 0
@@ -379,14 +379,14 @@ def test_songs_found_together_teach_what_each_would(answers: list[tuple[int, flo
     assert vars(together._in_flight) == vars(alone._in_flight)
 
 
-def test_an_open_breaker_wants_to_be_told_one_by_one() -> None:
+def test_an_open_breaker_observes_one_by_one() -> None:
     """Take no songs together while it is to be found out whether the upstream is there."""
     controller = RateController(0.0, 64)
-    controller.take(NOW, 12)
+    controller.send(NOW, 12)
     for _ in range(12):
-        controller.answer(NOW, NOW + 1, retry("http_503"))
+        controller.observe(NOW, NOW + 1, retry("http_503"))
 
-    assert not controller.found([NOW], NOW + 1)
+    assert not controller.observe_found([NOW], NOW + 1)
 
 
 def test_retries_are_held_back_where_most_fail() -> None:
@@ -407,7 +407,7 @@ def test_rate_without_a_limit_is_half_believed() -> None:
     """Begin at half of what an earlier run reached that met no limit, unless something went out already."""
     learned = LearnedRate(per_second=1000.0, in_flight=80)
     controller, begun = RateController(0.0, 100), RateController(0.0, 100)
-    begun.take(NOW)
+    begun.send(NOW)
     for each in (controller, begun):
         each.start_from(learned)
 
@@ -426,8 +426,8 @@ def test_control_costs_little() -> None:
         for song in range(songs):
             now = NOW + song / 2000
             if controller.ready(now)[0]:
-                controller.take(now)
-                controller.answer(now - 0.02, now, verdict)
+                controller.send(now)
+                controller.observe(now - 0.02, now, verdict)
         best = min(best, time.process_time() - started)
 
     assert best / songs < 15e-6

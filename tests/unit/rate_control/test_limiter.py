@@ -19,7 +19,7 @@ def let_out(limiter: Limiter, most: int, now: float = NOW) -> int:
     """Let out as many as may go."""
     with limiter:
         count = int(min(most, limiter.ready(now, 0)[0]))
-        limiter.take(now, count)
+        limiter.send(now, count)
     return count
 
 
@@ -30,7 +30,7 @@ def test_calls_share_what_may_be_in_flight() -> None:
 
     assert [let_out(other, 10), let_out(one, 10), let_out(other, 10)] == [4, 1, 0]
     with one:
-        one.answer(NOW, NOW, found(1))
+        one.observe(NOW, NOW, found(1))
     assert let_out(other, 10) == 0  # its own four are still on their way
     assert let_out(one, 10) == 1
 
@@ -57,7 +57,7 @@ def test_one_call_at_a_time_is_at_the_door() -> None:
         passed.start()
         passed.join(0.2)
         kept_out = passed.is_alive()
-        one.take(NOW, 1)
+        one.send(NOW, 1)
     passed.join()
 
     assert kept_out
@@ -76,33 +76,33 @@ def test_who_waits_for_another_call_looks_again() -> None:
 
 
 def test_a_pause_holds_for_all_calls() -> None:
-    """Keep to what the upstream says of when, whichever call it told."""
+    """Keep to what the upstream says of when, whichever call asked."""
     one = Limiter(PlainController())
     other = one.narrowed(Ceiling())
     let_out(other, 1)
     with other:
-        other.answer(NOW, NOW, throttled("http_429", 7.0))
+        other.observe(NOW, NOW, throttled("http_429", 7.0))
 
     with one:
         assert one.ready(NOW + 1, 0) == (0, NOW + 7)
 
 
-def test_what_was_cut_off_is_given_back() -> None:
-    """Free the places of requests that never came back."""
+def test_what_was_cut_off_is_released() -> None:
+    """Let out as many requests again as were cut off."""
     limiter = Limiter(PlainController(max_at_once=3))
     let_out(limiter, 3)
     with limiter:
-        limiter.give_back(2)
+        limiter.release(2)
 
     assert let_out(limiter, 9) == 2
 
 
-def test_songs_found_together_free_their_places_under_every_ceiling() -> None:
+def test_songs_found_together_come_back_under_every_ceiling() -> None:
     """Let as many requests out again as came back found, where a call has a ceiling of its own too."""
     limiter = Limiter(RateController()).narrowed(Ceiling(0.0, 2))
     with limiter:
-        limiter.take(100.0, 2)
+        limiter.send(100.0, 2)
         full = limiter.ready(100.1, 2)[0]
-        assert limiter.found([100.0, 100.0], 100.2)
+        assert limiter.observe_found([100.0, 100.0], 100.2)
 
         assert (full, limiter.ready(100.3, 0)[0]) == (0, 2)

@@ -284,7 +284,7 @@ def test_delay_holds_over_all_calls() -> None:
     for call in calls:
         with call:
             if call.ready(0.0, 0)[0] > 0:
-                call.take(0.0, 1)
+                call.send(0.0, 1)
 
     assert common.in_flight == 1
 
