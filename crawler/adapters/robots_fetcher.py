@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from crawler.core.errors import BadSetting, UpstreamUnavailable
-from crawler.core.ports import Fetcher, MultiFetcher, Transfers
+from crawler.core.ports import Fetcher, MultiFetcher, Page, Transfers
 from crawler.core.setting_types import PLACEHOLDER
-from crawler.core.verdict import FORBIDDEN, Kind, Page, Verdict
+from crawler.core.verdict import FORBIDDEN, Kind, Verdict
 from crawler.upstream.robots_rules import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
 
 # What asks for a page: see PageFetcher.fetch.
-Fetch = Callable[[str, int, float], Verdict]
+Fetch = Callable[[str, int, float], Page | Verdict]
 
 # RFC 9309, 2.4: not longer than a day. An instance seldom lives as long; a changed mind is heard within the hour.
 FRESH_SECONDS = 3600.0
@@ -24,7 +24,7 @@ _OVERRIDE = "set ROBOTS=ignore if the API is yours"
 
 
 class RobotsFile:
-    """Know the robots.txt of the origin of SONG_URL, and keep it for an hour, for all calls of an instance."""
+    """The robots.txt of the origin of SONG_URL, kept for an hour, for all calls of an instance."""
 
     def __init__(self, song_url: str, user_agent: str) -> None:
         self._song_url = song_url
@@ -35,9 +35,9 @@ class RobotsFile:
         self._stale_at = 0.0
 
     def obey(self, fetch: Fetch, seconds: float) -> Robots:
-        """Give what robots.txt asks for; where it is not known its host has so many seconds to say it.
+        """Return what robots.txt asks for; where it is not known its host has so many seconds to say it.
 
-        Raises BadSetting where SONG_URL is disallowed for every number, UpstreamUnavailable where it can't be told.
+        Raises BadSetting where SONG_URL is disallowed for every number, UpstreamUnavailable where it can't be read.
         """
         with self._lock:
             if self._robots is None or time.monotonic() >= self._stale_at:
@@ -52,7 +52,7 @@ class RobotsFile:
         return robots
 
     def fetcher(self, robots: Robots, fetcher: Fetcher) -> Fetcher:
-        """Give a fetcher that fails the songs whose URL is disallowed, and asks for the others as `fetcher` does."""
+        """Return a fetcher that fails the songs whose URL is disallowed, and asks for the others as `fetcher` does."""
         if robots.allows is None:
             return fetcher
         kind = _PoliteMultiFetcher if isinstance(fetcher, MultiFetcher) else _PoliteFetcher
@@ -66,14 +66,13 @@ class RobotsFile:
                 return robots
         raise UpstreamUnavailable(f"{self._url} can't be read ({reason}), so nothing may be asked for; {_OVERRIDE}.")
 
-    def _judge(self, verdict: Verdict) -> tuple[Robots | None, str]:
-        if verdict.kind is Kind.FOUND:
-            page: Page = verdict.info
-            return judge_robots(page.status, page.body, self._user_agent), f"http_{page.status}"
-        if verdict.kind is Kind.REFUSED:
-            raise UpstreamUnavailable(verdict.error)
+    def _judge(self, answer: Page | Verdict) -> tuple[Robots | None, str]:
+        if isinstance(answer, Page):
+            return judge_robots(answer.status, answer.body, self._user_agent), f"http_{answer.status}"
+        if answer.kind is Kind.REFUSED:
+            raise UpstreamUnavailable(answer.reason)
         # Redirected off the origin, or too often: as good as none (RFC 9309, 2.3.1.2).
-        return Robots("", self._user_agent) if verdict.error == "redirect" else None, verdict.error or "failed"
+        return Robots("", self._user_agent) if answer.error == "redirect" else None, answer.error or "failed"
 
 
 class _PoliteFetcher:

@@ -115,5 +115,5 @@ class SongNotFetched(SongcrawlError):
     """Say that one attempt at a song did not tell whether it exists; `verdict` says why."""
 
     def __init__(self, song_num: object, verdict: Verdict) -> None:
-        super().__init__(f"Song {song_num} was not fetched: {verdict.error}.")
+        super().__init__(f"Song {song_num} was not fetched: {verdict.reason or verdict.error}.")
         self.verdict = verdict

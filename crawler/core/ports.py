@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from crawler.core.records import StoredObject
 from crawler.core.verdict import Verdict
 
 
 class Store(Protocol):
-    """Keep objects that are created once and never changed.
+    """Objects that are created once and never changed.
 
     Every method raises StoreUnavailable if the store can't be reached or refuses.
     """
 
     @property
     def url(self) -> str:
-        """Name the place for people: gs://bucket/prefix, or a folder."""
+        """Name the store for people: gs://bucket/prefix, or a folder."""
 
     def until(self, instant: float) -> Store:
-        """Give the same store for a call that must end by an instant of time.monotonic: no operation outlasts it."""
+        """Return the same store for a call that must end by an instant of time.monotonic: no operation outlasts it."""
 
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Store an object, all of it or nothing; raises ObjectExists if the name is taken.
@@ -31,7 +31,7 @@ class Store(Protocol):
         """
 
     def read(self, name: str) -> bytes | None:
-        """Give an object's bytes, checksum verified; None if there is none."""
+        """Return an object's bytes, checksum verified; None if there is none."""
 
     def stat(self, name: str) -> StoredObject | None:
         """Describe an object; None if there is none."""
@@ -41,16 +41,16 @@ class Store(Protocol):
 
 
 class Queue(Protocol):
-    """Deliver tasks to instances of this function, each at least once, some time.
+    """Tasks that are delivered to instances of this function, each at least once, some time.
 
     Every method raises QueueUnavailable if the queue can't be reached or refuses.
     """
 
     def until(self, instant: float) -> Queue:
-        """Give the same queue for a call that must end by an instant of time.monotonic."""
+        """Return the same queue for a call that must end by an instant of time.monotonic."""
 
     def most_at_once(self) -> int:
-        """Give how many tasks are delivered at the same time, at most."""
+        """Return how many tasks are delivered at the same time, at most."""
 
     def create(self, name: str, run: str, content: bytes, seconds: float) -> None:
         """Enqueue a task of a run, each delivery of which may take so many seconds; do nothing if its name is taken."""
@@ -60,33 +60,33 @@ class Queue(Protocol):
 
 
 class Clock(Protocol):
-    """Tell the time, and wait."""
+    """The time, and waiting."""
 
     def now(self) -> float:
-        """Give the instant on a monotonic clock, in seconds."""
+        """Return the instant on a monotonic clock, in seconds."""
 
     def epoch(self) -> float:
-        """Give the wall clock, in seconds since 1970 UTC."""
+        """Return the wall clock, in seconds since 1970 UTC."""
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:
         """Wait on a held condition, `seconds` at most; None: until notified."""
 
 
 class Transfers(Protocol):
-    """Try many songs at once, all in the calling thread."""
+    """Many songs on their way at once, all in the calling thread."""
 
     def start(self, token: Any, item: Any, timeout: float) -> None:
         """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
 
     def perform(self, seconds: float) -> Sequence[tuple[Any, Verdict]]:
-        """Move all transfers on, wait `seconds` at most until one ends, and give those that did."""
+        """Move all transfers on, wait `seconds` at most until one ends, and return those that did."""
 
     def close(self) -> None:
         """Cut what is on its way, and close the connections."""
 
 
 class Fetcher(Protocol):
-    """Try songs: one attempt, in the calling thread.
+    """What tries songs: one attempt, in the calling thread.
 
     A fetcher that can do many there at once has `open_transfers(most)` too (`MultiFetcher`).
     """
@@ -95,17 +95,25 @@ class Fetcher(Protocol):
         """Try one item within `timeout` seconds; never raises for what the upstream or a user's function did."""
 
 
+class Page(NamedTuple):
+    """An answer that is no song, of whatever status; `target` is where it redirects to, if it does."""
+
+    status: int
+    body: bytes
+    target: str | None = None
+
+
 @runtime_checkable
 class PageFetcher(Fetcher, Protocol):
-    """Ask the songs' origin for other pages too."""
+    """A fetcher that asks the songs' origin for other pages too."""
 
-    def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
-        """Ask for a page, redirected within its origin only; as info it gives a Page of `most_bytes` at most."""
+    def fetch(self, url: str, most_bytes: int, timeout: float) -> Page | Verdict:
+        """Ask for a page of `most_bytes` at most, redirected within its origin only; a Verdict says why not."""
 
 
 @runtime_checkable
 class MultiFetcher(Fetcher, Protocol):
-    """Try many songs at once in one thread."""
+    """A fetcher that tries many songs at once in one thread."""
 
     def open_transfers(self, most: int) -> Transfers:
         """Open what does so, `most` at once, for the calling thread alone."""

@@ -232,7 +232,7 @@ class Dispatcher:
         if verdict.final:
             return verdict
         if verdict.kind is Kind.REFUSED:
-            self._give_up(UpstreamUnavailable(verdict.error))
+            self._give_up(UpstreamUnavailable(verdict.reason))
         if attempt.chunk.is_canary or self._over(now):
             return None
         if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:

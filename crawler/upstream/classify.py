@@ -24,7 +24,7 @@ UNTRUSTED = refused("The upstream's TLS certificate can't be trusted, or it spea
 
 
 class DeclaredSong:
-    """Judge responses by three JMESPath expressions (https://jmespath.org/specification.html).
+    """A declared song, whose responses are judged by three JMESPath expressions (https://jmespath.org/specification.html).
 
     Raises BadSetting, naming the variable, if one does not parse or calls a function that does not exist.
     """
@@ -34,13 +34,7 @@ class DeclaredSong:
         self._missing = _expression("SONG_MISSING", missing) if missing else None
         self._retry = _expression("SONG_RETRY", retry) if retry else None
 
-    def judge(self, status: int, body: bytes, retry_after: float | None = None) -> Verdict:
-        """Judge one whole response; an error's body is never data."""
-        if 200 <= status < 300:
-            return self.judge_body(body, retry_after)
-        return judge_status(status, retry_after)
-
-    def judge_body(self, body: bytes, retry_after: float | None) -> Verdict:
+    def judge_body(self, body: bytes, retry_after: float | None = None) -> Verdict:
         """Judge the body of a 2xx response."""
         try:
             content = decode_json(body)
@@ -55,7 +49,7 @@ class DeclaredSong:
 
 
 def judge_status(status: int, retry_after: float | None = None) -> Verdict:
-    """Judge a response by its status alone, anything but 2xx."""
+    """Judge a response by its status alone, anything but 2xx: an error's body is never data."""
     if status in _MISSING:
         return MISSING
     if status == 429:

@@ -9,7 +9,7 @@ _GZIP, _ZLIB, _RAW = 31, 15, -15
 
 
 def most_encoded_bytes(most_bytes: int) -> int:
-    """Give what a body of so many bytes takes at most if it can't be compressed at all (zlib's compressBound)."""
+    """Return what a body of so many bytes takes at most if it can't be compressed at all (zlib's compressBound)."""
     return most_bytes + (most_bytes >> 12) + (most_bytes >> 14) + (most_bytes >> 25) + 64
 
 

@@ -14,9 +14,9 @@ from crawler.core.errors import BadSetting
 
 
 class Expression:
-    """Pick something of a song; raises BadSetting, naming the variable, if the text is no expression.
+    """An expression that picks something of a song.
 
-    Nor is one that calls a function which does not exist.
+    Raises BadSetting, naming the variable, if the text is none, or calls a function that does not exist.
     """
 
     def __init__(self, setting: str, text: str) -> None:
@@ -30,7 +30,7 @@ class Expression:
             raise BadSetting(f"{setting} is {text!r}, no JMESPath expression: {reason}.") from None
 
     def search(self, content: Any) -> Any:
-        """Give what is picked; None if it fails on this content, such as contains(error, 'quota') on null.
+        """Return what is picked; None if it fails on this content, such as contains(error, 'quota') on null.
 
         jmespath raises its own errors, which are ValueErrors, and lets some of Python's through.
         """

@@ -19,7 +19,7 @@ MOST_RETRY_AFTER_SECONDS = 86_400.0
 
 
 def backoff(attempt: int, throttles: int, random: Callable[[], float]) -> float:
-    """Give the seconds to wait before the next attempt at a song.
+    """Return the seconds to wait before the next attempt at a song.
 
     `attempt` counts tries that failed, `throttles` those that were throttled since the last of the others; both are
     doubled up to 20 s. `random` gives a float from 0 to 1. Source of the two kinds of jitter:

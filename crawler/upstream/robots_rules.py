@@ -14,7 +14,7 @@ _UNKNOWN = frozenset({429})
 
 
 class Robots:
-    """Hold what a robots.txt asks of the crawler that calls itself `user_agent`.
+    """What a robots.txt asks of the crawler that calls itself `user_agent`.
 
     `delay` is the Crawl-delay in seconds, 0 if there is none; `allows` tells of a URL whether it may be asked for, and
     is None where every URL may.
@@ -53,6 +53,6 @@ def judge_robots(status: int, body: bytes, user_agent: str) -> Robots | None:
 
 
 def _product(user_agent: str) -> str:
-    """Give the name by which a robots.txt calls a crawler: songcrawl of songcrawl/0.1.0 (RFC 9309, 2.2.1)."""
+    """Return the name by which a robots.txt calls a crawler: songcrawl of songcrawl/0.1.0 (RFC 9309, 2.2.1)."""
     name = re.match(r"[A-Za-z_-]+", user_agent)
     return name[0] if name else user_agent

@@ -18,7 +18,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 def decode_json(body: bytes) -> Any:
-    """Give the value of a JSON text; raises ValueError for what is none, or is refused."""
+    """Return the value of a JSON text; raises ValueError for what is none, or is refused."""
     try:
         content = _decode(body.removeprefix(b"\xef\xbb\xbf"))
     except RecursionError:

@@ -283,7 +283,7 @@ def _statuses() -> dict[str, tuple[str, str, Page]]:
 
 def _redirects(port: int, canary: str, inside: str) -> dict[str, tuple[str, str, Page]]:
     return {
-        "redirect without place": ("redirects nowhere", "failed redirect", redirect("")),
+        "redirect to nowhere": ("redirects nowhere", "failed redirect", redirect("")),
         "redirect loop": ("redirects to itself", "failed redirect", redirect("?again")),
         "redirect away": ("redirects to another server", "failed redirect", redirect(canary)),
         "redirect //": (

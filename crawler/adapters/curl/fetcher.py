@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -21,8 +21,9 @@ import pycurl
 
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.adapters.curl.transfer import PageTransfer, Transfer, parse_head
+from crawler.core.ports import Page
 from crawler.core.setting_types import PLACEHOLDER
-from crawler.core.verdict import Kind, Verdict, failed
+from crawler.core.verdict import Verdict, failed
 from crawler.upstream.classify import DeclaredSong
 from crawler.upstream.response_limits import MOST_REDIRECTS, same_origin
 
@@ -58,7 +59,7 @@ _URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
 
 
 class CurlFetcher:
-    """Try songs declared by SONG_URL, their verdicts by a DeclaredSong; one fetcher for each run.
+    """A fetcher of songs declared by SONG_URL, their verdicts by a DeclaredSong; one for each run.
 
     Its cookies, name look-ups and TLS sessions are shared by all that it opens, and gone with it.
     """
@@ -88,56 +89,57 @@ class CurlFetcher:
 
     def open_transfers(self, most: int) -> CurlTransfers:
         """Open what tries `most` songs at once, for the calling thread alone."""
-        return CurlTransfers(self, most)
+        return CurlTransfers(self._open_transfer, self.url, most, over_tls=self.over_tls)
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
-        transfers = self.open_transfers(1)
-        try:
-            transfers.start(None, item, timeout)
-            while not (ended := transfers.perform(timeout)):
-                pass
-            return ended[0][1]
-        finally:
-            transfers.close()
+        return _attempt(self.open_transfers(1), item, timeout)
 
-    def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
+    def fetch(self, url: str, most_bytes: int, timeout: float) -> Page | Verdict:
         """Ask for another page of the songs' origin: see PageFetcher."""
         until = time.monotonic() + timeout
         for _ in range(1 + MOST_REDIRECTS):
-            verdict = _PageFetcher(self, url, most_bytes).attempt(None, max(0.0, until - time.monotonic()))
-            if verdict.kind is not Kind.FOUND or not (target := verdict.info.target):
-                return verdict
-            if not same_origin(url, target):
+            page = self._fetch(url, most_bytes, max(0.0, until - time.monotonic()))
+            if not isinstance(page, Page) or not page.target:
+                return page
+            if not same_origin(url, page.target):
                 break
-            url = target
+            url = page.target
         return failed("redirect")
 
-    def open_transfer(self, sockets: CurlSockets, kind: type[Transfer] = Transfer) -> Transfer:
+    def _fetch(self, url: str, most_bytes: int, timeout: float) -> Page | Verdict:
+        """Ask for a page once, following no redirect."""
+        pages: list[Page] = []
+        open_page = partial(self._open_transfer, kind=partial(PageTransfer, pages.append), most_bytes=most_bytes)
+        verdict = _attempt(CurlTransfers(open_page, [url], 1, over_tls=self.over_tls), None, timeout)
+        return pages[0] if pages else verdict
+
+    def _open_transfer(
+        self, sockets: CurlSockets, kind: Callable[..., Transfer] = Transfer, most_bytes: int | None = None
+    ) -> Transfer:
         """Open what carries one song after the other."""
         transfer = kind(
-            sockets, self.host, self.song, self.max_song_bytes, self._parse_head, allow_private=self.allow_private
+            sockets,
+            self.host,
+            self.song,
+            self.max_song_bytes if most_bytes is None else most_bytes,
+            self._parse_head,
+            allow_private=self.allow_private,
         )
         for option, value in self._options.items():
             transfer.curl.setopt(option, value)
         return transfer
 
 
-class _PageFetcher(CurlFetcher):
-    """Try one page, as the client that a fetcher is for songs."""
-
-    def __init__(self, fetcher: CurlFetcher, url: str, most_bytes: int) -> None:
-        vars(self).update(vars(fetcher), url=[url], max_song_bytes=most_bytes)
-
-    def open_transfer(self, sockets: CurlSockets, kind: type[Transfer] = PageTransfer) -> Transfer:
-        return super().open_transfer(sockets, kind)
-
-
 class CurlTransfers:
-    """Try many songs at once in the calling thread."""
+    """Many songs on their way at once, in the calling thread; `url` is cut where a song's number stands."""
 
-    def __init__(self, fetcher: CurlFetcher, most: int) -> None:
-        self._fetcher = fetcher
+    def __init__(
+        self, open_transfer: Callable[[CurlSockets], Transfer], url: Sequence[str], most: int, *, over_tls: bool
+    ) -> None:
+        self._new_transfer = open_transfer
+        self._url = url
+        self._over_tls = over_tls
         self._most = most
         self._transfers: dict[pycurl.Curl, Transfer] = {}
         self._idle: list[Transfer] = []
@@ -146,40 +148,40 @@ class CurlTransfers:
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, most)
         self._add, self._remove = self._multi.add_handle, self._multi.remove_handle
         self._sockets = CurlSockets(self._multi)
-        self._knows_protocol = not fetcher.over_tls
+        self._knows_protocol = not over_tls
         self._scout_until = math.inf
-        self._held: list[Transfer] = []
+        self._waiting: list[Transfer] = []
 
     def start(self, token: Any, item: Any, timeout: float) -> None:
         """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
         transfer = self._idle.pop() if self._idle else self._open_transfer()
-        transfer.begin(token, str(item).join(self._fetcher.url), timeout)
+        transfer.begin(token, str(item).join(self._url), timeout)
         if self._knows_protocol:
             self._add(transfer.curl)
         elif self._scout_until == math.inf:
             self._scout_until = time.monotonic() + _SCOUT_SECONDS
             self._add(transfer.curl)
         else:
-            self._held.append(transfer)
+            self._waiting.append(transfer)
 
     def perform(self, seconds: float) -> list[tuple[Any, Verdict]]:
-        """Move all transfers on, wait `seconds` at most until one ends, and give those that did.
+        """Move all transfers on, wait `seconds` at most until one ends, and return those that did.
 
         Raises BadSetting for an address that is not allowed.
         """
         now = time.monotonic()
         until = now + seconds
-        if self._held:
+        if self._waiting:
             if now >= self._scout_until:
-                self._release()
+                self._start_waiting()
             else:
                 until = min(until, self._scout_until)
         # What has come already is heard before anything new is asked for: a connection may have ended.
         self._sockets.hear(0.0)
         self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
         while not (ended := self._ended()) and (left := until - time.monotonic()) > 0:
-            if self._held and self._sockets.connected:  # libcurl knows what that connection can carry
-                self._release()
+            if self._waiting and self._sockets.connected:  # libcurl knows what that connection can carry
+                self._start_waiting()
             timer = self._multi.timeout()
             if not self._sockets.hear(left if timer < 0 else min(left, timer / 1000)):
                 self._multi.socket_action(pycurl.SOCKET_TIMEOUT, 0)
@@ -196,12 +198,12 @@ class CurlTransfers:
 
     def _close(self) -> None:
         self._multi.close()
-        for transfer in [*self._idle, *self._held]:
+        for transfer in [*self._idle, *self._waiting]:
             transfer.curl.close()
         self._sockets.close()
 
     def _open_transfer(self) -> Transfer:
-        transfer = self._fetcher.open_transfer(self._sockets)
+        transfer = self._new_transfer(self._sockets)
         self._transfers[transfer.curl] = transfer
         return transfer
 
@@ -212,10 +214,10 @@ class CurlTransfers:
         for transfer, _, _ in ended:
             self._remove(transfer.curl)
             self._idle.append(transfer)
-        if whole and not self._sockets.multiplexed and self._fetcher.over_tls:
+        if whole and not self._sockets.multiplexed and self._over_tls:
             self._learn_protocol(whole[0].getinfo(pycurl.INFO_HTTP_VERSION))
         if ended and not self._knows_protocol:
-            self._release()
+            self._start_waiting()
         return [transfer.end(error, message) for transfer, error, message in ended]
 
     def _learn_protocol(self, version: int) -> None:
@@ -224,16 +226,27 @@ class CurlTransfers:
         if self._sockets.multiplexed:
             self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, 1 + self._most // _SONGS_A_CONNECTION)
 
-    def _release(self) -> None:
+    def _start_waiting(self) -> None:
         """Send out the songs that waited for the first one."""
         self._knows_protocol = True
-        for transfer in self._held:
+        for transfer in self._waiting:
             self._add(transfer.curl)
-        self._held.clear()
+        self._waiting.clear()
+
+
+def _attempt(transfers: CurlTransfers, item: Any, timeout: float) -> Verdict:
+    """Try one item, and close the transfers."""
+    try:
+        transfers.start(None, item, timeout)
+        while not (ended := transfers.perform(timeout)):
+            pass
+        return ended[0][1]
+    finally:
+        transfers.close()
 
 
 def _options(headers: Mapping[str, str]) -> dict[int, Any]:
-    """Give the options of every transfer; of headers alike but for case the last one counts, as in a session."""
+    """Return the options of every transfer; of headers alike but for case the last one counts, as in a session."""
     fields = {name.lower(): (name, value) for name, value in headers.items()}
     options: dict[int, Any] = dict(_OPTIONS)
     for folded, option in _FIELD_OPTIONS.items():

@@ -20,7 +20,7 @@ _EVENTS = {pycurl.POLL_IN: EPOLLIN, pycurl.POLL_OUT: EPOLLIN | EPOLLOUT, pycurl.
 
 
 class CurlSockets:
-    """Watch the sockets of a multi handle.
+    """The sockets of a multi handle, watched.
 
     `connected` says that a request went out, `multiplexed` that a connection carries many at once. `ended_ports` are
     the local ports of connections on which nothing can be sent any more, though libcurl does not know it yet.
@@ -86,7 +86,7 @@ class CurlSockets:
             return
         self._idle.discard(descriptor)
         events = _EVENTS[wanted]
-        if self._watched.get(descriptor) == events:  # the kernel need not be told: a twentieth of a song's CPU
+        if self._watched.get(descriptor) == events:  # no call of the kernel: a twentieth of a song's CPU
             return
         try:
             self._epoll.modify(descriptor, events)
@@ -95,11 +95,11 @@ class CurlSockets:
         self._watched[descriptor] = events
 
     def opened(self, descriptor: int) -> None:
-        """Be told of a new socket: it may have the number of one that was closed, and is not watched yet."""
+        """Note a new socket: it may have the number of one that was closed, and is not watched yet."""
         self._watched.pop(descriptor, None)
 
     def looks_up(self) -> None:
-        """Be told that libcurl looks a name up: the socket by which a thread tells it the end may have any number."""
+        """Note that libcurl looks a name up: the socket by which its thread reports the end may have any number."""
         self._watched.clear()
 
     def close(self) -> None:

@@ -18,7 +18,8 @@ import pycurl
 
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.core.errors import BadSetting
-from crawler.core.verdict import Page, Verdict, failed, found, retry
+from crawler.core.ports import Page
+from crawler.core.verdict import Verdict, failed, found, retry
 from crawler.upstream.address_guard import refusal
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
 from crawler.upstream.content_encoding import decode_body, most_encoded_bytes
@@ -44,7 +45,7 @@ _TELLING = re.compile(rb"\n(?:content-encoding:|retry-after:|content-length:(?s:
 
 
 class Transfer:
-    """Carry one song after the other on the handle `curl`; `token` stands for the present one."""
+    """What carries one song after the other on the handle `curl`; `token` stands for the present one."""
 
     def __init__(
         self,
@@ -89,7 +90,7 @@ class Transfer:
             self._setopt(pycurl.TIMEOUT_MS, max(1, math.ceil(timeout * 1000)))
 
     def end(self, error: int, message: str) -> tuple[Any, Verdict]:
-        """Judge the song by what came and libcurl's error; gives its token too, and keeps nothing of either.
+        """Judge the song by what came and libcurl's error; returns its token too, and keeps nothing of either.
 
         Raises BadSetting for an address that is not allowed.
         """
@@ -126,7 +127,7 @@ class Transfer:
         return self._song.judge_body(body, retry_after)
 
     def _body(self, encoding: str | None) -> bytes:
-        """Give the body, decompressed; raises ValueError for one that is compressed otherwise than we ask for."""
+        """Return the body, decompressed; raises ValueError for one that is compressed otherwise than we ask for."""
         body = b"".join(self._chunks)
         if encoding is None:
             return body
@@ -169,7 +170,11 @@ class Transfer:
 
 
 class PageTransfer(Transfer):
-    """Carry a page that is no song: whatever its status says it is found, and cut where it is too large."""
+    """What carries a page that is no song: `keep` gets it, whatever its status, cut where it is too large."""
+
+    def __init__(self, keep: Callable[[Page], object], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._keep = keep
 
     def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
         del cut
@@ -177,7 +182,8 @@ class PageTransfer(Transfer):
             body = self._body(fields.get("content-encoding"))[: self._most_bytes]
         except ValueError:
             return retry("invalid_encoding")
-        return found(Page(status, body, self.curl.getinfo(pycurl.REDIRECT_URL)))
+        self._keep(Page(status, body, self.curl.getinfo(pycurl.REDIRECT_URL)))
+        return found(None)
 
 
 def _no_handshake(message: str) -> bool:
@@ -186,7 +192,7 @@ def _no_handshake(message: str) -> bool:
 
 
 def parse_head(head: bytes) -> Mapping[str, str] | None:
-    """Give the fields that matter of the final answer's head; None if it is cut, too long or contradicts itself.
+    """Return the fields that matter of the final answer's head; None if it is cut, too long or contradicts itself.
 
     Most heads hold none of them, and are not taken apart.
     """
@@ -200,7 +206,7 @@ def parse_head(head: bytes) -> Mapping[str, str] | None:
 
 
 def _parse_fields(head: bytes) -> dict[str, str]:
-    """Give the fields of the final answer: not of interim ones before it (RFC 9110, 15.2), not those after its body.
+    """Return the fields of the final answer: not of interim ones before it (RFC 9110, 15.2), not those after its body.
 
     Several of one name are one, with commas between (RFC 9110, 5.2).
     """

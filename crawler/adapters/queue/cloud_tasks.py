@@ -38,7 +38,7 @@ _DEFAULT_AT_ONCE = 1000
 
 
 class CloudTasksQueue:
-    """Create tasks in a queue, each of which POSTs to `service_url`/runs/RUN/parts as the service account `invoker`.
+    """Tasks of a queue, each of which POSTs to `service_url`/runs/RUN/parts as the service account `invoker`.
 
     `emulator` is the address of one, used without credentials.
     """
@@ -53,7 +53,7 @@ class CloudTasksQueue:
         self._until = math.inf
 
     def until(self, instant: float) -> CloudTasksQueue:
-        """Give the same queue, on the same connections, whose operations end by an instant of time.monotonic."""
+        """Return the same queue, on the same connections, whose operations end by an instant of time.monotonic."""
         bounded = copy.copy(self)
         bounded._until = instant
         return bounded

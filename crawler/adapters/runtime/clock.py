@@ -7,14 +7,14 @@ import time
 
 
 class SystemClock:
-    """Tell the time of this machine."""
+    """The time of this machine."""
 
     def now(self) -> float:
-        """Give the monotonic clock, in seconds: it never steps, whatever happens to the date."""
+        """Return the monotonic clock, in seconds: it never steps, whatever happens to the date."""
         return time.monotonic()
 
     def epoch(self) -> float:
-        """Give the wall clock, in seconds since 1970 UTC."""
+        """Return the wall clock, in seconds since 1970 UTC."""
         return time.time()
 
     def wait(self, condition: threading.Condition, seconds: float | None) -> None:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class DaemonThreads(Executor):
-    """Run every call in a daemon thread of its own.
+    """An executor that runs every call in a daemon thread of its own.
 
     concurrent.futures' pool joins its threads when the interpreter ends: one user's function that never returns would
     keep a command or a server from ending.

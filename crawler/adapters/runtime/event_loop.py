@@ -16,7 +16,7 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine and give its result; an interrupt cancels it, lets it clean up, and is raised.
 
     Without a running loop (a function, a script) that is asyncio.run. In a notebook, whose loop runs already,
-    nest_asyncio lets it run inside; where that can't work, a loop in a thread of its own takes its place.
+    nest_asyncio lets it run inside; where that can't work, a loop in a thread of its own does.
     """
     try:
         loop = asyncio.get_running_loop()

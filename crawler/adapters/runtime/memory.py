@@ -1,4 +1,4 @@
-"""Memory: what the C library's allocator is told of large songs, and the garbage collector of large imports."""
+"""Memory: the C library's allocator and large songs, the garbage collector and large imports."""
 
 from __future__ import annotations
 

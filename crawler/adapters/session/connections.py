@@ -34,7 +34,7 @@ _SPACE = " \t\r\n"
 
 
 class LimitedAdapter(HTTPAdapter):
-    """Keep one pool per host that fits all threads, of connections that keep time limits and allowed addresses.
+    """An adapter with one pool per host that fits all threads; its connections keep time limits and allowed addresses.
 
     The responses' bodies hold `most_bytes` at most.
     """
@@ -62,7 +62,7 @@ class LimitedAdapter(HTTPAdapter):
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> Any:
-        """Give the pool of a request's origin; nearly always it is that of the request before."""
+        """Return the pool of a request's origin; nearly always it is that of the request before."""
         url = request.url or ""
         origin = (url[: url.find("/", len("https://"))], verify, cert)
         latest, pool = self._latest
@@ -79,7 +79,7 @@ class LimitedAdapter(HTTPAdapter):
         super().close()
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
-        """Give what stands in the request line."""
+        """Return what stands in the request line."""
         return super().request_url(request, proxies) if proxies else request.path_url
 
     def build_response(self, *args: Any, **kwargs: Any) -> LimitedResponse:
@@ -90,11 +90,11 @@ class LimitedAdapter(HTTPAdapter):
 
 
 class HandshakeError(ssl.SSLError):
-    """Say that no TLS connection can be had: a certificate nobody trusts, no version or cipher in common."""
+    """No TLS connection can be had: a certificate nobody trusts, no version or cipher in common."""
 
 
 class _Head:
-    """Give the lines of an answer's head, and of the interim ones before it, up to a limit on all of them."""
+    """The lines of an answer's head, and of the interim ones before it, up to a limit on all of them."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
@@ -123,7 +123,7 @@ class _Head:
 
 
 def _parse(lines: list[bytes]) -> http.client.HTTPMessage:
-    """Give the fields of a head; raises HTTPException for a line that is none.
+    """Return the fields of a head; raises HTTPException for a line that is none.
 
     Where all is plain without Python's parser of e-mails, which holds the interpreter an eighth of a request.
     """
@@ -145,7 +145,7 @@ def _parse(lines: list[bytes]) -> http.client.HTTPMessage:
 
 
 class _FinalResponse(http.client.HTTPResponse):
-    """Read the final answer, and no head that is too large or contradicts itself.
+    """A response that is the final answer, with no head that is too large or contradicts itself.
 
     http.client takes any interim answer but 100 for the answer itself (RFC 9110, 15.2); the final one, coming later on
     the same connection, would then be taken for the next song's.

@@ -18,8 +18,9 @@ from crawler.adapters.session.connections import HandshakeError, LimitedAdapter
 from crawler.adapters.session.responses import LimitedSession, NotTakenError
 from crawler.adapters.session.sockets import time_limit
 from crawler.core.errors import SongcrawlError, SongNotFetched
+from crawler.core.ports import Page
 from crawler.core.setting_types import PLACEHOLDER
-from crawler.core.verdict import MISSING, Kind, Page, Verdict, failed, found, retry
+from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, retry
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
 from crawler.upstream.response_limits import readable
 from crawler.upstream.retry import parse_retry_after
@@ -48,7 +49,7 @@ def open_session(
 
 
 class DeclaredFetcher:
-    """Try songs declared by SONG_URL, their verdicts by a DeclaredSong."""
+    """A fetcher of songs declared by SONG_URL, their verdicts by a DeclaredSong."""
 
     def __init__(self, session: requests.Session, url: str, song: DeclaredSong, max_song_bytes: int) -> None:
         self._session = session
@@ -64,11 +65,11 @@ class DeclaredFetcher:
         except Exception as error:
             return verdict_of(error)
 
-    def fetch(self, url: str, most_bytes: int, timeout: float) -> Verdict:
+    def fetch(self, url: str, most_bytes: int, timeout: float) -> Page | Verdict:
         """Ask for another page of the songs' origin: see PageFetcher."""
         try:
             with time_limit(timeout), self._session.get(url, stream=True) as response:
-                return found(Page(response.status_code, response.raw.read(most_bytes, decode_content=True)))
+                return Page(response.status_code, response.raw.read(most_bytes, decode_content=True))
         except Exception as error:
             return verdict_of(error)
 
@@ -80,14 +81,14 @@ class DeclaredFetcher:
         if not readable(response.headers.get("Content-Encoding", "")):
             return retry("invalid_encoding")
         body = response.raw.read(self._max_song_bytes + 1, decode_content=True)
-        return failed("too_large") if len(body) > self._max_song_bytes else self._song.judge(status, body, retry_after)
+        return failed("too_large") if len(body) > self._max_song_bytes else self._song.judge_body(body, retry_after)
 
     def _get(self, url: str, timeout: float) -> requests.Response:
         return self._session.get(url, stream=True, allow_redirects=False, timeout=timeout)
 
 
 class FunctionFetcher:
-    """Try songs with a user's single-request function, in either form.
+    """A fetcher that tries songs with a user's single-request function, in either form.
 
     `f(session, song_num)` returns the info; `f(session, song_num, song_urls)` appends `(song_num, info)` to a list.
     """

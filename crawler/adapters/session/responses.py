@@ -21,15 +21,15 @@ from crawler.upstream.strict_json import decode_json
 
 
 class NotTakenError(requests.RequestException):
-    """Say that an answer is not taken, and by `verdict` why; of requests' own family, as whoever asked expects."""
+    """An answer that is not taken, for the reason in `verdict`; of requests' own family, as whoever asked expects."""
 
     def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict.error)
+        super().__init__(verdict.reason or verdict.error)
         self.verdict = verdict
 
 
 class LimitedResponse(requests.Response):
-    """Be a response whose body is `most_bytes` at most, and whose JSON is read strictly."""
+    """A response whose body is `most_bytes` at most, and whose JSON is read strictly."""
 
     def __init__(self, most_bytes: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class LimitedResponse(requests.Response):
 
 
 class LimitedSession(requests.Session):
-    """Be a session that takes nothing from the environment, is not sent elsewhere, and keeps few cookies.
+    """A session that takes nothing from the environment, is not sent elsewhere, and keeps few cookies.
 
     A redirect that leaves the origin raises NotTakenError: requests would take the deployment's headers along.
     """
@@ -108,7 +108,7 @@ class LimitedSession(requests.Session):
         return prepared
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:
-        """Give where a response redirects to, within its origin; None: it does not."""
+        """Return where a response redirects to, within its origin; None: it does not."""
         target = super().get_redirect_target(resp)
         if target and not same_origin(resp.url, target):
             resp.close()
@@ -117,7 +117,7 @@ class LimitedSession(requests.Session):
 
 
 class _FewCookies(RequestsCookieJar):
-    """Keep no more cookies than a server takes back in one header."""
+    """A jar that keeps no more cookies than a server takes back in one header."""
 
     def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> None:
         if sum(_weigh(kept) for kept in self if kept.name != cookie.name) + _weigh(cookie) <= MOST_COOKIE_BYTES:

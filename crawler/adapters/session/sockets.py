@@ -39,7 +39,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def time_left(idle: float | None) -> float | None:
-    """Give the seconds a socket of this thread may wait, `idle` at most; None: for ever.
+    """Return the seconds a socket of this thread may wait, `idle` at most; None: for ever.
 
     Raises TimeoutError once nothing is left.
     """
@@ -53,7 +53,7 @@ def time_left(idle: float | None) -> float | None:
 
 
 class _Limited:
-    """Mix into a socket class: `settimeout` says how long one read may idle, the thread's limit bounds them all.
+    """A part of a socket class: `settimeout` says how long one read may idle, the thread's limit bounds them all.
 
     Nothing is set before the next operation, which sets what is left then.
     """
@@ -87,7 +87,7 @@ class _Limited:
 
 
 class LimitedSocket(_Limited, socket.socket):
-    """Be a plain socket that keeps its thread's time limit, by the kernel's own timeouts.
+    """A plain socket that keeps its thread's time limit, by the kernel's own timeouts.
 
     Python's cost a poll before each operation and two calls to be set, at each of which a thread lets go of the
     interpreter and waits to have it back: together a sixth of what a song costs where threads are many.
@@ -104,7 +104,7 @@ class LimitedSocket(_Limited, socket.socket):
 
 
 class LimitedSSLSocket(_Limited, ssl.SSLSocket):
-    """Be a TLS socket that keeps its thread's time limit; `SSLContext.sslsocket_class` makes contexts use it."""
+    """A TLS socket that keeps its thread's time limit; `SSLContext.sslsocket_class` makes contexts use it."""
 
     def _limit(self, _option: int) -> None:
         socket.socket.settimeout(self, time_left(self._idle))

@@ -27,7 +27,7 @@ class _Sidecar(msgspec.Struct):
 
 
 class FolderStore:
-    """Keep objects as files below a folder, made if need be."""
+    """Objects kept as files below a folder, made if need be."""
 
     def __init__(self, folder: Path) -> None:
         self._root = folder
@@ -39,7 +39,7 @@ class FolderStore:
         return str(self._root)
 
     def until(self, instant: float) -> FolderStore:  # noqa: ARG002 - a folder's operations take no time to speak of
-        """Give this store."""
+        """Return this store."""
         return self
 
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
@@ -57,7 +57,7 @@ class FolderStore:
         return StoredObject(name, sidecar.size, sidecar.crc32c, time.time(), metadata)
 
     def read(self, name: str) -> bytes | None:
-        """Give an object's bytes, their checksum verified; None if there is none."""
+        """Return an object's bytes, their checksum verified; None if there is none."""
         path = self._root / name
         try:
             data = path.read_bytes()
@@ -92,7 +92,7 @@ class FolderStore:
                 yield stored
 
     def _own(self, name: str, metadata: Mapping[str, str]) -> StoredObject:
-        """Give the object that has a name if the same call stored it; raises ObjectExists if another did."""
+        """Return the object that has a name if the same call stored it; raises ObjectExists if another did."""
         stored = self.stat(name)
         if stored is None or stored.metadata.get("attempt") != metadata.get("attempt"):
             raise ObjectExists(name)

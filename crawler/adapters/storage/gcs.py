@@ -30,7 +30,7 @@ REQUEST_SECONDS = 10.0
 
 
 class GcsStore:
-    """Keep objects below `prefix` of a bucket; `emulator` is the address of one, used without credentials."""
+    """Objects below `prefix` of a bucket; `emulator` is the address of one, used without credentials."""
 
     def __init__(self, bucket: str, prefix: str = "", emulator: str | None = None) -> None:
         self._bucket_name = bucket
@@ -41,7 +41,7 @@ class GcsStore:
         self._until = math.inf
 
     def until(self, instant: float) -> GcsStore:
-        """Give the same store, on the same connections, whose operations end by an instant of time.monotonic."""
+        """Return the same store, on the same connections, whose operations end by an instant of time.monotonic."""
         bounded = copy.copy(self)
         bounded._until = instant
         return bounded
@@ -73,7 +73,7 @@ class GcsStore:
         raise ObjectExists(name)
 
     def read(self, name: str) -> bytes | None:
-        """Give an object's bytes, their checksum verified; None if there is none."""
+        """Return an object's bytes, their checksum verified; None if there is none."""
         blob = self._bucket().blob(self._prefix + name)
         # raw: what was stored, never inflated on the way.
         return self._found(lambda: _undamaged(lambda: blob.download_as_bytes(raw_download=True, **self._times())))
@@ -121,7 +121,7 @@ class GcsStore:
         )
 
     def _times(self) -> dict[str, Any]:
-        """Give how long a request may wait and for how long the library may begin others, a moment at least.
+        """Return how long a request may wait and for how long the library may begin others, a moment at least.
 
         The two add up to what the call has left, since the last request may begin when that time is nearly over; a
         third for one leaves time for another after a request that was not answered.

@@ -11,4 +11,4 @@ with FETCHERS[sys.argv[1]](Opening(job.url, job.headers)) as fetcher:
         watch = Watch(number)
         verdict = fetcher.attempt(number, job.seconds)
         said = verdict.kind.value if verdict.info in (None, "Song 1") else "found otherwise"
-        watch.tell(f"{said} {verdict.error or ''}".strip())
+        watch.tell(f"{said} {verdict.reason or verdict.error or ''}".strip())

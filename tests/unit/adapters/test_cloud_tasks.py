@@ -81,11 +81,11 @@ def test_all_tasks_that_the_queue_holds_are_named(service: TaskQueue) -> None:
         none = list(queue.names())
         for name in expected:
             queue.create(name, "trial", b"{}", 60.0)
-        held = list(queue.names())
+        listed = list(queue.names())
         service.lose_all()
         lost = list(queue.names())
 
-    assert (none, sorted(held), lost) == ([], sorted(expected), [])
+    assert (none, sorted(listed), lost) == ([], sorted(expected), [])
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

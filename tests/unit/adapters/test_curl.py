@@ -372,8 +372,8 @@ class FakeMulti:
         self.attended.append(descriptor)
 
 
-@pytest.mark.parametrize("told", ["opened", "looks_up"])
-def test_number_of_a_closed_socket_is_watched_anew(told: str) -> None:
+@pytest.mark.parametrize("noted", ["opened", "looks_up"])
+def test_number_of_a_closed_socket_is_watched_anew(noted: str) -> None:
     """Hear of what comes on a socket that has the number of one watched before."""
     multi = FakeMulti()
     sockets = CurlSockets(multi)
@@ -383,7 +383,7 @@ def test_number_of_a_closed_socket_is_watched_anew(told: str) -> None:
         number = old.fileno()
         sockets._watch(pycurl.POLL_IN, number, None, None)
         os.dup2(new.fileno(), number)  # which closes the old one
-        sockets.looks_up() if told == "looks_up" else sockets.opened(number)
+        sockets.looks_up() if noted == "looks_up" else sockets.opened(number)
         sockets._watch(pycurl.POLL_IN, number, None, None)
         other.send(b"x")
 

@@ -35,7 +35,7 @@ MOST_CPU_SECONDS = 0.5
 BY_THE_FUNCTION = {
     "wrong schema": "retry KeyError",
     "403": "retry http_403",
-    "redirect without place": "retry redirect",
+    "redirect to nowhere": "retry redirect",
 }
 NAMES = list(tricks(0, "http://canary.example/"))
 BOMBS = [name for name in NAMES if "bomb" in name or "endless" in name or name in ("gzip six times", "huge length")]
@@ -62,9 +62,10 @@ def hostile(canary: Upstream) -> Iterator[tuple[Upstream, dict[str, Trick]]]:
 Hostile = tuple[Upstream, dict[str, Trick]]
 
 
-def told(verdict: Verdict) -> str:
+def written(verdict: Verdict) -> str:
     """Write a verdict as the table does: "retry timeout"."""
-    return f"{verdict.kind.value} {verdict.error}" if verdict.error else verdict.kind.value
+    why = verdict.reason or verdict.error
+    return f"{verdict.kind.value} {why}" if why else verdict.kind.value
 
 
 def number_of(name: str) -> int:
@@ -86,7 +87,7 @@ def test_trick_becomes_what_the_table_says(hostile: Hostile, fetcher_name: str, 
         verdict = fetcher.attempt(number_of(name), SHORT if slow else TIMEOUT)
         seconds = time.monotonic() - started
 
-    assert told(verdict) == becomes
+    assert written(verdict) == becomes
     assert verdict.info == ("Song 1" if becomes == "found" else None)
     assert verdict.retry_after is None
     assert seconds < SHORT + 1.0
@@ -161,7 +162,7 @@ def test_connection_that_was_hung_up_costs_no_song(open_fetcher: OpenFetcher) ->
 
         def fetch(number: int) -> Verdict:
             verdict = fetcher.attempt(number, TIMEOUT)
-            while told(verdict) == "retry connection" and asked[number] < 3:
+            while written(verdict) == "retry connection" and asked[number] < 3:
                 asked[number] += 1
                 verdict = fetcher.attempt(number, TIMEOUT)
             return verdict

@@ -118,7 +118,7 @@ def test_upstream_that_wants_credentials_refuses(
         verdict = open_fetcher(session, upstream.url).attempt(1, TIMEOUT)
 
     assert verdict.kind is Kind.REFUSED
-    assert str(status) in (verdict.error or "")
+    assert str(status) in (verdict.reason or "")
 
 
 @both_fetchers
@@ -271,7 +271,7 @@ def test_name_that_can_not_be_resolved_refuses(
     verdict = open_fetcher(session, "http://songs.example/{song_num}").attempt(1, TIMEOUT)
 
     assert verdict.kind is Kind.REFUSED
-    assert verdict.error == "The upstream's host name can't be resolved."
+    assert verdict.reason == "The upstream's host name can't be resolved."
 
 
 def sized(size: int) -> bytes:
@@ -310,7 +310,7 @@ def test_gzip_bomb_stays_small(session: requests.Session, bomb: bytes, status: i
 
 
 def test_song_url_takes_the_number(session: requests.Session) -> None:
-    """Put the number in every place that the template has for it."""
+    """Put the number wherever the template names it."""
     with Upstream() as upstream:
         declared(session, upstream.url + "?again={song_num}").attempt(7, TIMEOUT)
 
@@ -516,7 +516,7 @@ def test_untrusted_certificate_refuses(
         verdict = open_fetcher(session, wire.url).attempt(1, TIMEOUT)
 
     assert verdict.kind is Kind.REFUSED
-    assert "certificate can't be trusted" in (verdict.error or "")
+    assert "certificate can't be trusted" in (verdict.reason or "")
 
 
 def test_trusted_certificate_is_found(session: requests.Session, tmp_path: Path) -> None:

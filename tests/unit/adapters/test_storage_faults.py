@@ -74,7 +74,7 @@ def once(operation: Operation, fault: Fault) -> Callable[[Operation, int], Fault
 
 @contextmanager
 def store_at(storage: FaultyStorage) -> Iterator[GcsStore]:
-    """Open a store at a place of its own."""
+    """Open a store of its own."""
     with closing_store(GcsStore("songs", uuid.uuid4().hex, storage.url)) as store:
         yield store
 

@@ -57,7 +57,7 @@ def _closed_stores() -> Iterator[None]:
 
 @pytest.fixture(params=["folder", "bucket"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
-    """Give what opens a store, always the same place of its own, of either kind."""
+    """Give what opens a store, always the same one, of either kind."""
     if request.param == "folder":
         return lambda: FolderStore(tmp_path / "songs")
     server: ServerProcess = request.getfixturevalue("emulator")
@@ -195,7 +195,7 @@ def test_nothing_is_none(store: Store) -> None:
 
 
 def test_store_that_fails_says_so(broken_store: Store) -> None:
-    """Name the place and say what is wrong with it, in one sentence, when an object can't be stored."""
+    """Name the store and say what is wrong with it, in one sentence, when an object can't be stored."""
     with pytest.raises(StoreUnavailable) as caught:
         broken_store.create("runs/a/run.json", b"{}", OURS)
 
@@ -236,7 +236,7 @@ def test_unreachable_bucket_can_not_be_read(
     ids=["bucket", "prefix", "folder"],
 )
 def test_store_names_its_place(url: str, store: Store) -> None:
-    """Give the place in the form in which OUTPUT names it, before anything is opened."""
+    """Return its address in the form in which OUTPUT names it, before anything is opened."""
     assert store.url == url
 
 
@@ -277,7 +277,7 @@ def test_each_operation_is_one_request(emulator: ServerProcess) -> None:
 
 
 def test_upload_whose_answer_was_lost_is_success(emulator: ServerProcess) -> None:
-    """Find our own object where the library's second try is told that the name is taken."""
+    """Find our own object where the library's second try is answered that the name is taken."""
     with Relay(emulator.url, status_of=lambda call: 0 if call.method == "POST" and call.nth == 1 else None) as relay:
         store = bucket_store("songs", uuid.uuid4().hex, relay.url)
         stored = store.create("part", b"whole", OURS)

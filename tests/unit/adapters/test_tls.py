@@ -98,7 +98,7 @@ def test_untrusted_server_is_refused(
 
         assert wire.connections == 1
     assert verdict.kind is Kind.REFUSED
-    assert verdict.error == "The upstream's TLS certificate can't be trusted, or it speaks no TLS we do."
+    assert verdict.reason == "The upstream's TLS certificate can't be trusted, or it speaks no TLS we do."
     assert requests == []
 
 
