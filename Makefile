@@ -69,19 +69,21 @@ control: $(READY) ## find the rate of quotas, outages and queues over real socke
 model: $(READY) ## run the real engine in seeded worlds where everything goes wrong (SEEDS of them)
 	$(CAMPAIGN) simulation --seeds $(SEEDS)
 
+SCRIPTS := deploy.sh .ci/run $(wildcard findings/*.sh)
+
 .PHONY: lint
 lint: $(READY) ## check format, style and types
 	$(IN_VENV) ruff format --check .
 	$(IN_VENV) ruff check .
 	$(IN_VENV) mypy main.py crawler examples bench tests
-	.venv/bin/shellcheck deploy.sh .ci/run
-	.venv/bin/shfmt --indent 4 --diff deploy.sh .ci/run
+	.venv/bin/shellcheck $(SCRIPTS)
+	.venv/bin/shfmt --indent 4 --diff $(SCRIPTS)
 
 .PHONY: format
 format: $(READY) ## put the code in the format that lint asks for
 	$(IN_VENV) ruff check --fix .
 	$(IN_VENV) ruff format .
-	.venv/bin/shfmt --indent 4 --write deploy.sh .ci/run
+	.venv/bin/shfmt --indent 4 --write $(SCRIPTS)
 
 .PHONY: lock
 lock: $(READY) ## compile requirements/*.in into the pinned files; ARGS=--upgrade for newer versions
