@@ -41,7 +41,7 @@ Where:
 When; without SCHEDULE there is no job:
   SCHEDULE         cron, such as "0 3 * * *": minute, hour, day of month, month, day of week
   TIME_ZONE        in which it is read, such as Europe/Berlin         (UTC)
-  SCHEDULE_SONGS   what a firing asks for                             (next:5000)
+  SCHEDULE_SONGS   what a scheduled call asks for                     (next:5000)
   ATTEMPT_DEADLINE how long the job waits for an answer, 1800s at most (TIMEOUT, or 1800s)
 
 How large:

@@ -1,14 +1,14 @@
-"""Spans of time, as (start, finish) in seconds: when at least one instance was at work on a run."""
+"""Intervals of time, as (start, finish) in seconds: when at least one instance was at work on a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 
-def merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Give the union of spans as disjoint ones, ascending."""
+def merged(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Give the union of intervals as disjoint ones, ascending."""
     union: list[tuple[float, float]] = []
-    for start, finish in sorted(spans):
+    for start, finish in sorted(intervals):
         if union and start <= union[-1][1]:
             union[-1] = (union[-1][0], max(union[-1][1], finish))
         else:
@@ -16,6 +16,6 @@ def merged(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     return union
 
 
-def covered(spans: Iterable[tuple[float, float]]) -> float:
-    """Measure the union of spans."""
-    return sum(finish - start for start, finish in merged(spans))
+def covered(intervals: Iterable[tuple[float, float]]) -> float:
+    """Measure the union of intervals."""
+    return sum(finish - start for start, finish in merged(intervals))

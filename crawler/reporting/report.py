@@ -77,14 +77,14 @@ def throughput(tallies: Sequence[Tally]) -> list[tuple[float, float]]:
     A part tells when it began and ended only: its songs are spread evenly between. Those that an earlier call kept
     are left out in proportion to the time that they took.
     """
-    spans = merged((tally.started_at, tally.finished_at) for tally in tallies)
-    total = covered(spans)
+    intervals = merged((tally.started_at, tally.finished_at) for tally in tallies)
+    total = covered(intervals)
     if total < LEAST_SECONDS:
         return []
     per_bar = [0.0] * min(MOST_BARS, 2 * len(tallies))
     width = total / len(per_bar)
     for tally in tallies:
-        start, finish = (_at_work(spans, instant) for instant in (tally.started_at, tally.finished_at))
+        start, finish = (_at_work(intervals, instant) for instant in (tally.started_at, tally.finished_at))
         for bar, share in _shares(start, finish, width, len(per_bar)):
             per_bar[bar] += share * tally.songs_done * _own_share(tally)
     return [((bar + 1) * width, count / width) for bar, count in enumerate(per_bar)]
@@ -122,13 +122,13 @@ def _own_share(tally: Tally) -> float:
     return own / (own + tally.carried_seconds) if own + tally.carried_seconds > 0 else 1.0
 
 
-def _at_work(spans: list[tuple[float, float]], instant: float) -> float:
+def _at_work(intervals: list[tuple[float, float]], instant: float) -> float:
     """Turn an instant into seconds at work since the beginning."""
-    return sum(min(finish, instant) - start for start, finish in spans if start < instant)
+    return sum(min(finish, instant) - start for start, finish in intervals if start < instant)
 
 
 def _shares(start: float, finish: float, width: float, bars: int) -> Iterator[tuple[int, float]]:
-    """Yield the bars that a span touches, and what share of it lies in each."""
+    """Yield the bars that an interval touches, and what share of it lies in each."""
     first, last = (min(int(instant / width), bars - 1) for instant in (start, finish))
     if finish <= start:
         yield first, 1.0

@@ -1,10 +1,10 @@
-"""The run index of a store's runs: which there are, and which one a call means.
+"""The run index: which runs there are in a store, and which one a call means.
 
 Empty objects serve as the index, all create-only like the rest:
     index/all/TIME-RUN                every run, newest first by name (TIME counts down)
     index/begun/SCOPE/RUN             the runs of one request, or of one Scheduler job
     index/ended/SCOPE/RUN             those of them that are finished or stopped, so that nobody looks again
-    firings/JOB/TIME.json             which run one firing of a Scheduler job went to
+    firings/JOB/TIME.json             which run one scheduled call of a Scheduler job went to
     index/begun/fanned-out/RUN        and likewise of those that tasks in a queue work on
     next/SOURCE/NNNNNN.json           the claims of next:, one after the other
 
@@ -56,7 +56,7 @@ class RunIndex(msgspec.Struct, frozen=True):
     call_id: str = ""
 
     def run_store(self, run: str) -> RunStore:
-        """Open a run's run_store."""
+        """Open a run's store."""
         return RunStore(self.store, run, self.call_id)
 
     def announce(self, spec: RunSpec, scopes: list[str], created_ms: int) -> None:
@@ -115,7 +115,7 @@ class RunIndex(msgspec.Struct, frozen=True):
         return [_last(marker.name) for marker in itertools.islice(stored, limit)]
 
     def fired(self, job: str, time: str, run: str) -> str:
-        """Give the run that one firing of a job goes to: `run`, unless an earlier delivery of it said another."""
+        """Give the run that one scheduled call goes to: `run`, unless an earlier delivery of it said another."""
         name = f"firings/{job}/{time}.json"
         with suppress(ObjectExists):
             self.store.create(name, msgspec.json.encode(run), {"attempt": self.call_id})
@@ -123,7 +123,7 @@ class RunIndex(msgspec.Struct, frozen=True):
         return msgspec.json.decode(self.store.read(name) or b'""', type=str) or run
 
     def scheduled_call(self, job: str, time: str) -> str | None:
-        """Give the run that an earlier delivery of a firing went to, if there was one."""
+        """Give the run that an earlier delivery of a scheduled call went to, if there was one."""
         data = self.store.read(f"firings/{job}/{time}.json")
         return None if data is None else msgspec.json.decode(data, type=str)
 

@@ -69,7 +69,7 @@ def _named(run_index: RunIndex, order: Order, run: str, epoch: float) -> RunSpec
 
 
 def _fired(run_index: RunIndex, order: Order, scheduled_call: ScheduledCall, epoch: float) -> RunSpec:
-    """Go on with the job's unfinished run; every delivery of one firing goes to one run, whatever became of it."""
+    """Go on with the job's unfinished run; every delivery of one scheduled call goes to one, whatever became of it."""
     job = scopes_of(order.digest, scheduled_call.job)[1]
     run = run_index.scheduled_call(job, scheduled_call.time)
     if run is None:

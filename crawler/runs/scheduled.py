@@ -1,4 +1,4 @@
-"""Which firing of a Cloud Scheduler job a call belongs to, by the headers of the service.
+"""Which scheduled call of a Cloud Scheduler job this is, by the headers of the service.
 
 https://cloud.google.com/scheduler/docs/configuring/deduplicate-job-requests
 Anybody who may call the function may send them too: they are hints that at worst choose a run's name.
@@ -18,22 +18,22 @@ _TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\
 
 
 class ScheduledCall(msgspec.Struct, frozen=True):
-    """Name one firing: the `job`, and its scheduled `time` as 20261123t020000z."""
+    """Name one scheduled call: the `job`, and its scheduled `time` as 20261123t020000z."""
 
     job: str
     time: str
 
     @property
     def run_name(self) -> str:
-        """Give the name of the run that the firing begins, short enough for more to follow."""
+        """Give the name of the run that the call begins, short enough for more to follow."""
         slug = re.sub(r"[^a-z0-9-]+", "-", self.job.rpartition("/")[2].lower()).strip("-")[:30]
         return f"{slug or 'job'}-{self.time}"
 
 
 def parse_scheduled_call(headers: Mapping[str, str], epoch: float) -> ScheduledCall | None:
-    """Read the firing from headers (names in lower case); None for a call that is not, or not credibly, scheduled.
+    """Return the scheduled call that headers (names in lower case) tell of; None: it is none, or not a credible one.
 
-    A forced run may carry the time of the next firing: a time in the future is not trusted, nor is one before 1970.
+    A forced run may carry the time of the next call: a time in the future is not trusted, nor is one before 1970.
     """
     job = headers.get("x-cloudscheduler-jobname", "")
     time = _parse_time(headers.get("x-cloudscheduler-scheduletime", ""))

@@ -1,4 +1,4 @@
-"""What a run was asked for: the content of its run.json, fixed by whichever call came first.
+"""What a run was asked for, and what it may be called: its run.json, fixed by whichever call came first.
 
 Its version is that of all that is stored of the run:
 
@@ -57,7 +57,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     `asked` is the request as the caller wrote it, in its normal form; `songs` the numbers that it came to, for an open
     range the most it may reach; `parent` the run a `failed:` or `missing:` set came from; `end_after_missing` is there
-    for an open range only; `job` names the Scheduler job whose firing began the run. `version` is 1 where none
+    for an open range only; `job` names the Scheduler job whose call began the run. `version` is 1 where none
     stands.
     """
 

@@ -72,7 +72,7 @@ def _kill(times: int, draw: random.Random) -> Iterator[Part]:
 
 
 def _duplicates(times: int, _: random.Random) -> Iterator[Part]:
-    for title, deliveries, job in (("three at once", 3, None), ("a firing five times", 5, _JOB)):
+    for title, deliveries, job in (("three at once", 3, None), ("a scheduled call five times", 5, _JOB)):
         deliver = partial(deliver_duplicates, rounds=times, deliveries=deliveries, job=job)
         yield f"{title}, folder", partial(_in_folder, deliver)
         yield f"{title}, bucket", partial(_in_bucket, deliver)

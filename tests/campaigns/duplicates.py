@@ -33,7 +33,7 @@ class Delivered:
 
 
 def deliver_duplicates(place: Place, rounds: int, deliveries: int = 3, job: str | None = None) -> Delivered:
-    """Deliver one call several times at once, round after round, each of its own songs; with `job`, as its firings.
+    """Deliver one call several times at once, round after round, each of its own songs; with `job`, as if scheduled.
 
     Raises AssertionError unless every round is one run, whole, its objects stored once and never changed.
     """
@@ -44,14 +44,14 @@ def deliver_duplicates(place: Place, rounds: int, deliveries: int = 3, job: str 
             for number in range(rounds):
                 first = 1 + number * SONGS
                 before = upstream.count()
-                headers = _firing(job, number) if job else {}
+                headers = _scheduled(job, number) if job else {}
                 songs = range(first, first + SONGS)
                 _deliver_round(place, [one, two], deliveries, songs, headers, total)
                 total.requests_again += upstream.count() - before - SONGS
     return total
 
 
-def _firing(job: str, number: int) -> dict[str, str]:
+def _scheduled(job: str, number: int) -> dict[str, str]:
     time = (_SCHEDULED + timedelta(hours=number)).isoformat().replace("+00:00", "Z")
     return {"X-CloudScheduler": "true", "X-CloudScheduler-JobName": job, "X-CloudScheduler-ScheduleTime": time}
 
