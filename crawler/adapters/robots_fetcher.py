@@ -1,4 +1,4 @@
-"""Obeying the upstream's robots.txt: asked for once in a while, and kept to song by song."""
+"""Obeying the upstream's robots.txt: asked for, kept for an hour, and heeded song by song."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""Values and protocols that every other package may use: the standard library and msgspec only."""
+"""Values and protocols that every package may use: settings, limits, verdicts, rows, errors, ports.
+
+The standard library and msgspec only.
+"""

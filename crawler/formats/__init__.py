@@ -1,1 +1,1 @@
-"""How rows become the bytes of a part, and how they come back."""
+"""How rows become the bytes of a part, and how they come back: JSON lines, CSV, Parquet."""

@@ -1,1 +1,1 @@
-"""What a stored run tells people."""
+"""What a stored run tells people: the figures of its report."""

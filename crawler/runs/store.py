@@ -1,4 +1,4 @@
-"""The run store of one run: everything the store says of it, and the few objects a call may add.
+"""One run as it lies in the store: everything the store says of it, and the few objects a call may add.
 
 Object names, below the output:
     runs/RUN/run.json                     what was asked, and the grid

@@ -1,1 +1,4 @@
-"""What an API's answers mean, and what may be asked of it. No I/O, no clock."""
+"""What an API's answers mean, and what may be asked of it: statuses, bodies, retries, addresses, robots.txt.
+
+No I/O, no clock.
+"""

@@ -1,4 +1,4 @@
-"""Which network addresses an upstream may have."""
+"""Which network addresses an upstream may have: no private ranges, no metadata servers."""
 
 from __future__ import annotations
 

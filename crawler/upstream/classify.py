@@ -1,4 +1,4 @@
-"""From a response to a verdict: all there is to know about a declared song (SONG_URL, SONG_INFO, ...)."""
+"""From a response to a verdict: which status or body means found, missing, failed, throttled, to be tried again."""
 
 from __future__ import annotations
 

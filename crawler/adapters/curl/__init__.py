@@ -1,1 +1,1 @@
-"""Many requests at once in one thread, with libcurl."""
+"""Many requests at once in one thread, with libcurl: how declared songs are asked for."""

@@ -1,1 +1,1 @@
-"""Where tasks wait: Cloud Tasks."""
+"""Where tasks wait: a module for each kind of queue, Cloud Tasks the one there is."""

@@ -1,1 +1,1 @@
-"""One request in one thread, with requests."""
+"""One request in one thread, with requests: the session that a function of one's own is given."""

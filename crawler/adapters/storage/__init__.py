@@ -1,1 +1,1 @@
-"""Where objects are stored: a folder or Cloud Storage."""
+"""Where objects are stored: a module for each kind of store, a folder and Cloud Storage (gs://)."""

@@ -1,4 +1,4 @@
-"""The store in a Cloud Storage bucket.
+"""The store in a Cloud Storage bucket (gs://).
 
 Every object is created with `if_generation_match=0`: the service refuses it (412) if the name is taken. An upload whose
 acknowledgement was lost is refused too when the library sends it again, so a refusal is read back: our own call id

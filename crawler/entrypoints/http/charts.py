@@ -1,4 +1,4 @@
-"""Charts as SVG images, light and dark, with no script and nothing from elsewhere: data: addresses for an <img>."""
+"""The charts of a report as SVG images, light and dark, with no script: data: addresses for an <img>."""
 
 from __future__ import annotations
 
