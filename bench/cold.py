@@ -37,7 +37,7 @@ _GOALS = {_RUNS: (1.15, 1.05), _FOLDER: (1.3, 1.2), _STORED: (1.6, 1.4)}
 
 @dataclass(frozen=True)
 class FirstCall:
-    """Say which function is started, and what it is asked first."""
+    """Which function is started, and what it is asked first."""
 
     name: str
     source: Path

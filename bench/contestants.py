@@ -33,7 +33,7 @@ _MOST_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Job:
-    """Say what to crawl: songs 1 to `songs` at `url`, `at_once` in flight, into a folder of one's own.
+    """What to crawl: songs 1 to `songs` at `url`, `at_once` in flight, into a folder of one's own.
 
     `ca` is the certificate to trust; `upstream` is weighed beside.
     """

@@ -16,14 +16,14 @@ _PERIOD_US = 100_000
 
 @dataclass(frozen=True)
 class Instance:
-    """Say how much CPU and memory an instance has."""
+    """How much CPU and memory an instance has."""
 
     vcpus: float
     mib: int
 
 
 class ControlGroup:
-    """Hold processes to a share of the CPU and so much memory, all of them together."""
+    """A bound that holds processes to a share of the CPU and so much memory, all of them together."""
 
     def __init__(self, folders: list[Path]) -> None:
         self._folders = folders

@@ -13,7 +13,7 @@ _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True)
 class Measured:
-    """Hold what one crawl came to: `cpu_seconds` of all its processes, `peak_mib` of the heaviest."""
+    """What one crawl came to: `cpu_seconds` of all its processes, `peak_mib` of the heaviest."""
 
     songs: int
     seconds: float
@@ -23,12 +23,12 @@ class Measured:
 
     @property
     def songs_per_second(self) -> float:
-        """Give the rate from the call to the answer."""
+        """Return the rate from the call to the answer."""
         return self.songs / self.seconds
 
     @property
     def cpu_us(self) -> float:
-        """Give the microseconds of CPU that a song took."""
+        """Return the microseconds of CPU that a song took."""
         return self.cpu_seconds / self.songs * 1e6
 
 
@@ -38,7 +38,7 @@ def cpu_seconds(group: Group) -> float:
 
 
 def peak_mib(group: Group) -> float:
-    """Give the most that any one process of a group has ever weighed."""
+    """Return the most that any one process of a group has ever weighed."""
     return max(weight.peak for weight in weigh(group).values())
 
 

@@ -51,14 +51,14 @@ _DELAY = "        location ~ ^/after-{ms}ms(?<rest>/.*)$ {{ echo_sleep {seconds}
 
 @dataclass(frozen=True)
 class Upstream:
-    """Be a running nginx: over TLS it offers HTTP/2, with a certificate of the authority in the file `ca`."""
+    """A running nginx: over TLS it offers HTTP/2, with a certificate of the authority in the file `ca`."""
 
     server: ServerProcess
     tls_port: int
     ca: Path
 
     def url(self, delay_ms: int = 0, *, tls: bool = False) -> str:
-        """Give the URL template of the songs that come after so many milliseconds, one of DELAYS_MS or 0."""
+        """Return the URL template of the songs that come after so many milliseconds, one of DELAYS_MS or 0."""
         origin = f"https://{HOST}:{self.tls_port}" if tls else self.server.url
         return f"{origin}{f'/after-{delay_ms}ms' if delay_ms else ''}/songs/{{song_num}}"
 

@@ -12,7 +12,7 @@ from bench.scenarios import Rounds, Scenario, Target
 
 @dataclass(frozen=True)
 class Row:
-    """Hold a contestant's medians; `least` and `most` are of its songs a second, `upstream_us` is CPU a song."""
+    """A contestant's medians; `least` and `most` are of its songs a second, `upstream_us` is CPU a song."""
 
     name: str
     songs: int
@@ -27,7 +27,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Hold what a target came to."""
+    """What a target came to."""
 
     text: str
     figure: float
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def rows_of(rounds: Rounds) -> list[Row]:
-    """Give the medians of each contestant, and the ratio of its rate to the first one's."""
+    """Return the medians of each contestant, and the ratio of its rate to the first one's."""
     first = median(measured.songs_per_second for measured in next(iter(rounds.values())))
     return [_row(name, measured, first) for name, measured in rounds.items()]
 

@@ -27,7 +27,7 @@ Rounds = Mapping[str, Sequence[Measured]]
 
 @dataclass(frozen=True)
 class Target:
-    """Say what a figure is to reach: `goal`, or with luck `beyond`; with `most`, what it is not to pass."""
+    """What a figure is to reach: `goal`, or with luck `beyond`; with `most`, what it is not to pass."""
 
     text: str
     figure: Callable[[Rounds], float]
@@ -70,22 +70,22 @@ class Scenario:
 
     @property
     def ideal(self) -> float | None:
-        """Give the songs a second that the delay and the songs in flight allow; None where there is no delay."""
+        """Return the songs a second that the delay and the songs in flight allow; None where there is no delay."""
         return self.at_once * 1000 / self.delay_ms if self.delay_ms else None
 
 
 def rate(rounds: Rounds, contestant: Contestant) -> float:
-    """Give the median of a contestant's songs a second."""
+    """Return the median of a contestant's songs a second."""
     return median(measured.songs_per_second for measured in rounds[contestant.name])
 
 
 def cpu_us(rounds: Rounds, contestant: Contestant) -> float:
-    """Give the median of a contestant's microseconds of CPU a song."""
+    """Return the median of a contestant's microseconds of CPU a song."""
     return median(measured.cpu_us for measured in rounds[contestant.name])
 
 
 def peak_mib(rounds: Rounds, contestant: Contestant) -> float:
-    """Give the median of what a contestant's heaviest process weighed at its highest."""
+    """Return the median of what a contestant's heaviest process weighed at its highest."""
     return median(measured.peak_mib for measured in rounds[contestant.name])
 
 

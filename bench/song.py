@@ -16,7 +16,7 @@ TEMPLATE = (
 
 
 def info_of(song_num: int) -> Any:
-    """Give what is stored for a number."""
+    """Return what is stored for a number."""
     return json.loads(TEMPLATE.replace("$song", str(song_num)))
 
 

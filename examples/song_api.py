@@ -34,11 +34,11 @@ DATASETTE = (
 
 
 class SongApiError(Exception):
-    """Say in one sentence why the songs cannot be served."""
+    """The songs cannot be served; the text is one sentence that says why."""
 
 
 class PortTakenError(SongApiError):
-    """Say that Datasette could not bind its port."""
+    """Datasette could not bind its port."""
 
 
 @dataclass(frozen=True)

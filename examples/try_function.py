@@ -39,7 +39,7 @@ STOP_SECONDS = 3.0
 
 
 class TryError(Exception):
-    """Say in one sentence why the function could not be tried."""
+    """The function could not be tried; the text is one sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _function(song_url: str, output: Path, port: int, log: Path | None) -> Itera
 
 
 def _free_port(wanted: int) -> int:
-    """Give the port, or any free one for 0; raises TryError if it is taken."""
+    """Return the port, or any free one for 0; raises TryError if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

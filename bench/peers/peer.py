@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Job(NamedTuple):
-    """Say what to crawl: songs 1 to `songs` at `url`, `at_once` in flight, into the JSON Lines file `output`.
+    """What to crawl: songs 1 to `songs` at `url`, `at_once` in flight, into the JSON Lines file `output`.
 
     `ca` names the certificates to trust; None for an upstream without TLS.
     """
@@ -22,7 +22,7 @@ class Job(NamedTuple):
     ca: str | None
 
     def url_of(self, song_num: int) -> str:
-        """Give the address of a song."""
+        """Return the address of a song."""
         return self.url.replace("{song_num}", str(song_num))
 
 

@@ -25,31 +25,31 @@ from crawler.core.verdict import Verdict
 
 
 class SongcrawlError(Exception):
-    """Be the base of every error of this package; its text is one sentence fit for the caller."""
+    """The base of every error of this package; its text is one sentence fit for the caller."""
 
     http_status = 500
 
 
 class BadRequest(SongcrawlError):
-    """Say that the request can't be carried out as it stands."""
+    """The request can't be carried out as it stands."""
 
     http_status = 400
 
 
 class Forbidden(BadRequest):
-    """Say that another web site sent this request through somebody's browser."""
+    """Another web site sent this request through somebody's browser."""
 
     http_status = 403
 
 
 class UnknownRun(BadRequest):
-    """Say that no run, or no page, has this name."""
+    """No run, or no page, has this name."""
 
     http_status = 404
 
 
 class MethodNotAllowed(BadRequest):
-    """Say which methods the path takes (`allowed`)."""
+    """The path takes other methods: those `allowed`."""
 
     http_status = 405
 
@@ -59,23 +59,23 @@ class MethodNotAllowed(BadRequest):
 
 
 class RunConflict(BadRequest):
-    """Say that the run's name belongs to another request."""
+    """The run's name belongs to another request."""
 
     http_status = 409
 
 
 class RequestTooLarge(BadRequest):
-    """Say that the request's body is over the limit."""
+    """The request's body is over the limit."""
 
     http_status = 413
 
 
 class BadSetting(SongcrawlError):
-    """Say which setting of the deployment is wrong, and what is allowed."""
+    """A setting of the deployment is wrong; the text says which, and what is allowed."""
 
 
 class UpstreamUnavailable(SongcrawlError):
-    """Say that the upstream as a whole is down or refuses us, whichever song is asked for.
+    """The upstream as a whole is down or refuses us, whichever song is asked for.
 
     `retry_after` is its own word on when to come again, in seconds, if it gave one.
     """
@@ -88,31 +88,31 @@ class UpstreamUnavailable(SongcrawlError):
 
 
 class StoreUnavailable(SongcrawlError):
-    """Say that the store can't be reached or refuses us; whether the last write took effect is not known."""
+    """The store can't be reached or refuses us; whether the last write took effect is not known."""
 
     http_status = 503
 
 
 class Damaged(SongcrawlError):
-    """Say that a stored object is not what was stored."""
+    """A stored object is not what was stored."""
 
 
 class NewerVersion(SongcrawlError):
-    """Say that an object is stored in a form that only a newer release knows."""
+    """An object is stored in a form that only a newer release knows."""
 
 
 class ObjectExists(SongcrawlError):
-    """Say that another attempt stored an object of this name first."""
+    """Another call stored an object of this name first."""
 
 
 class QueueUnavailable(SongcrawlError):
-    """Say that the queue can't be reached or refuses us; whether the last task was created is not known."""
+    """The queue can't be reached or refuses us; whether the last task was created is not known."""
 
     http_status = 503
 
 
 class SongNotFetched(SongcrawlError):
-    """Say that one attempt at a song did not tell whether it exists; `verdict` says why."""
+    """One attempt at a song did not tell whether it exists; `verdict` says why."""
 
     def __init__(self, song_num: object, verdict: Verdict) -> None:
         super().__init__(f"Song {song_num} was not fetched: {verdict.reason or verdict.error}.")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def merged(intervals: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Give the union of intervals as disjoint ones, ascending."""
+    """Return the union of intervals as disjoint ones, ascending."""
     union: list[tuple[float, float]] = []
     for start, finish in sorted(intervals):
         if union and start <= union[-1][1]:

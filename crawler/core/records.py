@@ -39,14 +39,14 @@ def add_counts(counts: Iterable[Counts]) -> Counts:
 
 
 class SongRecord(NamedTuple):
-    """Pair a song's number (or whatever item stood for it) with its info: the project's promised tuple."""
+    """A song's number (or whatever item stood for it) and its info: the project's promised tuple."""
 
     song_num: Any
     info: Any
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Be one line of a part: exactly one for every number it covers.
+    """One line of a part: exactly one for every number it covers.
 
     `info` is None unless found; `error` is a stable word, and there only if failed.
     """
@@ -58,7 +58,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StoredObject(msgspec.Struct, frozen=True):
-    """Describe one object of a store.
+    """One object of a store.
 
     `name` is relative to the output; `size` in bytes; `crc32c` of its bytes in the base64 form of Cloud Storage;
     `created_at` in epoch seconds.

@@ -25,7 +25,7 @@ DEFAULT_DEADLINE_SECONDS = 540.0
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """Describe one environment variable; `allowed` completes the sentence "X is ...; allowed: ..."."""
+    """One environment variable; `allowed` completes the sentence "X is ...; allowed: ..."."""
 
     name: str
     default: str
@@ -225,7 +225,7 @@ SETTINGS = (
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold every setting, parsed; an attribute is named like its variable, in lower case.
+    """Every setting, parsed; an attribute is named like its variable, in lower case.
 
     `deadline_seconds` is None where neither the variable nor the platform sets one.
     """
@@ -266,7 +266,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return cls(**values)
 
     def songs_per_part(self) -> int:
-        """Give PART_SONGS, or for auto what takes some 20 s at MAX_PER_SECOND, 1000 at most."""
+        """Return PART_SONGS, or for auto what takes some 20 s at MAX_PER_SECOND, 1000 at most."""
         if self.part_songs:
             return self.part_songs
         return max(1, min(1000, int(20 * self.max_per_second))) if self.max_per_second else 1000

@@ -21,7 +21,7 @@ RANGE = re.compile(rf"({_NUMBER})(?:-({_NUMBER}))?", re.ASCII)
 
 
 class SongSet:
-    """Hold song numbers as `ranges`: ascending (first, last) pairs, inclusive, neither touching nor overlapping.
+    """Song numbers, kept as `ranges`: ascending (first, last) pairs, inclusive, neither touching nor overlapping.
 
     It never changes.
     """
@@ -69,7 +69,7 @@ class SongSet:
         return (self._firsts, self._lasts) == (other._firsts, other._lasts)
 
     def __hash__(self) -> int:
-        """Be equal for equal sets."""
+        """Return the same for equal sets."""
         return hash((self._firsts.tobytes(), self._lasts.tobytes()))
 
     def __len__(self) -> int:
@@ -93,12 +93,12 @@ class SongSet:
 
     @property
     def first(self) -> int:
-        """Give the lowest number; raises IndexError on the empty set."""
+        """Return the lowest number; raises IndexError on the empty set."""
         return self._firsts[0]
 
     @property
     def last(self) -> int:
-        """Give the highest number; raises IndexError on the empty set."""
+        """Return the highest number; raises IndexError on the empty set."""
         return self._lasts[-1]
 
     def slice(self, start: int, stop: int) -> SongSet:
@@ -123,19 +123,19 @@ class SongSet:
         return self._ends[index - 1] - max(0, last - number + 1)
 
     def shifted(self, by: int) -> SongSet:
-        """Add a number to all."""
+        """Return the set with a number added to all of its own."""
         return SongSet((first + by, last + by) for first, last in self.ranges)
 
     def __or__(self, other: SongSet) -> SongSet:
-        """Unite two sets."""
+        """Return the union of two sets."""
         return SongSet.of((*self.ranges, *other.ranges))
 
     def __and__(self, other: SongSet) -> SongSet:
-        """Keep what both sets hold."""
+        """Return what both sets hold."""
         return self - (self - other)
 
     def __sub__(self, other: SongSet) -> SongSet:
-        """Take the other set's numbers out of this one."""
+        """Return this set without the other's numbers."""
         return SongSet(_subtract(self.ranges, list(other.ranges)))
 
 

@@ -17,5 +17,5 @@ def day_of(epoch: float) -> str:
 
 
 def midnight_of(epoch: float) -> float:
-    """Give the epoch second at which the UTC day of an instant began."""
+    """Return the epoch second at which the UTC day of an instant began."""
     return epoch - epoch % 86400

@@ -29,7 +29,7 @@ _CHUNK_ROWS = 100
 
 
 class Csv:
-    """Keep a part as CSV."""
+    """A part as CSV."""
 
     suffix = "csv.gz"
     note: str | None = (

@@ -46,7 +46,7 @@ def decode_rows(data: bytes) -> list[Row]:
 
 
 class Line(NamedTuple):
-    """Keep a row as it stood in an object, unparsed but for what it is about."""
+    """A row as it stood in an object, unparsed but for what it is about."""
 
     song_num: int
     status: Status
@@ -85,7 +85,7 @@ def gunzip(data: bytes) -> bytes:
 
 
 class RawRow(NamedTuple):
-    """Be a row whose info is still the JSON text that it was written as; None for null."""
+    """A row whose info is still the JSON text that it was written as; None for null."""
 
     song_num: int
     status: Status
@@ -119,7 +119,7 @@ def raw_rows(data: bytes) -> Iterator[RawRow]:
 
 
 class Compressor:
-    """Compress a part's rows as they come in order; the same rows give the same bytes, however they were fed."""
+    """A compressor of a part's rows, fed in order; the same rows give the same bytes, however they were fed."""
 
     def __init__(self) -> None:
         self._deflate = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP)
@@ -135,6 +135,6 @@ class Compressor:
         self._compressed.write(self._deflate.compress(b"".join(rows)))
 
     def finish(self) -> bytes:
-        """Give the whole object."""
+        """Return the whole object."""
         self._compressed.write(self._deflate.flush())
         return self._compressed.getvalue()  # the buffer itself: a copy of a large part would weigh as much again

@@ -20,7 +20,7 @@ _GROUP_CHARACTERS = 4 << 20
 
 
 class Parquet:
-    """Keep a part as a Parquet file."""
+    """A part as a Parquet file."""
 
     suffix = "parquet"
     note: str | None = None

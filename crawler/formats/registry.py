@@ -15,7 +15,7 @@ from crawler.formats.parquet_rows import Parquet
 
 
 class Format(Protocol):
-    """Turn a part's rows into an object's bytes, equal ones for equal rows, and back.
+    """A way to turn a part's rows into an object's bytes, equal ones for equal rows, and back.
 
     `suffix` ends the object's name; `note`, if there is one, is what the manifest says of how values are written.
     """
@@ -31,13 +31,13 @@ class Format(Protocol):
 
 
 class JsonLines:
-    """Keep a part as it was gathered: a gzip of one JSON object a line."""
+    """A part as it was gathered: a gzip of one JSON object a line."""
 
     suffix = "jsonl.gz"
     note: str | None = None
 
     def encode(self, lines: bytes) -> bytes:
-        """Give the lines themselves."""
+        """Return the lines themselves."""
         return lines
 
     def decode(self, data: bytes) -> list[Row]:

@@ -27,7 +27,7 @@ PERCENTILES = (0.5, 0.75, 0.9, 0.95, 0.99)
 
 
 class Slice(Counts, kw_only=True):
-    """Count what became of the songs from `first` to `last`, some parts in a row; `open`: no part covers them yet."""
+    """What became of the songs from `first` to `last`, some parts in a row; `open`: no part covers them yet."""
 
     first: int
     last: int
@@ -35,7 +35,7 @@ class Slice(Counts, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Hold what a report shows.
+    """What a report shows.
 
     `throughput`: the end of each stretch of the time at work, in seconds, and its songs a second; `latencies`: how
     many requests took up to so many ms, `percentiles` in ms; `slices` go along the range; `failures` are the first
@@ -72,7 +72,7 @@ def make_report(
 
 
 def throughput(tallies: Sequence[Tally]) -> list[tuple[float, float]]:
-    """Give songs a second over the time at work: where no instance was at work, no time passes.
+    """Return songs a second over the time at work: where no instance was at work, no time passes.
 
     A part tells when it began and ended only: its songs are spread evenly between. Those that an earlier call kept
     are left out in proportion to the time that they took.

@@ -41,7 +41,7 @@ _JOB = "projects/p/locations/l/jobs/nightly"
 
 
 class Campaign(NamedTuple):
-    """Give the parts of a campaign for so many times, which are drawn by a seed."""
+    """A campaign: its parts, for so many times, drawn by a seed."""
 
     parts: Callable[[int, random.Random], Iterator[Part]]
     times: int

@@ -39,7 +39,7 @@ _COLOURS = {"accepted": "#1f8a67", "rejected": "#b3261e", "failed": "#b07d10", "
 
 
 class Criterion(NamedTuple):
-    """Hold one figure, and between what it must lie."""
+    """One figure, and between what it must lie."""
 
     name: str
     value: float
@@ -59,7 +59,7 @@ class Criterion(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Hold what an upstream saw in each second, and what that came to."""
+    """What an upstream saw in each second, and what that came to."""
 
     title: str
     counted: Mapping[str, list[int]]

@@ -22,7 +22,7 @@ _MOST_AT_ONCE = 100
 
 @dataclass
 class Chained:
-    """Hold what a chain of calls came to."""
+    """What a chain of calls came to."""
 
     calls: int
     songs: int

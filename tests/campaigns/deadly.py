@@ -11,7 +11,7 @@ DEADLY_SONG = 13
 
 
 def request_song_info(session: requests.Session, song_num: int) -> dict[str, Any]:
-    """Give the song, or end the process."""
+    """Return the song, or end the process."""
     if song_num == DEADLY_SONG:
         os._exit(1)
     return {"id": song_num}

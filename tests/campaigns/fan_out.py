@@ -64,15 +64,15 @@ class Instances:
             self._servers += starting.map(lambda _: self._start(), range(count))
 
     def urls(self) -> list[str]:
-        """Give the addresses of those that run."""
+        """Return the addresses of those that run."""
         return [server.url for server in self._servers]
 
     def first(self) -> ServerProcess:
-        """Give one that runs."""
+        """Return one that runs."""
         return self._servers[0]
 
     def last(self) -> ServerProcess:
-        """Give another one, if there are several."""
+        """Return another one, if there are several."""
         return self._servers[-1]
 
     def kill(self, place: int) -> None:

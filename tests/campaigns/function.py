@@ -19,7 +19,7 @@ MAIN = Path(__file__).parents[2] / "main.py"
 
 @dataclass(frozen=True)
 class Answered:
-    """Hold what one call came to: its HTTP status, its JSON, and how long it took; status 0: the server died."""
+    """What one call came to: its HTTP status, its JSON, and how long it took; status 0: the server died."""
 
     status: int
     answer: Mapping[str, Any]
@@ -27,7 +27,7 @@ class Answered:
     retry_after: str | None = None
 
     def __getitem__(self, name: str) -> Any:
-        """Give one field of the answer."""
+        """Return one field of the answer."""
         return self.answer[name]
 
 
@@ -61,7 +61,7 @@ class Revived:
 
     @property
     def server(self) -> ServerProcess:
-        """Give the process that runs, or start one."""
+        """Return the process that runs, or start one."""
         if self._server is None or self._server.returncode is not None:
             self._server = self._stack.enter_context(self._start())
         return self._server

@@ -18,7 +18,7 @@ from campaigns.places import Place, rows, verify
 
 @dataclass
 class Grown:
-    """Hold the runs that a growing catalogue came to, by name, and how many kills hit them."""
+    """The runs that a growing catalogue came to, by name, and how many kills hit them."""
 
     runs: list[str] = field(default_factory=list)
     kills: int = 0
@@ -26,7 +26,7 @@ class Grown:
 
 
 class Catalogue:
-    """Be an upstream's songs 1 to `last`, without the numbers in `holes`; `last` may grow at any time."""
+    """An upstream's songs 1 to `last`, without the numbers in `holes`; `last` may grow at any time."""
 
     def __init__(self, last: int, holes: frozenset[int] = frozenset()) -> None:
         """Begin with so many songs."""
@@ -40,7 +40,7 @@ class Catalogue:
 
     @property
     def pages(self) -> Pages:
-        """Give the table that serves them."""
+        """Return the table that serves them."""
         return lambda number, _nth: song(number) if 1 <= number <= self.last and number not in self.holes else missing()
 
 

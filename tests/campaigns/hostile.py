@@ -39,7 +39,7 @@ MOST_REQUESTS = 10
 
 @dataclass(frozen=True)
 class Outcome:
-    """Say what a client made of a page."""
+    """What a client made of a page."""
 
     outcome: str
     seconds: float
@@ -65,7 +65,7 @@ class Outcome:
 
 
 def contestants() -> Mapping[str, list[str]]:
-    """Give the command of each client, by the head of its column."""
+    """Return the command of each client, by the head of its column."""
     ours = {f"our {name} fetcher": [sys.executable, str(_CLIENTS / "fetcher_client.py"), name] for name in FETCHERS}
     peers = {
         "requests + Retry": "requests_client.py",

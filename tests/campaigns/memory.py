@@ -20,7 +20,7 @@ _LOOK_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Weighed:
-    """Hold what the heaviest process of the function weighed early in a run and at its end."""
+    """What the heaviest process of the function weighed early in a run and at its end."""
 
     songs: int
     requests: int
@@ -31,7 +31,7 @@ class Weighed:
 
     @property
     def growth(self) -> float:
-        """Give by how much the peak grew from early to the end, in MiB."""
+        """Return by how much the peak grew from early to the end, in MiB."""
         return self.end.peak - self.early.peak
 
 
@@ -78,5 +78,5 @@ def _heaviest(server: ServerProcess) -> Weight:
 
 
 def report(weighed: Weighed) -> dict[str, object]:
-    """Give the figures as they are printed."""
+    """Return the figures as they are printed."""
     return {**asdict(weighed), "growth": weighed.growth, "songs_per_second": weighed.songs / weighed.seconds}

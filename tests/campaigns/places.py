@@ -27,22 +27,22 @@ BUCKET = "campaigns"
 
 @dataclass(frozen=True)
 class Held:
-    """Hold what lies under a name: which creation it is (inode or generation) and its bytes."""
+    """What lies under a name: which creation it is (inode or generation) and its bytes."""
 
     identity: int
     data: bytes
 
 
 class Place(Protocol):
-    """Be an output of the function, read without its help."""
+    """An output of the function, read without its help."""
 
     @property
     def output(self) -> str:
-        """Give the setting OUTPUT."""
+        """Return the setting OUTPUT."""
 
     @property
     def settings(self) -> dict[str, str]:
-        """Give the settings that reach it."""
+        """Return the settings that reach it."""
 
     def objects(self, run: str) -> dict[str, Held]:
         """Read all of a run's objects, by name; raises AssertionError if one of them was ever stored twice."""
@@ -50,18 +50,18 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class FolderPlace:
-    """Be a local folder."""
+    """A local folder."""
 
     folder: Path
 
     @property
     def output(self) -> str:
-        """Give the setting OUTPUT."""
+        """Return the setting OUTPUT."""
         return str(self.folder)
 
     @property
     def settings(self) -> dict[str, str]:
-        """Give the settings that reach it: none are needed."""
+        """Return the settings that reach it: none are needed."""
         return {}
 
     def objects(self, run: str) -> dict[str, Held]:
@@ -73,7 +73,7 @@ class FolderPlace:
 
 @dataclass(frozen=True)
 class BucketPlace:
-    """Be a bucket of an emulator that keeps versions; `server` is where it is read, `endpoint` where it is written."""
+    """A bucket of an emulator that keeps versions; `server` is where it is read, `endpoint` where it is written."""
 
     server: ServerProcess
     prefix: str
@@ -81,12 +81,12 @@ class BucketPlace:
 
     @property
     def output(self) -> str:
-        """Give the setting OUTPUT."""
+        """Return the setting OUTPUT."""
         return f"gs://{BUCKET}/{self.prefix}"
 
     @property
     def settings(self) -> dict[str, str]:
-        """Give the setting of the emulator."""
+        """Return the setting of the emulator."""
         return {"storage_emulator_host": self.endpoint}
 
     def objects(self, run: str) -> dict[str, Held]:

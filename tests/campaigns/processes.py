@@ -10,11 +10,11 @@ _PROC = Path("/proc")
 
 
 class Group(Protocol):
-    """Be the first process of a process group, such as a server's."""
+    """The first process of a process group, such as a server's."""
 
     @property
     def pid(self) -> int:
-        """Give its id, which is the group's too."""
+        """Return its id, which is the group's too."""
 
 
 @dataclass(frozen=True)

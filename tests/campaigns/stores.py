@@ -45,7 +45,7 @@ FAULTS = first_of(
 
 @dataclass
 class Weathered:
-    """Hold what a run went through: the faults met, the answers by status, and songs asked for again."""
+    """What a run went through: the faults met, the answers by status, and songs asked for again."""
 
     faults: dict[str, int] = field(default_factory=dict)
     answers: dict[int, int] = field(default_factory=dict)

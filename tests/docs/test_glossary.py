@@ -27,9 +27,6 @@ RIGHT_WORDS = {
     "faces?": "entry point",
 }
 
-# Where the words of the circuit breaker are still being mended.
-UNDER_REPAIR = ("crawler/engine/", "crawler/rate_control/")
-
 
 def texts() -> Iterator[Path]:
     """Yield every document, page and module that people read."""
@@ -70,6 +67,4 @@ def test_a_term_says_where_it_lives(term: str) -> None:
 
 def test_no_text_uses_a_word_that_was_replaced() -> None:
     """Documents, pages, docstrings, messages and code say things in the glossary's words."""
-    held = [path for path in texts() if not path.relative_to(ROOT).as_posix().startswith(UNDER_REPAIR)]
-
-    assert set().union(*map(old_words, held)) == set()
+    assert set().union(*map(old_words, texts())) == set()

@@ -15,7 +15,7 @@ Fetch = Callable[[str], Any]
 
 
 class Job(NamedTuple):
-    """Hold what is asked for: numbers to put into a URL, headers to send, the timeout to set."""
+    """What is asked for: numbers to put into a URL, headers to send, the timeout to set."""
 
     url: str
     numbers: list[int]
@@ -23,7 +23,7 @@ class Job(NamedTuple):
     seconds: float
 
     def url_of(self, number: int) -> str:
-        """Give the address of one page."""
+        """Return the address of one page."""
         return self.url.replace("{song_num}", str(number))
 
 
