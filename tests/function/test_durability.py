@@ -66,7 +66,9 @@ def test_kill_9_loses_nothing(place: Place) -> None:
     assert killed.songs_again <= 2 * 2 * 20
 
 
-@pytest.mark.parametrize("job", [None, "projects/p/locations/l/jobs/nightly"], ids=["unscheduled", "one firing"])
+@pytest.mark.parametrize(
+    "job", [None, "projects/p/locations/l/jobs/nightly"], ids=["unscheduled", "one scheduled call"]
+)
 def test_call_delivered_at_once_is_one_run(place: Place, job: str | None) -> None:
     """Store every object once when one call reaches two processes several times at once."""
     delivered = deliver_duplicates(place, rounds=1, deliveries=5 if job else 3, job=job)

@@ -195,7 +195,7 @@ def test_what_songs_may_be(standing: Deployed, songs: Any, asked: str) -> None:
     ids=["none", "word", "no-zone", "last", "first", "no-such-day"],
 )
 def test_a_strange_schedule_time_is_none(standing: Deployed, time: str) -> None:
-    """Carry out a call whose headers tell no credible firing of a job like any other."""
+    """Carry out a call whose headers tell no credible scheduled call of a job like any other."""
     headers = {"X-CloudScheduler-JobName": "nightly", "X-CloudScheduler-ScheduleTime": time}
     response = standing.send(json={"songs": "11-12"}, headers=headers)
 

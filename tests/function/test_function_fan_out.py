@@ -57,8 +57,8 @@ def fleet(
         yield queue, instances
 
 
-def test_one_firing_five_times_and_each_task_twice_is_one_run(place: Place) -> None:
-    """Deliver a firing five times at once, to two processes, and every task of it twice: each part is stored once."""
+def test_one_scheduled_call_five_times_and_each_task_twice_is_one_run(place: Place) -> None:
+    """Store each part once when a scheduled call comes five times at once, to two processes, and every task twice."""
     twice = QueueFaults(twice=1.0, late_seconds=0.2, shuffled=True)
     with Upstream(last=600) as upstream:
         settings: dict[str, Any] = {"part_songs": 20, "max_per_second": 300, "max_at_once": 20, "deadline_seconds": 3}

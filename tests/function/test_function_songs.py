@@ -107,7 +107,7 @@ def test_both_forms_of_a_function_give_the_same_rows(function: Deployed, upstrea
     assert answer["throttled"] == 1
     requests = upstream.per_song()
     assert [requests[n] for n in range(4, 9)] == [1, 1, 2, 2, 2]
-    # In doubt whose fault those failures are, a song that was found is asked for again.
+    # Where it is unclear whose fault those failures are, a song that was found is asked for again.
     assert 6 <= requests.total() - 8 == answer["requests"] - 8 <= 9
 
 

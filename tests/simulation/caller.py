@@ -50,7 +50,7 @@ class Caller(Process):
         self._world = world
         self._chance = world.chance
         self._wish = wish
-        self._firing: ScheduledCall | None = None
+        self._scheduled_call: ScheduledCall | None = None
 
     def start(self) -> None:
         """Begin to call, at some moment soon."""
@@ -85,7 +85,7 @@ class Caller(Process):
     def _complete(self) -> CrawlCall:
         """Make short calls, each of which must get further, then a long one that must get to the end."""
         self.scheduler.now += 60.0
-        self._firing = self._next_firing()
+        self._scheduled_call = self._next_scheduled_call()
         self._world.calm()
         for _ in range(self._chance.randint(0, MOST_SHORT_CALLS)):
             call = self._answered(replace(LONG, deadline_seconds=SHORT_SECONDS))
@@ -113,17 +113,17 @@ class Caller(Process):
 
     def _deliver(self, pace: Pace, after: float = 0.0) -> CrawlCall:
         part_songs = self._chance.randint(1, 6) if self._wish.restless else self._wish.order.part_songs
-        order = msgspec.structs.replace(self._wish.order, scheduled_call=self._firing, part_songs=part_songs)
+        order = msgspec.structs.replace(self._wish.order, scheduled_call=self._scheduled_call, part_songs=part_songs)
         return self._world.deliver(order, pace, after)
 
     def _prepare(self) -> None:
-        """Have another firing now and then, and the catalogue grow, between calls."""
-        if self._firing is None or self._chance.random() < 0.4:
-            self._firing = self._next_firing()
+        """Have another scheduled call now and then, and the catalogue grow, between calls."""
+        if self._scheduled_call is None or self._chance.random() < 0.4:
+            self._scheduled_call = self._next_scheduled_call()
         if all(visit.over for visit in self._world.visits):
             self._world.upstream.size += self._chance.choice((0, 0, 1, 5))
 
-    def _next_firing(self) -> ScheduledCall | None:
+    def _next_scheduled_call(self) -> ScheduledCall | None:
         time = datetime.fromtimestamp(self._world.clock.epoch(), timezone.utc)
         return ScheduledCall(self._wish.job, f"{time:%Y%m%dt%H%M%Sz}") if self._wish.job else None
 

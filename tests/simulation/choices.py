@@ -24,7 +24,7 @@ class Choices:
 
     def __init__(self, truth: Truth) -> None:
         self._truth = truth
-        self._firings: dict[tuple[str, str, str], str] = {}
+        self._scheduled_runs: dict[tuple[str, str, str], str] = {}
         self.claims: list[tuple[str, str]] = []
 
     def begun(self, name: str) -> None:
@@ -59,8 +59,8 @@ class Choices:
             self._truth.hold(run.request == right, f"{call.name} asks for {right} and gets {run.request} of {name}")
         if order.scheduled_call:
             scheduled_call = order.digest, order.scheduled_call.job, order.scheduled_call.time
-            first = self._firings.setdefault(scheduled_call, name)
-            self._truth.hold(first == name, f"{call.name} gets {name} for a firing that went to {first}")
+            first = self._scheduled_runs.setdefault(scheduled_call, name)
+            self._truth.hold(first == name, f"{call.name} gets {name} for a scheduled call that went to {first}")
         elif order.run:
             named = name == order.run or isinstance(order.selection, NextNumbers)
             self._truth.hold(named, f"{call.name} asks for the run {order.run} and gets {name}")

@@ -286,7 +286,7 @@ def test_values_do_no_io_and_have_no_clock(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", modules_of("engine"))
-def test_the_engine_asks_its_seams(module: str) -> None:
+def test_the_engine_asks_its_ports(module: str) -> None:
     """Leave files, sockets and clocks to what the engine is given."""
     assert [name for name in imports(TREES[module]) if name.partition(".")[0] in NOT_THE_ENGINES] == []
 

@@ -420,7 +420,7 @@ def test_a_dry_run_plans_and_does_nothing(function: Function, dry_run: Any) -> N
     assert (function.fetcher.tried, function.objects()) == ([], [])
 
 
-def test_a_firing_is_one_run_however_often_it_is_delivered(function: Function) -> None:
+def test_a_scheduled_call_is_one_run_however_often_it_is_delivered(function: Function) -> None:
     """Name the run by the job and its time, and answer the second delivery from the store."""
     headers = {
         "x_cloudscheduler_jobname": "projects/p/locations/l/jobs/nightly",

@@ -138,8 +138,8 @@ def test_the_queue_has_the_run_done(quick: Function) -> None:
     assert sorted(quick.fetcher.tried) == list(range(1, 151))
 
 
-def test_a_firing_goes_on_with_what_the_queue_has(function: Function) -> None:
-    """Answer each delivery of a firing, and the next firing, with the run that the first one enqueued."""
+def test_a_scheduled_call_goes_on_with_what_the_queue_has(function: Function) -> None:
+    """Answer each delivery of a scheduled call, and the next one, with the run that the first enqueued."""
     scheduled_call = {"x_cloudscheduler_jobname": "nightly", "x_cloudscheduler_scheduletime": "2026-01-01T02:00:00Z"}
     later = {**scheduled_call, "x_cloudscheduler_scheduletime": "2026-01-02T02:00:00Z"}
     answers = [function.send("POST", "/", {"songs": "1-1000"}, **scheduled_call) for _ in range(5)]

@@ -203,8 +203,8 @@ def test_a_name_is_free_until_its_run_is_over(run_index: RunIndex) -> None:
     assert run_index.free_name("daily") == "daily-3"
 
 
-def test_a_firing_goes_to_one_run(run_index: RunIndex) -> None:
-    """Remember the run of the first delivery, whatever a later one would choose; other firings are others."""
+def test_a_scheduled_call_goes_to_one_run(run_index: RunIndex) -> None:
+    """Remember the run of the first delivery, whatever a later one would choose; other scheduled calls are others."""
     assert run_index.scheduled_call(JOB, "20261123t020000z") is None
     assert run_index.fired(JOB, "20261123t020000z", "first") == "first"
     again = RunIndex(run_index.store, call_id="two")

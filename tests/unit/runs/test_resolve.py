@@ -58,13 +58,11 @@ def test_a_run_finished_yesterday_is_not_todays_though_its_call_died_at_the_end(
 
 def test_jobs_of_one_name_that_fire_together_do_not_share_a_run(tmp_path: Path) -> None:
     """Two jobs of different locations, alike in name and second but not in songs, each get what they ask for."""
-    firings = [
-        ScheduledCall(f"projects/p/locations/{place}/jobs/nightly", "20261123t020000z") for place in ("eu", "us")
-    ]
+    calls = [ScheduledCall(f"projects/p/locations/{place}/jobs/nightly", "20261123t020000z") for place in ("eu", "us")]
 
     specs = [
         resolve_run(run_index(tmp_path), order(songs, scheduled_call=scheduled_call), time.time())
-        for songs, scheduled_call in zip(("1-10", "20-30"), firings, strict=True)
+        for songs, scheduled_call in zip(("1-10", "20-30"), calls, strict=True)
     ]
 
     assert [spec.songs for spec in specs] == ["1-10", "20-30"]

@@ -1,4 +1,4 @@
-"""Check which firing of a Scheduler job a call's headers tell of, and what the run that it begins is called."""
+"""Check which scheduled call of a Scheduler job a call's headers tell of, and what the run that it begins is called."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def scheduled_call(
     ],
 )
 def test_a_schedule_time_is_an_instant(time: str, read: str) -> None:
-    """Read RFC 3339 in any zone, to the second, so that one instant is one firing however it is written."""
+    """Read RFC 3339 in any zone, to the second, so that one instant is one scheduled call however it is written."""
     assert scheduled_call(time) == ScheduledCall(JOB, read)
 
 
@@ -80,7 +80,7 @@ def test_anything_else_is_no_time(time: str | None) -> None:
 
 
 @pytest.mark.parametrize("job", [None, "", "j" * 501], ids=["none", "empty", "too long"])
-def test_a_firing_names_its_job(job: str | None) -> None:
+def test_a_scheduled_call_names_its_job(job: str | None) -> None:
     """Take a call for unscheduled that names no job, or one longer than any."""
     assert scheduled_call(job=job) is None
 
