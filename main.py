@@ -13,6 +13,7 @@ from threading import Lock
 import flask
 import functions_framework
 
+from crawler.app.composition import deployment_from
 from crawler.app.deployment import Deployment
 from crawler.app.json_log import log_json
 from crawler.app.parameters import MOST_BODY_BYTES
@@ -27,7 +28,7 @@ _building = Lock()
 
 @cache
 def _built() -> Deployment:
-    return Deployment.from_environ(os.environ)
+    return deployment_from(os.environ)
 
 
 def _deployment() -> Deployment:

@@ -1,13 +1,11 @@
-"""One deployment: settings turned into a store and a song, ready for any number of calls at once."""
+"""One deployment: what can be done with a store and a song, by any number of calls at once."""
 
 from __future__ import annotations
 
 import math
-import random
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +13,18 @@ import msgspec
 
 from crawler.adapters.robots_fetcher import RobotsFile
 from crawler.adapters.runtime.clock import SystemClock
-from crawler.adapters.runtime.memory import return_large_blocks
-from crawler.adapters.storage.folder import FolderStore
-from crawler.adapters.storage.gcs import GcsStore
-from crawler.app.fetchers import obey_robots, robots_file_of, song_of
+from crawler.app.fetchers import obey_robots
 from crawler.app.json_log import LOGGER
 from crawler.app.progress_bar import bar, progress_log
 from crawler.app.queueing import Queueing, request_of
 from crawler.app.requests import CrawlRequest, RequestBounds
 from crawler.core.deadline import Deadline
-from crawler.core.errors import BadSetting, Damaged, NewerVersion, UnknownRun
+from crawler.core.errors import Damaged, NewerVersion, UnknownRun
 from crawler.core.ports import Fetcher, PageFetcher, Store
 from crawler.core.records import STATUSES
 from crawler.core.settings import DEFAULT_DEADLINE_SECONDS, Settings
 from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskReport
 from crawler.rate_control.ceiling import Ceiling
-from crawler.rate_control.controller import RateController
 from crawler.rate_control.learned_store import LearnedRates
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.index import RunIndex, run_of
@@ -63,28 +57,10 @@ class Deployment(msgspec.Struct, frozen=True):
     store: Store
     source: Source
     make_fetcher: Callable[[ExitStack], Fetcher]
-    limiter: Limiter = msgspec.field(default_factory=lambda: Limiter(RateController()))
+    limiter: Limiter
     robots_file: RobotsFile | None = None
     queueing: Queueing = msgspec.field(default_factory=Queueing)
     alone: Lock = msgspec.field(default_factory=Lock)
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Deployment:
-        """Read the settings and check all of them; raises BadSetting for the first that is wrong."""
-        settings = Settings.from_environ(environ)
-        if "K_SERVICE" in environ and not settings.output.startswith("gs://"):
-            raise BadSetting(
-                f"OUTPUT is {settings.output!r}; allowed in the cloud: gs://bucket/prefix, "
-                "since a folder there is memory that ends with the instance."
-            )
-        if settings.ssl_cert_file and not Path(settings.ssl_cert_file).is_file():
-            raise BadSetting(f"SSL_CERT_FILE is {settings.ssl_cert_file!r}; allowed: a file of certificates in PEM.")
-        return_large_blocks()
-        source, make_fetcher = song_of(settings)
-        store = open_store(settings.output, settings.storage_emulator_host)
-        return cls(
-            settings, store, source, make_fetcher, limiter_of(settings), robots_file_of(settings), Queueing.of(settings)
-        )
 
     @property
     def bounds(self) -> RequestBounds:
@@ -301,16 +277,3 @@ def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits
         max_per_second=(request and request.max_per_second) or settings.max_per_second,
         max_at_once=(request and request.max_at_once) or settings.max_at_once,
     )
-
-
-def limiter_of(settings: Settings) -> Limiter:
-    """Open the door through which all requests of an instance go out."""
-    return Limiter(RateController(settings.max_per_second, settings.max_at_once, random.random))
-
-
-def open_store(output: str, emulator: str | None) -> Store:
-    """Open gs://bucket/prefix, or a folder."""
-    if output.startswith("gs://"):
-        bucket, _, prefix = output.removeprefix("gs://").partition("/")
-        return GcsStore(bucket, prefix, emulator)
-    return FolderStore(Path(output))

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from crawler.app.deployment import Deployment, open_store
+from crawler.app.composition import deployment_from, open_store
+from crawler.app.deployment import Deployment
 from crawler.app.parameters import parse_crawl, parse_run_name
 from crawler.app.requests import CrawlRequest
 from crawler.core.errors import BadRequest, SongcrawlError, UnknownRun
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m crawl
 
 
 def _crawl(options: argparse.Namespace) -> int:
-    deployment = Deployment.from_environ({**os.environ, **_given(options)})
+    deployment = deployment_from({**os.environ, **_given(options)})
     request = _request(options, deployment)
     seconds = deployment.settings.deadline_seconds or math.inf
     result = deployment.crawl(request, seconds, shown=sys.stderr.isatty())
@@ -99,7 +100,7 @@ def _crawl(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    deployment = Deployment.from_environ({**os.environ, **_given(options)})
+    deployment = deployment_from({**os.environ, **_given(options)})
     _print(deployment.plan(_request(options, deployment)))
     return COMPLETE
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from crawler import crawl
-from crawler.app.deployment import open_store
+from crawler.app.composition import open_store
 from crawler.core.records import FormatName
 from crawler.runs.index import RunIndex
 from crawler.runs.verify import verify_run

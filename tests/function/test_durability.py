@@ -27,7 +27,7 @@ from servers import ServerProcess, Upstream, fake_gcs, fake_gcs_available
 from servers.storage_faults import closing_store
 
 from crawler.adapters.storage import gcs
-from crawler.app.deployment import Deployment
+from crawler.app.composition import deployment_from
 from crawler.entrypoints.http.routes import HttpRequest, respond
 
 TESTS = Path(__file__).parents[1]
@@ -143,7 +143,7 @@ def open_here(song_url: str, place: BucketPlace) -> Iterator[Caller]:
     """Open the function in this process, where its patience can be shortened."""
     environ = {"SONG_URL": song_url, "OUTPUT": place.output, "ALLOW_PRIVATE_UPSTREAM": "1", "MAX_PER_SECOND": "0"}
     environ |= {"PART_SONGS": "10", "STORAGE_EMULATOR_HOST": place.endpoint}
-    deployment = Deployment.from_environ(environ)
+    deployment = deployment_from(environ)
     assert isinstance(deployment.store, gcs.GcsStore)
 
     def send(parameters: Mapping[str, object]) -> Answered:

@@ -9,7 +9,7 @@ import pytest
 from servers import Upstream
 from support.deployed import deployed
 
-from crawler.app.deployment import Deployment
+from crawler.app.composition import deployment_from
 from crawler.core.errors import BadSetting
 
 
@@ -65,7 +65,7 @@ def test_a_song_function_that_cannot_be_loaded_says_why(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "broken_songs", raising=False)
     with pytest.raises(BadSetting) as refusal:
-        Deployment.from_environ({"SONG_FUNCTION": "broken_songs:f"})
+        deployment_from({"SONG_FUNCTION": "broken_songs:f"})
 
     assert "SONG_FUNCTION is 'broken_songs:f'" in str(refusal.value)
     assert reason in str(refusal.value)

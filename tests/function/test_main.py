@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import main
+from crawler.app.composition import deployment_from
 from crawler.app.deployment import Deployment
 from crawler.core.errors import BadSetting
 
@@ -25,7 +26,7 @@ def _cold() -> Iterator[None]:
 
 def test_calls_at_once_on_a_cold_instance_share_one_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Build it once, however many first calls there are: its ceilings are theirs together."""
-    others, unpatched = threading.Event(), Deployment.from_environ
+    others, unpatched = threading.Event(), deployment_from
     built: list[Mapping[str, str]] = []
 
     def build(environ: Mapping[str, str]) -> Deployment:
@@ -33,7 +34,7 @@ def test_calls_at_once_on_a_cold_instance_share_one_deployment(monkeypatch: pyte
         others.wait(0.2)  # for a second call to build another meanwhile, if it may
         return unpatched({"SONG_URL": "https://songs.example/{song_num}"})
 
-    monkeypatch.setattr(Deployment, "from_environ", build)
+    monkeypatch.setattr(main, "deployment_from", build)
     start = threading.Barrier(CALLERS)
 
     def call(_: int) -> Deployment:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crawler import crawl
-from crawler.app.deployment import open_store
+from crawler.app.composition import open_store
 from crawler.core.errors import RunConflict
 from crawler.core.records import FormatName
 from crawler.core.settings import SETTINGS

@@ -21,6 +21,7 @@ from support.deployed import deployed
 from support.stored import read_folder
 
 from crawler import crawl, execute_async_event_loop
+from crawler.app.composition import deployment_from
 from crawler.app.deployment import Deployment
 from crawler.app.json_log import LOGGER, JsonLogFormatter
 from crawler.core.errors import SongcrawlError
@@ -187,7 +188,7 @@ def answer_of(output: Path, **settings: str) -> bytes:
     """Give what a function of these settings answers to a call, in this process."""
     environ = {**SECRETS, "OUTPUT": str(output), "ALLOW_PRIVATE_UPSTREAM": "1", **settings}
     request = HttpRequest("POST", "/", body=b'{"songs": "1-3", "deadline_seconds": 5}')
-    return respond(lambda: Deployment.from_environ(environ), request).body
+    return respond(lambda: deployment_from(environ), request).body
 
 
 # What these take is any text.
@@ -199,7 +200,7 @@ def test_sentence_on_a_setting_tells_no_other(name: str) -> None:
     """Name the setting that is wrong without a word of those that are right."""
     environ = {"SONG_URL": f"https://songs.example/{{song_num}}{QUERY}", **SECRETS, name: WRONG.get(name, "?")}
     with pytest.raises(SongcrawlError) as wrong:
-        Deployment.from_environ(environ)
+        deployment_from(environ)
 
     assert searched(wrong.value) == []
 
@@ -209,7 +210,7 @@ def test_sentence_on_an_expression_tells_no_other(expression: str) -> None:
     """Say what is wrong with a JMESPath expression without the key of the address beside it."""
     environ = {"SONG_URL": f"https://songs.example/{{song_num}}{QUERY}", **SECRETS, "SONG_INFO": expression}
     with pytest.raises(SongcrawlError, match="SONG_INFO") as wrong:
-        Deployment.from_environ(environ)
+        deployment_from(environ)
 
     assert searched(wrong.value) == []
 

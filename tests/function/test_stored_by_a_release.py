@@ -19,7 +19,7 @@ from support.deployed import deployed
 from support.stored import audit, numbers, read_folder
 
 from crawler import crawl
-from crawler.app.deployment import Deployment
+from crawler.app.composition import deployment_from
 from crawler.entrypoints.cli import main
 from crawler.entrypoints.python.songs import StoredSongs
 
@@ -268,7 +268,7 @@ def test_next_goes_on_after_the_claim_of_the_release(
 @pytest.mark.parametrize("run", ["whole", "as-csv", "as-parquet"])
 def test_songs_of_a_run_are_read_from_python(run: str, stored: Path) -> None:
     """Give the songs of every format, and what became of the others."""
-    deployment = Deployment.from_environ({**SETTINGS, **DECLARED, "OUTPUT": str(stored)})
+    deployment = deployment_from({**SETTINGS, **DECLARED, "OUTPUT": str(stored)})
     songs = StoredSongs(deployment.store, deployment.state(run))
 
     assert [tuple(song) for song in songs] == [

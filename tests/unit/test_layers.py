@@ -327,9 +327,9 @@ def test_the_first_crawl_of_declared_songs_needs_no_requests(tmp_path: Path) -> 
     with Upstream() as upstream:
         code = f"""if True:
             import json, sys
-            from crawler.app.deployment import Deployment
+            from crawler.app.composition import deployment_from
             from crawler.app.parameters import parse_crawl
-            deployment = Deployment.from_environ({settings | {"SONG_URL": upstream.url}!r})
+            deployment = deployment_from({settings | {"SONG_URL": upstream.url}!r})
             result = deployment.crawl(parse_crawl([("songs", "7")], b"", deployment.bounds))
             print(json.dumps([result.summary.state, *sys.modules]))"""
         state, *loaded = json.loads(run_python(code))

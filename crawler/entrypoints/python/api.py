@@ -21,7 +21,8 @@ from crawler.adapters.runtime.clock import SystemClock
 from crawler.adapters.runtime.daemon_threads import DaemonThreads
 from crawler.adapters.runtime.event_loop import run_coroutine
 from crawler.adapters.session.fetchers import FunctionFetcher
-from crawler.app.deployment import Deployment, limiter_of, limits_of, open_store
+from crawler.app.composition import limiter_of, open_store
+from crawler.app.deployment import Deployment, limits_of
 from crawler.app.fetchers import declared_fetcher, obey_robots, robots_file_of, session_of
 from crawler.app.parameters import parse_run_name
 from crawler.app.progress_bar import bar

@@ -28,6 +28,7 @@ from crawler.adapters.curl.fetcher import CurlFetcher, CurlTransfers
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.adapters.curl.transfer import parse_head
 from crawler.adapters.session.fetchers import open_session
+from crawler.app.composition import deployment_from
 from crawler.app.deployment import Deployment
 from crawler.app.fetchers import declared_fetcher, session_of
 from crawler.app.parameters import parse_crawl
@@ -529,7 +530,7 @@ def crawled(folder: Path, url: str, fetcher_of: Callable[[Deployment], Any] | No
         "MAX_SONG_BYTES": str(MOST_BYTES),
         "ALLOW_PRIVATE_UPSTREAM": "1",
     }
-    deployment = Deployment.from_environ(environ)
+    deployment = deployment_from(environ)
     if fetcher_of:
         deployment = msgspec.structs.replace(deployment, make_fetcher=fetcher_of(deployment))
     request = parse_crawl([("songs", "1-300"), ("run", "r")], b"", deployment.bounds)

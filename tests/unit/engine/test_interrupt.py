@@ -23,7 +23,7 @@ from servers import Page, Upstream, hang, song
 from servers.process import clean_environment
 
 import crawler
-from crawler.app.deployment import open_store
+from crawler.app.composition import open_store
 from crawler.runs.index import RunIndex
 from crawler.runs.verify import verify_run
 

@@ -10,6 +10,7 @@ import pytest
 from servers import Upstream
 
 from crawler.adapters.storage.folder import FolderStore
+from crawler.app.composition import deployment_from
 from crawler.app.deployment import Deployment
 from crawler.app.parameters import parse_crawl
 from crawler.core.records import StoredObject
@@ -30,7 +31,7 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
     """Open a deployment on a folder."""
     with Upstream() as upstream:
         environ = {"SONG_URL": upstream.url, "OUTPUT": str(tmp_path), "ALLOW_PRIVATE_UPSTREAM": "1"}
-        yield Deployment.from_environ(environ)
+        yield deployment_from(environ)
 
 
 def chosen_late(deployment: Deployment, folder: Path) -> str:

@@ -13,6 +13,7 @@ from support.fakes import FakeFetcher
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
+from crawler.app.composition import limiter_of
 from crawler.app.deployment import Deployment
 from crawler.core.errors import BadSetting, StoreUnavailable
 from crawler.core.ports import Store
@@ -40,7 +41,8 @@ class Function:
         """Give the deployment."""
         self.opened += 1
         settings = Settings.from_environ({"DEADLINE_SECONDS": "60", "MAX_PER_SECOND": "0"})
-        return Deployment(settings, self.store, Source("sim://{song_num}", "0123456789abcdef"), lambda _: self.fetcher)
+        source = Source("sim://{song_num}", "0123456789abcdef")
+        return Deployment(settings, self.store, source, lambda _: self.fetcher, limiter_of(settings))
 
     def send(self, method: str, address: str, body: Any = None, /, **headers: str) -> HttpResponse:
         """Send a request; a header's underscores stand for dashes."""

@@ -11,6 +11,7 @@ import pytest
 from support.fakes import FakeFetcher, FakeQueue
 
 from crawler.adapters.storage.folder import FolderStore
+from crawler.app.composition import deployment_from
 from crawler.app.deployment import Deployment
 from crawler.app.queueing import Queueing
 from crawler.core.errors import BadSetting
@@ -246,12 +247,12 @@ def test_a_queue_that_can_not_call_back_is_a_bad_setting(missing: str) -> None:
     del environ[missing]
 
     with pytest.raises(BadSetting, match=f"QUEUE is set, but {missing} is not"):
-        Deployment.from_environ(environ)
+        deployment_from(environ)
 
 
 def test_settings_open_the_queue() -> None:
     """Have a queue with all three settings, none without."""
     environ = {"SONG_URL": "https://songs.example/{song_num}"}
 
-    assert Deployment.from_environ(environ).queueing.queue is None
-    assert Deployment.from_environ({**environ, **QUEUE}).queueing.queue is not None
+    assert deployment_from(environ).queueing.queue is None
+    assert deployment_from({**environ, **QUEUE}).queueing.queue is not None

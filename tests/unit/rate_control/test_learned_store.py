@@ -9,6 +9,7 @@ import pytest
 from support.fakes import FakeFetcher
 
 from crawler.adapters.storage.folder import FolderStore
+from crawler.app.composition import limiter_of
 from crawler.app.deployment import Deployment
 from crawler.app.requests import CrawlRequest
 from crawler.core.errors import StoreUnavailable
@@ -31,7 +32,7 @@ def rates(folder: Path, source: str = SOURCE.text) -> LearnedRates:
 def deployment(folder: Path) -> Deployment:
     """Deploy the function anew, as on a cold instance."""
     settings = Settings.from_environ({"MAX_PER_SECOND": "0", "OUTPUT": str(folder)})
-    return Deployment(settings, FolderStore(folder), SOURCE, lambda _: FakeFetcher())
+    return Deployment(settings, FolderStore(folder), SOURCE, lambda _: FakeFetcher(), limiter_of(settings))
 
 
 def newest(folder: Path) -> float:

@@ -20,6 +20,7 @@ from crawler import execute_async_event_loop
 from crawler.adapters.curl.fetcher import CurlFetcher
 from crawler.adapters.robots_fetcher import Fetch, RobotsFile
 from crawler.adapters.session.fetchers import DeclaredFetcher, open_session
+from crawler.app.composition import deployment_from
 from crawler.app.deployment import Deployment
 from crawler.core.errors import BadSetting, UpstreamUnavailable
 from crawler.core.ports import MultiFetcher
@@ -292,7 +293,7 @@ def test_delay_holds_over_all_calls() -> None:
 def deployment(upstream: Upstream, output: Path, **settings: str) -> Deployment:
     """Deploy the function on an upstream, in this process."""
     own = {"SONG_URL": upstream.url, "OUTPUT": str(output), "ALLOW_PRIVATE_UPSTREAM": "1", "SONG_INFO": "title"}
-    return Deployment.from_environ({**own, **settings})
+    return deployment_from({**own, **settings})
 
 
 def call(deployed: Deployment, songs: str) -> HttpResponse:
