@@ -13,6 +13,7 @@ from crawler.app.deployment import Deployment
 from crawler.app.fetchers import robots_file_of, song_of
 from crawler.app.queueing import Queueing
 from crawler.core.errors import BadSetting
+from crawler.core.limits import Limits
 from crawler.core.ports import Store
 from crawler.core.settings import Settings
 from crawler.rate_control.controller import RateController
@@ -36,7 +37,7 @@ def deployment_from(environ: Mapping[str, str]) -> Deployment:
         open_store(settings.output, settings.storage_emulator_host),
         source,
         make_fetcher,
-        limiter_of(settings),
+        limiter_of(settings.limits),
         robots_file_of(settings),
         Queueing.of(settings),
     )
@@ -50,6 +51,6 @@ def open_store(output: str, emulator: str | None) -> Store:
     return FolderStore(Path(output))
 
 
-def limiter_of(settings: Settings) -> Limiter:
+def limiter_of(limits: Limits) -> Limiter:
     """Return the limiter through which all requests of an instance go out."""
-    return Limiter(RateController(settings.max_per_second, settings.max_at_once, random.random))
+    return Limiter(RateController(limits.max_per_second, limits.max_at_once, random.random))

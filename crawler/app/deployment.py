@@ -16,7 +16,7 @@ from crawler.adapters.runtime.clock import SystemClock
 from crawler.app.fetchers import obey_robots
 from crawler.app.json_log import LOGGER
 from crawler.app.progress_bar import bar, progress_log
-from crawler.app.queueing import Queueing, request_of
+from crawler.app.queueing import Queueing, task_limits
 from crawler.app.requests import CrawlRequest, RequestBounds
 from crawler.core.deadline import Deadline
 from crawler.core.errors import Damaged, NewerVersion, UnknownRun
@@ -85,15 +85,15 @@ class Deployment(msgspec.Struct, frozen=True):
         ends = clock.now() + seconds
         run_index = self._run_index(ends, seconds)
         spec = resolve_run(run_index, self._order(request, scheduled_call), clock.epoch())
-        limits = limits_of(self.settings, request)
+        limits = self._limits(request)
         working_seconds = seconds - reserve_seconds(seconds)
         if math.isfinite(seconds) and self.queueing.fan_out(run_index, spec, limits, ends, seconds, working_seconds):
             summary = run_summary(run_index.run_store(spec.run), spec, clock.epoch(), detail=HANDED_TO_QUEUE.detail)
             result = CallResult(msgspec.structs.replace(summary, state="running"), HANDED_TO_QUEUE.reason)
         else:
-            limiter = self._limiter(request)
+            limiter = self.limiter if limits == self.settings.limits else self._narrowed(limits)
             with (
-                self._open_call(run_index, spec, request, ends, seconds, limiter) as call,
+                self._open_call(run_index, spec, limits, limiter, ends, seconds) as call,
                 bar(call.progress, shown=shown),
             ):
                 result = run_coroutine(call.crawl())
@@ -110,10 +110,10 @@ class Deployment(msgspec.Struct, frozen=True):
         run_index = self._run_index(clock.now() + seconds, seconds)
         with self.queueing.fleet(run_index, clock.now() + seconds) as fleet:
             spec, plan = fleet.assignment(run, task, self.source.digest)
-            request = request_of(spec, plan, fleet, limits_of(self.settings))
+            limits = task_limits(self.settings.limits, plan, fleet.queue)
             seconds = min(seconds, plan.deadline_seconds)
-            limiter = self._limiter(request, since=clock.now())
-            with self._open_call(run_index, spec, request, clock.now() + seconds, seconds, limiter) as call:
+            limiter = self._narrowed(limits, since=clock.now())
+            with self._open_call(run_index, spec, limits, limiter, clock.now() + seconds, seconds) as call:
                 report = run_coroutine(TaskCall(fleet, call, task, plan, self.alone, retries).carry_out())
         LOGGER.info(f"task {report.state}", extra={"fields": _fields(spec) | msgspec.structs.asdict(report)})
         return report
@@ -132,8 +132,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
         run_index = RunIndex(self.store)
         spec = plan_run(run_index, self._order(request, scheduled_call), SystemClock().epoch())
-        rate = limits_of(self.settings, request).max_per_second
-        return make_plan(spec, run_index.run_store(spec.run).url, rate)
+        return make_plan(spec, run_index.run_store(spec.run).url, self._limits(request).max_per_second)
 
     def state(self, run: str, *, coverage: bool = False) -> RunSummary:
         """Say how a run stands, from the store alone, if wanted with the places of its parts; raises UnknownRun."""
@@ -181,10 +180,10 @@ class Deployment(msgspec.Struct, frozen=True):
         self,
         run_index: RunIndex,
         spec: RunSpec,
-        request: CrawlRequest,
+        limits: Limits,
+        limiter: Limiter,
         ends: float,
         seconds: float,
-        limiter: Limiter,
     ) -> Iterator[RunCall]:
         from concurrent.futures import ThreadPoolExecutor
 
@@ -203,7 +202,7 @@ class Deployment(msgspec.Struct, frozen=True):
                 run_index,
                 spec,
                 fetcher=fetcher,
-                limits=limits_of(self.settings, request),
+                limits=limits,
                 clock=clock,
                 workers=DaemonThreads(),
                 commits=commits,
@@ -243,11 +242,11 @@ class Deployment(msgspec.Struct, frozen=True):
             max_songs=self.settings.max_songs,
         )
 
-    def _limiter(self, request: CrawlRequest, since: float | None = None) -> Limiter:
-        if request.max_per_second is None and request.max_at_once is None:
-            return self.limiter
-        own = limits_of(self.settings, request)
-        return self.limiter.narrowed(Ceiling(own.max_per_second, own.max_at_once, since))
+    def _limits(self, request: CrawlRequest) -> Limits:
+        return self.settings.limits.lowered(request.max_per_second, request.max_at_once)
+
+    def _narrowed(self, limits: Limits, since: float | None = None) -> Limiter:
+        return self.limiter.narrowed(Ceiling(limits.max_per_second, limits.max_at_once, since))
 
 
 def _fields(spec: RunSpec) -> dict[str, Any]:
@@ -265,15 +264,3 @@ def reserve_seconds(seconds: float) -> float:
     But never more than three fifths: a call of three seconds is to fetch something too.
     """
     return min(max(2.0, seconds / 10), 15.0, seconds * 0.6)
-
-
-def limits_of(settings: Settings, request: CrawlRequest | None = None) -> Limits:
-    """Give the limits of the settings, lowered by what a request says."""
-    from crawler.core.limits import Limits
-
-    return Limits(
-        max_attempts=settings.max_attempts,
-        request_timeout=settings.request_timeout_seconds,
-        max_per_second=(request and request.max_per_second) or settings.max_per_second,
-        max_at_once=(request and request.max_at_once) or settings.max_at_once,
-    )

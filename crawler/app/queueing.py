@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from crawler.adapters.runtime.clock import SystemClock
-from crawler.app.requests import CrawlRequest
 from crawler.core.errors import BadSetting, UnknownRun
 from crawler.core.ports import Queue
 from crawler.core.settings import Settings
 from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, Plan, share, task_parts
 from crawler.runs.cost import ASSUMED_PER_SECOND
 from crawler.runs.index import RunIndex
-from crawler.runs.selection import parse_selection
 from crawler.runs.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -77,9 +75,8 @@ class Queueing(msgspec.Struct, frozen=True):
             return fleet.fan_out(spec, songs / spec.part_songs, make_plan)
 
 
-def request_of(spec: RunSpec, plan: Plan, fleet: Fleet, own: Limits) -> CrawlRequest:
-    """Give a task's limits: of the lower rate, the plan's or our own, the share of one delivery of the queue."""
+def task_limits(own: Limits, plan: Plan, queue: Queue) -> Limits:
+    """Return a task's limits: of the lower rate, the plan's or our own, the share of one delivery of the queue."""
     rates = [rate for rate in (plan.max_per_second, own.max_per_second) if rate]
-    rate = share(min(rates), fleet.queue.most_at_once()) if rates else None
-    at_once = min(plan.max_at_once, own.max_at_once)
-    return CrawlRequest(parse_selection(spec.asked), max_per_second=rate, max_at_once=at_once)
+    rate = share(min(rates), queue.most_at_once()) if rates else None
+    return own.lowered(rate, min(plan.max_at_once, own.max_at_once))

@@ -13,6 +13,7 @@ import msgspec
 
 from crawler.core import setting_types as types
 from crawler.core.errors import BadSetting
+from crawler.core.limits import Limits
 from crawler.core.records import FormatName
 from crawler.core.redaction import redact_url
 
@@ -264,6 +265,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if values["deadline_seconds"] is None:
             values["deadline_seconds"] = _platform_deadline(environ)
         return cls(**values)
+
+    @property
+    def limits(self) -> Limits:
+        """Return what bounds the work of every call."""
+        return Limits(self.max_attempts, self.request_timeout_seconds, self.max_per_second, self.max_at_once)
 
     def songs_per_part(self) -> int:
         """Return PART_SONGS, or for auto what takes some 20 s at MAX_PER_SECOND, 1000 at most."""

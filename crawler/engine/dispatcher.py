@@ -30,7 +30,6 @@ from crawler.core.ports import Clock
 from crawler.core.verdict import Kind, Verdict, failed, retry
 from crawler.engine.backlog import Attempt, Backlog, Chunk
 from crawler.engine.outage_probe import OutageProbe
-from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import Limiter
 from crawler.upstream.retry import backoff
 
@@ -57,16 +56,14 @@ class Dispatcher:
     deadline: Deadline = field(default_factory=Deadline)
     random: Callable[[], float] = random.random
     on_outcome: Callable[[Any, Verdict], None] | None = None
-    limiter: Limiter | None = None
+    limiter: Limiter = field(kw_only=True)
 
     def __post_init__(self) -> None:
-        limits = self.limits
-        self._limiter = self.limiter or Limiter(RateController(limits.max_per_second, limits.max_at_once, self.random))
         self._turn = threading.Lock()
         self._changed = threading.Condition()
         self._backlog = Backlog()
         self._in_flight: set[Attempt] = set()
-        self._outage_probe = OutageProbe(self._limiter, limits.max_attempts)
+        self._outage_probe = OutageProbe(self.limiter, self.limits.max_attempts)
         self._opening = False
         self._stopped = False
         self.error: BaseException | None = None
@@ -149,8 +146,8 @@ class Dispatcher:
     def close(self) -> None:
         """Stop, and learn no verdict any more: what is on its way was cut off, or is left behind after an interrupt."""
         self.stop()
-        with self._changed, self._limiter:
-            self._limiter.release(len(self._in_flight))
+        with self._changed, self.limiter:
+            self.limiter.release(len(self._in_flight))
             self._in_flight.clear()
 
     def _give_up(self, error: UpstreamUnavailable | None) -> None:
@@ -169,18 +166,18 @@ class Dispatcher:
     def _draw(self, now: float, most: int) -> tuple[list[Attempt], float]:
         """Start attempts, as many as the limiter lets out, and say when to look again; now: once a chunk is opened."""
         in_flight = len(self._in_flight)
-        with self._limiter:
+        with self.limiter:
             for attempt, verdict in self._outage_probe.release_deferred():
                 self._retry(attempt, verdict, now, counts=False)
-            allowed, until = self._limiter.ready(now, in_flight)
+            allowed, until = self.limiter.ready(now, in_flight)
             if allowed < 1:
-                self._give_up(self._limiter.hopeless(now, self.deadline.at))
+                self._give_up(self.limiter.hopeless(now, self.deadline.at))
                 return [], max(until, now + LEAST_WAIT_SECONDS)
             attempts, until = self._choose(now, min(most, allowed), in_flight)
             if attempts:
-                self._limiter.send(now, len(attempts), sum(attempt.number > 1 for attempt in attempts))
+                self.limiter.send(now, len(attempts), sum(attempt.number > 1 for attempt in attempts))
                 if len(attempts) == allowed < most:
-                    until = min(until, self._limiter.ready(now, in_flight + len(attempts))[1])
+                    until = min(until, self.limiter.ready(now, in_flight + len(attempts))[1])
         timeout = min(self.limits.request_timeout, self.deadline.remaining(now))
         for attempt in attempts:
             attempt.started, attempt.timeout = now, timeout
@@ -193,7 +190,7 @@ class Dispatcher:
         canary = self._outage_probe.probe()
         if canary and most >= 1 and not self._nothing_left():
             return [canary], math.inf
-        return self._backlog.draw(now, most, in_flight, *self._limiter.retries(now))
+        return self._backlog.draw(now, most, in_flight, *self.limiter.retries(now))
 
     def _open_next(self) -> None:
         """Open the next chunk: the store is asked meanwhile, so the lock is let go."""
@@ -220,7 +217,7 @@ class Dispatcher:
 
     def _outcomes(self, settled: _Pairs, of_chunks: Mapping[Chunk, _Pairs], now: float) -> Mapping[Chunk, _Pairs]:
         """Have the limiter learn from verdicts; returns those that end their songs, and tries the other songs again."""
-        with self._limiter:
+        with self.limiter:
             if self._outage_probe.observe_found(settled, now):
                 return of_chunks
             judged = self._outage_probe.observe(settled, now)

@@ -49,9 +49,9 @@ class RunCall:
     clock: Clock
     workers: Executor
     commits: Executor
+    limiter: Limiter
     deadline: Deadline = field(default_factory=Deadline)
     random: random.Random = field(default_factory=random.Random)
-    limiter: Limiter | None = None
     abandoned: int = 0
 
     def __post_init__(self) -> None:

@@ -14,6 +14,8 @@ from crawler.core.errors import SongcrawlError, UnknownRun
 from crawler.core.limits import Limits
 from crawler.core.verdict import Verdict
 from crawler.engine.run_call import RunCall
+from crawler.rate_control.controller import RateController
+from crawler.rate_control.limiter import Limiter
 from crawler.runs.index import RunIndex, run_of
 from crawler.runs.resolve import Order, resolve_run
 from crawler.runs.spec import RunSpec
@@ -140,18 +142,20 @@ class CrawlCall(Visit):
     @contextmanager
     def opened_call(self, run_index: RunIndex, spec: RunSpec, ends: float) -> Iterator[RunCall]:
         """Open the engine's call on a run."""
+        limits, chance = self.pace.limits, random.Random(self.world.chance.random())
         with SimExecutor(self.scheduler, 2) as commits:
             yield _WatchedCall(
                 run_index,
                 spec,
                 fetcher=(SimMultiFetcher if self.world.many else SimFetcher)(self.world, self),
-                limits=self.pace.limits,
+                limits=limits,
                 clock=self.world.clock,
                 workers=SimExecutor(self.scheduler),
                 commits=commits,
                 deadline=Deadline(ends - reserve_seconds(self.pace.deadline_seconds)),
-                random=random.Random(self.world.chance.random()),
+                random=chance,
                 on_settled=self.settled.add,
+                limiter=Limiter(RateController(limits.max_per_second, limits.max_at_once, chance.random)),
             )
 
     def looked(self, name: str, there: bool) -> None:

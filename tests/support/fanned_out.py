@@ -25,6 +25,8 @@ from crawler.engine.run_call import RunCall
 from crawler.fan_out.fleet import Fleet
 from crawler.fan_out.plan import Plan, Task, TaskReport
 from crawler.fan_out.task_call import TaskCall
+from crawler.rate_control.controller import RateController
+from crawler.rate_control.limiter import Limiter
 from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
 from crawler.runs.store import RunStore
@@ -95,6 +97,7 @@ class World:
         with ThreadPoolExecutor(1) as creating, ThreadPoolExecutor(2) as commits:
             fleet = self.fleet(creating)
             spec, plan = fleet.assignment(self.spec.run, task, self.spec.source_digest)
+            chance = random.Random(1)
             call = RunCall(
                 fleet.run_index,
                 spec,
@@ -104,7 +107,8 @@ class World:
                 workers=DaemonThreads(),
                 commits=commits,
                 deadline=Deadline.after(clock.now(), seconds),
-                random=random.Random(1),
+                limiter=Limiter(RateController(max_at_once=4, random=chance.random)),
+                random=chance,
             )
             return asyncio.run(TaskCall(fleet, call, task, plan, self.alone, retries).carry_out())
 

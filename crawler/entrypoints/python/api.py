@@ -22,7 +22,7 @@ from crawler.adapters.runtime.daemon_threads import DaemonThreads
 from crawler.adapters.runtime.event_loop import run_coroutine
 from crawler.adapters.session.fetchers import FunctionFetcher
 from crawler.app.composition import limiter_of, open_store
-from crawler.app.deployment import Deployment, limits_of
+from crawler.app.deployment import Deployment
 from crawler.app.fetchers import declared_fetcher, obey_robots, robots_file_of, session_of
 from crawler.app.parameters import parse_run_name
 from crawler.app.progress_bar import bar
@@ -65,13 +65,13 @@ async def get_data_asynchronously(song_nums: Iterable[Any], song_urls: list[Any]
     settings = _settings({})
     with session_of(settings) as session:
         fetcher: Fetcher = FunctionFetcher(session, request_song_info)
-        limiter = limiter_of(settings)
+        limiter = limiter_of(settings.limits)
         if file := robots_file_of(settings):
             patience = settings.request_timeout_seconds
             fetch = declared_fetcher(settings, session).fetch
             fetcher, limiter = await asyncio.to_thread(obey_robots, file, fetch, patience, fetcher, limiter)
         chunks: list[Collected] = []
-        await _gather([(fetcher, song_nums)], limits_of(settings), chunks, limiter)
+        await _gather([(fetcher, song_nums)], settings.limits, limiter, chunks)
     song_urls.extend((record.song_num, record.info) for record in Songs(chunks))
 
 
@@ -109,7 +109,7 @@ def crawl(
         fetchers: list[tuple[Fetcher, Iterable[Any]]] = [
             (FunctionFetcher(session, function), items) for function, items in pairs
         ]
-        run_coroutine(_gather(fetchers, limits_of(options), chunks))
+        run_coroutine(_gather(fetchers, options.limits, limiter_of(options.limits), chunks))
     return Songs(chunks)
 
 
@@ -120,8 +120,8 @@ def _progress(chunks: list[Collected], songs: int | None) -> Progress:
 async def _gather(
     fetchers: list[tuple[Fetcher, Iterable[Any]]],
     limits: Limits,
+    limiter: Limiter,
     chunks: list[Collected],
-    limiter: Limiter | None = None,
 ) -> None:
     """Gather the fetchers' items into `chunks`."""
     songs = _total(fetchers)
@@ -155,7 +155,7 @@ def _crawl_durably(
         open_store(settings.output, settings.storage_emulator_host),
         Source.of_function(_name(function, run)),
         lambda opened: FunctionFetcher(opened.enter_context(session_of(settings)), function),
-        limiter_of(settings),
+        limiter_of(settings.limits),
     )
     request = CrawlRequest(NumberRanges(songs), parse_run_name("run", run) if run else None)
     result = deployment.crawl(request, seconds or math.inf, shown=progress)

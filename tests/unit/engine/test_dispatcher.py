@@ -51,7 +51,7 @@ class Scene:
             Deadline.after(self.clock.now(), deadline),
             random.Random(1).random,
             lambda _item, outcome: self.outcomes.append(outcome),
-            limiter or Limiter(controller or PlainController(limits.max_per_second, limits.max_at_once)),
+            limiter=limiter or Limiter(controller or PlainController(limits.max_per_second, limits.max_at_once)),
         )
 
     def _opened(self, chunks: Iterable[FakeChunk]) -> Any:

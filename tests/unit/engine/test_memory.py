@@ -17,6 +17,8 @@ from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.part_writer import PartWriter
 from crawler.engine.workers import Worker
 from crawler.formats.jsonl_rows import decode_rows
+from crawler.rate_control.controller import RateController
+from crawler.rate_control.limiter import Limiter
 from crawler.runs.grid import Grid
 from crawler.runs.tally import Tally
 
@@ -49,7 +51,7 @@ def part_of(index: int, songs: int, fetcher: WatchingFetcher) -> PartWriter:
 
 def dispatcher_of(parts: Iterator[PartWriter], submit: Callable[[Callable[[], None]], Any]) -> Dispatcher:
     """Open a dispatcher of parts, with `submit` for what is done away from the workers."""
-    return Dispatcher(parts, Limits(), SystemClock(), submit)
+    return Dispatcher(parts, Limits(), SystemClock(), submit, limiter=Limiter(RateController(max_at_once=100)))
 
 
 def test_worker_lets_go_of_a_song_before_the_next() -> None:

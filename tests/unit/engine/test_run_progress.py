@@ -30,6 +30,8 @@ from crawler.core.verdict import MISSING, failed, found, throttled
 from crawler.engine.part_writer import PartWriter
 from crawler.engine.run_call import RunCall
 from crawler.engine.run_progress import Progress, RunProgress
+from crawler.rate_control.controller import RateController
+from crawler.rate_control.limiter import Limiter
 from crawler.runs.grid import PartKey
 from crawler.runs.index import RunIndex
 from crawler.runs.tally import Tally
@@ -128,6 +130,7 @@ def test_a_share_of_a_run_is_a_whole_to_its_call(part_range: range | None, songs
             clock=FakeClock(),
             workers=commits,
             commits=commits,
+            limiter=Limiter(RateController()),
             deadline=Deadline(0.0),
         )
         asyncio.run(call.fetch(part_range))

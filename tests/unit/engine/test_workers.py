@@ -353,7 +353,7 @@ def test_transfers_are_cut_off_at_the_deadline() -> None:
     assert sorted(item for item, _ in chunk.settled) == list(range(1, 20, 2))
     assert dispatcher.unfinished() == [chunk]
     assert not dispatcher._in_flight
-    assert dispatcher._limiter.controller.in_flight == 0
+    assert dispatcher.limiter.controller.in_flight == 0
     assert all(transfers.closed for transfers in fetcher.opened)
 
 

@@ -42,7 +42,7 @@ class Function:
         self.opened += 1
         settings = Settings.from_environ({"DEADLINE_SECONDS": "60", "MAX_PER_SECOND": "0"})
         source = Source("sim://{song_num}", "0123456789abcdef")
-        return Deployment(settings, self.store, source, lambda _: self.fetcher, limiter_of(settings))
+        return Deployment(settings, self.store, source, lambda _: self.fetcher, limiter_of(settings.limits))
 
     def send(self, method: str, address: str, body: Any = None, /, **headers: str) -> HttpResponse:
         """Send a request; a header's underscores stand for dashes."""

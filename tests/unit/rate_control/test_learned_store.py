@@ -32,7 +32,7 @@ def rates(folder: Path, source: str = SOURCE.text) -> LearnedRates:
 def deployment(folder: Path) -> Deployment:
     """Deploy the function anew, as on a cold instance."""
     settings = Settings.from_environ({"MAX_PER_SECOND": "0", "OUTPUT": str(folder)})
-    return Deployment(settings, FolderStore(folder), SOURCE, lambda _: FakeFetcher(), limiter_of(settings))
+    return Deployment(settings, FolderStore(folder), SOURCE, lambda _: FakeFetcher(), limiter_of(settings.limits))
 
 
 def newest(folder: Path) -> float:
