@@ -18,7 +18,7 @@ from crawler.app.json_log import LOGGER
 from crawler.app.progress_bar import bar, progress_log
 from crawler.app.queueing import Queueing, task_limits
 from crawler.app.requests import CrawlRequest, RequestBounds
-from crawler.core.deadline import Deadline
+from crawler.core.deadline import CallTime, Deadline
 from crawler.core.errors import Damaged, NewerVersion, UnknownRun
 from crawler.core.ports import Fetcher, PageFetcher, Store
 from crawler.core.records import STATUSES
@@ -82,20 +82,17 @@ class Deployment(msgspec.Struct, frozen=True):
         from crawler.runs.resolve import resolve_run
 
         clock = SystemClock()
-        ends = clock.now() + seconds
-        run_index = self._run_index(ends, seconds)
+        time = CallTime(clock.now(), seconds)
+        run_index = self._run_index(time)
         spec = resolve_run(run_index, self._order(request, scheduled_call), clock.epoch())
         limits = self._limits(request)
-        working_seconds = seconds - reserve_seconds(seconds)
-        if math.isfinite(seconds) and self.queueing.fan_out(run_index, spec, limits, ends, seconds, working_seconds):
+        if self.queueing.fan_out(run_index, spec, limits, time):
             summary = run_summary(run_index.run_store(spec.run), spec, clock.epoch(), detail=HANDED_TO_QUEUE.detail)
             result = CallResult(msgspec.structs.replace(summary, state="running"), HANDED_TO_QUEUE.reason)
         else:
             limiter = self.limiter if limits == self.settings.limits else self._narrowed(limits)
-            with (
-                self._open_call(run_index, spec, limits, limiter, ends, seconds) as call,
-                bar(call.progress, shown=shown),
-            ):
+            opened = self._open_call(run_index, spec, limits, limiter, time.working_end)
+            with opened as call, bar(call.progress, shown=shown):
                 result = run_coroutine(call.crawl())
         LOGGER.info(f"crawl {result.summary.state}", extra={"fields": _fields(spec) | _facts(result.summary)})
         return result
@@ -106,22 +103,22 @@ class Deployment(msgspec.Struct, frozen=True):
         from crawler.fan_out.task_call import TaskCall
 
         clock = SystemClock()
-        seconds = min(self.bounds.deadline_seconds, MOST_DEADLINE_SECONDS)
-        run_index = self._run_index(clock.now() + seconds, seconds)
-        with self.queueing.fleet(run_index, clock.now() + seconds) as fleet:
+        time = CallTime(clock.now(), min(self.bounds.deadline_seconds, MOST_DEADLINE_SECONDS))
+        run_index = self._run_index(time)
+        with self.queueing.fleet(run_index, time) as fleet:
             spec, plan = fleet.assignment(run, task, self.source.digest)
             limits = task_limits(self.settings.limits, plan, fleet.queue)
-            seconds = min(seconds, plan.deadline_seconds)
             limiter = self._narrowed(limits, since=clock.now())
-            with self._open_call(run_index, spec, limits, limiter, clock.now() + seconds, seconds) as call:
+            deadline = time.within(plan.deadline_seconds).working_end
+            with self._open_call(run_index, spec, limits, limiter, deadline) as call:
                 report = run_coroutine(TaskCall(fleet, call, task, plan, self.alone, retries).carry_out())
         LOGGER.info(f"task {report.state}", extra={"fields": _fields(spec) | msgspec.structs.asdict(report)})
         return report
 
     def sweep(self) -> SweepReport:
         """Finish fanned-out runs that are whole, and enqueue again what the queue has lost of others."""
-        ends = SystemClock().now() + self.bounds.deadline_seconds
-        with self.queueing.fleet(self._run_index(ends, self.bounds.deadline_seconds), ends) as fleet:
+        time = CallTime(SystemClock().now(), self.bounds.deadline_seconds)
+        with self.queueing.fleet(self._run_index(time), time) as fleet:
             report = SweepReport(runs=fleet.sweep())
         LOGGER.info(f"swept {len(report.runs)} runs", extra={"fields": msgspec.to_builtins(report)})
         return report
@@ -171,19 +168,12 @@ class Deployment(msgspec.Struct, frozen=True):
             raise UnknownRun(f"There is no run {run}.")
         return run_store, spec
 
-    def _run_index(self, ends: float, seconds: float) -> RunIndex:
-        """Open the run index for one call; a store that does not answer must leave a moment for our own answer."""
-        return RunIndex(self.store.until(ends - min(0.5, seconds / 20)), call_id=uuid.uuid4().hex)
+    def _run_index(self, time: CallTime) -> RunIndex:
+        return RunIndex(self.store.until(time.store_end), call_id=uuid.uuid4().hex)
 
     @contextmanager
     def _open_call(
-        self,
-        run_index: RunIndex,
-        spec: RunSpec,
-        limits: Limits,
-        limiter: Limiter,
-        ends: float,
-        seconds: float,
+        self, run_index: RunIndex, spec: RunSpec, limits: Limits, limiter: Limiter, deadline: Deadline
     ) -> Iterator[RunCall]:
         from concurrent.futures import ThreadPoolExecutor
 
@@ -191,7 +181,7 @@ class Deployment(msgspec.Struct, frozen=True):
         from crawler.engine.run_call import RunCall
 
         LOGGER.info("crawl started", extra={"fields": _fields(spec)})
-        clock, deadline = SystemClock(), Deadline(ends - reserve_seconds(seconds))
+        clock = SystemClock()
         with ExitStack() as opened, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
             fetcher = self.make_fetcher(opened)
             if self.robots_file and not run_index.run_store(spec.run).finished():
@@ -256,11 +246,3 @@ def _fields(spec: RunSpec) -> dict[str, Any]:
 def _facts(summary: RunSummary) -> dict[str, Any]:
     names = ("state", *STATUSES, "remaining", "requests", "throttled", "elapsed_seconds", "detail")
     return {name: getattr(summary, name) for name in names}
-
-
-def reserve_seconds(seconds: float) -> float:
-    """Give how much of a call's time is kept for its last commits and the answer: a tenth, from 2 s to 15 s.
-
-    But never more than three fifths: a call of three seconds is to fetch something too.
-    """
-    return min(max(2.0, seconds / 10), 15.0, seconds * 0.6)

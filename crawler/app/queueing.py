@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
 
 if TYPE_CHECKING:
+    from crawler.core.deadline import CallTime
     from crawler.core.limits import Limits
     from crawler.fan_out.fleet import Fleet
 
@@ -42,8 +44,8 @@ class Queueing(msgspec.Struct, frozen=True):
         return cls(CloudTasksQueue(settings.queue, settings.service_url or "", settings.invoker or "", emulator))
 
     @contextmanager
-    def fleet(self, run_index: RunIndex, ends: float) -> Iterator[Fleet]:
-        """Open the fleet for a call that must end by an instant; raises UnknownRun where there is no queue."""
+    def fleet(self, run_index: RunIndex, time: CallTime) -> Iterator[Fleet]:
+        """Open the fleet for a call; raises UnknownRun where there is no queue."""
         if self.queue is None:
             raise UnknownRun("There is no queue here; allowed: a deployment with QUEUE.")
         from concurrent.futures import ThreadPoolExecutor
@@ -52,26 +54,24 @@ class Queueing(msgspec.Struct, frozen=True):
         from crawler.fan_out.fleet import Fleet
 
         with ThreadPoolExecutor(CONNECTIONS, "tasks") as executor:
-            yield Fleet(run_index, self.queue.until(ends), executor, SystemClock().epoch())
+            yield Fleet(run_index, self.queue.until(time.end), executor, SystemClock().epoch())
 
-    def fan_out(
-        self, run_index: RunIndex, spec: RunSpec, limits: Limits, ends: float, seconds: float, working_seconds: float
-    ) -> bool:
-        """Hand a run to the queue, if there is one and the call's `working_seconds` are too few for the run."""
-        if self.queue is None:
+    def fan_out(self, run_index: RunIndex, spec: RunSpec, limits: Limits, time: CallTime) -> bool:
+        """Hand a run to the queue, if there is one and the call has an end that comes too soon for the run."""
+        if self.queue is None or not math.isfinite(time.seconds):
             return False
-        deadline = min(seconds, MOST_DEADLINE_SECONDS)
+        seconds = min(time.seconds, MOST_DEADLINE_SECONDS)
 
         def make_plan(parts: int, at_once: int) -> Plan:
             return Plan(
-                task_parts=task_parts(parts, spec.part_songs, limits.max_per_second, at_once, deadline),
+                task_parts=task_parts(parts, spec.part_songs, limits.max_per_second, at_once, seconds),
                 max_per_second=limits.max_per_second,
                 max_at_once=limits.max_at_once,
-                deadline_seconds=deadline,
+                deadline_seconds=seconds,
             )
 
-        songs = (limits.max_per_second or ASSUMED_PER_SECOND) * working_seconds
-        with self.fleet(run_index, ends) as fleet:
+        songs = (limits.max_per_second or ASSUMED_PER_SECOND) * time.working_seconds
+        with self.fleet(run_index, time) as fleet:
             return fleet.fan_out(spec, songs / spec.part_songs, make_plan)
 
 

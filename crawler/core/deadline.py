@@ -1,4 +1,7 @@
-"""Deadlines: instants on a monotonic clock. A timeout is a duration; the two never mix."""
+"""Deadlines: instants on a monotonic clock, and the time of a call, cut into what it is for.
+
+A timeout is a duration; the two never mix.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,17 @@ import msgspec
 
 
 class Deadline(msgspec.Struct, frozen=True):
-    """Hold one instant, in seconds of whichever monotonic clock it was made from."""
+    """One instant, in seconds of whichever monotonic clock it was made from."""
 
     at: float = math.inf
 
     @classmethod
     def after(cls, now: float, seconds: float) -> Deadline:
-        """Set the deadline `seconds` from `now`."""
+        """Return the deadline `seconds` from `now`."""
         return cls(now + seconds)
 
     def remaining(self, now: float) -> float:
-        """Give the seconds left, never below zero."""
+        """Return the seconds left, never below zero."""
         return max(0.0, self.at - now)
 
     def passed(self, now: float) -> bool:
@@ -26,5 +29,40 @@ class Deadline(msgspec.Struct, frozen=True):
         return now >= self.at
 
     def less(self, seconds: float) -> Deadline:
-        """Keep a reserve of `seconds`: the deadline that much earlier."""
+        """Return the deadline that leaves a reserve of `seconds`: so much earlier."""
         return Deadline(self.at - seconds)
+
+
+class CallTime(msgspec.Struct, frozen=True):
+    """The time of one call: `seconds` from the instant `began` on; after that nobody waits for its answer."""
+
+    began: float
+    seconds: float = math.inf
+
+    @property
+    def end(self) -> Deadline:
+        """Return when the call must have answered."""
+        return Deadline.after(self.began, self.seconds)
+
+    @property
+    def store_end(self) -> Deadline:
+        """Return how long the store may take: if it does not answer, a moment must be left for our own answer."""
+        return self.end.less(min(0.5, self.seconds / 20))
+
+    @property
+    def working_seconds(self) -> float:
+        """Return how long songs may be fetched: a reserve is kept for the last commits and the answer.
+
+        The reserve is a tenth, from 2 s to 15 s, but never more than three fifths: a call of three seconds is to fetch
+        something too.
+        """
+        return self.seconds - min(max(2.0, self.seconds / 10), 15.0, self.seconds * 0.6)
+
+    @property
+    def working_end(self) -> Deadline:
+        """Return when the last song may be fetched."""
+        return Deadline.after(self.began, self.working_seconds)
+
+    def within(self, seconds: float) -> CallTime:
+        """Return the same call's time, of so many seconds at most."""
+        return CallTime(self.began, min(self.seconds, seconds))

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from crawler.core.deadline import Deadline
 from crawler.core.records import StoredObject
 from crawler.core.verdict import Verdict
 
@@ -20,8 +21,8 @@ class Store(Protocol):
     def url(self) -> str:
         """Name the store for people: gs://bucket/prefix, or a folder."""
 
-    def until(self, instant: float) -> Store:
-        """Return the same store for a call that must end by an instant of time.monotonic: no operation outlasts it."""
+    def until(self, deadline: Deadline) -> Store:
+        """Return the same store for a call, no operation of which outlasts a deadline of time.monotonic."""
 
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Store an object, all of it or nothing; raises ObjectExists if the name is taken.
@@ -46,8 +47,8 @@ class Queue(Protocol):
     Every method raises QueueUnavailable if the queue can't be reached or refuses.
     """
 
-    def until(self, instant: float) -> Queue:
-        """Return the same queue for a call that must end by an instant of time.monotonic."""
+    def until(self, deadline: Deadline) -> Queue:
+        """Return the same queue for a call, no operation of which outlasts a deadline of time.monotonic."""
 
     def most_at_once(self) -> int:
         """Return how many tasks are delivered at the same time, at most."""

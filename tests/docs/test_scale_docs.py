@@ -15,6 +15,7 @@ from support.fanned_out import World
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
+from crawler.core.deadline import Deadline
 from crawler.core.ports import Store
 from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
@@ -37,7 +38,7 @@ class Counting:
         self.url = store.url
         self._store = store
 
-    def until(self, instant: float) -> Counting:
+    def until(self, deadline: Deadline) -> Counting:
         """Give this store."""
         return self
 

@@ -128,15 +128,15 @@ def test_a_song_that_kills_every_instance_is_poison(tmp_path: Path) -> None:
         "pythonpath": TESTS,
         "part_songs": 5,
     }
-    limits: dict[str, Any] = {"max_per_second": 40, "max_at_once": 2, "deadline_seconds": 1}
+    limits: dict[str, Any] = {"max_per_second": 40, "max_at_once": 2, "deadline_seconds": 2}
     with fleet("", place, 1, **settings, **limits) as (queue, instances):
-        answered = call(instances.first(), {"songs": "1-30", "run": "deadly"})
+        answered = call(instances.first(), {"songs": "1-40", "run": "deadly"})
         wait_until(lambda: "manifest.json" in place.objects("deadly"), timeout=60)
         queue.wait_until_empty()
     proof = verify(place, "deadly")
 
     assert answered.status == 202
-    assert (proof["found"], proof["failed"]) == (25, 5)
+    assert (proof["found"], proof["failed"]) == (35, 5)
     assert b'"failed_songs": "11-15"' in place.objects("deadly")["manifest.json"].data
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from crawler.core.deadline import CallTime, Deadline
 from crawler.core.errors import QueueUnavailable
 from crawler.fan_out.fleet import Fleet
 from crawler.fan_out.plan import Plan, Task
@@ -98,7 +99,7 @@ class Way:
         self._queue = queue
         self._visit = visit
 
-    def until(self, instant: float) -> Way:
+    def until(self, deadline: Deadline) -> Way:
         """Give this way."""
         return self
 
@@ -157,7 +158,7 @@ class FanOutCall(CrawlCall):
         super().__init__(queue.world, name, order, pace)
         self._queue = queue
 
-    def crawl(self, run_index: RunIndex, spec: RunSpec, ends: float) -> None:
+    def crawl(self, run_index: RunIndex, spec: RunSpec, time: CallTime) -> None:
         """Hand the run over."""
         chance = self.world.chance
         plan = Plan(
@@ -169,7 +170,7 @@ class FanOutCall(CrawlCall):
         if not fleet_of(self._queue, self, run_index).fan_out(
             spec, chance.randint(0, 2), lambda _parts, _at_once: plan
         ):
-            super().crawl(run_index, spec, ends)
+            super().crawl(run_index, spec, time)
 
 
 class TaskVisit(CrawlCall):
@@ -192,13 +193,12 @@ class TaskVisit(CrawlCall):
 
     def visit(self) -> None:
         """Carry the task out."""
-        began = self.world.clock.now()
-        run_index = self.run_index(began + self.pace.deadline_seconds)
+        time = CallTime(self.world.clock.now(), self.pace.deadline_seconds)
+        run_index = self.run_index(time.end)
         fleet = fleet_of(self._queue, self, run_index)
         run, asked = self._delivery.run, self._delivery.task
         self.spec, plan = fleet.assignment(run, asked, SOURCE.digest)
-        self.pace = replace(self.pace, deadline_seconds=plan.deadline_seconds)
-        with self.opened_call(run_index, self.spec, began + plan.deadline_seconds) as call:
+        with self.opened_call(run_index, self.spec, time.within(plan.deadline_seconds)) as call:
             task = TaskCall(fleet, call, asked, plan, self._alone, self._delivery.retries)
             report = run_coroutine(self.scheduler, task.carry_out())
         self.scheduler.note(self.name, f"answers: {report}")
@@ -227,7 +227,7 @@ class Sweep(Visit):
 
     def visit(self) -> None:
         """Sweep."""
-        run_index = self.run_index(self.world.clock.now() + 600.0)
+        run_index = self.run_index(Deadline.after(self.world.clock.now(), 600.0))
         for swept in fleet_of(self._queue, self, run_index).sweep():
             self.scheduler.note(self.name, f"swept: {swept}")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from crawler.core.deadline import Deadline
 from crawler.core.errors import ObjectExists, StoreUnavailable
 from crawler.core.records import StoredObject
 from crawler.formats.checksum import crc32c
@@ -57,15 +58,15 @@ class SimStore:
 
     url = "sim://bucket"
 
-    def __init__(self, world: World, visit: Visit, until: float) -> None:
+    def __init__(self, world: World, visit: Visit, deadline: Deadline) -> None:
         self._world = world
         self._visit = visit
         self._bucket = world.bucket
-        self._until = until
+        self._deadline = deadline
 
-    def until(self, instant: float) -> SimStore:
-        """Give the same store for a call that must end by an instant."""
-        return SimStore(self._world, self._visit, instant)
+    def until(self, deadline: Deadline) -> SimStore:
+        """Return the same store for a call that must end by a deadline."""
+        return SimStore(self._world, self._visit, deadline)
 
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Store an object; raises ObjectExists if another attempt did, StoreUnavailable before or after the fact."""
@@ -127,7 +128,7 @@ class SimStore:
         self._world.scheduler.note(self._visit.name, f"{operation} {name}")
         self._world.truth.hold(not self._visit.over, f"{self._visit.name} does {operation} {name} after its answer")
         self._world.scheduler.pause(self._seconds())
-        late = self._world.scheduler.now > self._until
+        late = self._world.scheduler.now > self._deadline.at
         if late or self._chance(self._world.weather.unavailable):
             self._visit.failed_creates += operation == "create"
             self._fail(f"can't {operation}", name)

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from crawler.app.deployment import reserve_seconds
-from crawler.core.deadline import Deadline
+from crawler.core.deadline import CallTime, Deadline
 from crawler.core.errors import SongcrawlError, UnknownRun
 from crawler.core.limits import Limits
 from crawler.core.verdict import Verdict
@@ -73,9 +72,9 @@ class Visit(Process):
         """Do what the call does."""
         raise NotImplementedError
 
-    def run_index(self, until: float) -> RunIndex:
+    def run_index(self, deadline: Deadline) -> RunIndex:
         """Open the run index over this process's way to the bucket."""
-        return self.world.open_run_index(SimStore(self.world, self, until), self.name)
+        return self.world.open_run_index(SimStore(self.world, self, deadline), self.name)
 
     def _run(self) -> None:
         self.began = self.world.bucket.serial
@@ -124,23 +123,23 @@ class CrawlCall(Visit):
     def visit(self) -> None:
         """Crawl."""
         world, clock = self.world, self.world.clock
-        ends = clock.now() + self.pace.deadline_seconds
-        run_index = self.run_index(ends)
+        time = CallTime(clock.now(), self.pace.deadline_seconds)
+        run_index = self.run_index(time.end)
         self.epoch = clock.epoch()
         self.spec = resolve_run(run_index, self.order, self.epoch)
         self.scheduler.note(self.name, f"works on {self.spec.run}")
         world.truth.chose(self, self.spec)
-        self.crawl(run_index, self.spec, ends)
+        self.crawl(run_index, self.spec, time)
 
-    def crawl(self, run_index: RunIndex, spec: RunSpec, ends: float) -> None:
+    def crawl(self, run_index: RunIndex, spec: RunSpec, time: CallTime) -> None:
         """Crawl the run that the call means."""
-        with self.opened_call(run_index, spec, ends) as call:
+        with self.opened_call(run_index, spec, time) as call:
             result = run_coroutine(self.scheduler, call.crawl())
         self.reason = result.reason
         self._answer(result.summary)
 
     @contextmanager
-    def opened_call(self, run_index: RunIndex, spec: RunSpec, ends: float) -> Iterator[RunCall]:
+    def opened_call(self, run_index: RunIndex, spec: RunSpec, time: CallTime) -> Iterator[RunCall]:
         """Open the engine's call on a run."""
         limits, chance = self.pace.limits, random.Random(self.world.chance.random())
         with SimExecutor(self.scheduler, 2) as commits:
@@ -152,7 +151,7 @@ class CrawlCall(Visit):
                 clock=self.world.clock,
                 workers=SimExecutor(self.scheduler),
                 commits=commits,
-                deadline=Deadline(ends - reserve_seconds(self.pace.deadline_seconds)),
+                deadline=time.working_end,
                 random=chance,
                 on_settled=self.settled.add,
                 limiter=Limiter(RateController(limits.max_per_second, limits.max_at_once, chance.random)),
@@ -193,7 +192,7 @@ class Look(Visit):
 
     def visit(self) -> None:
         """Look."""
-        run_index = self.run_index(self.world.clock.now() + 600.0)
+        run_index = self.run_index(Deadline.after(self.world.clock.now(), 600.0))
         names = [run_of(name) for name in run_index.newest(20)] if self._run_name is None else [self._run_name]
         for name in names:
             self._look(run_index, name)
@@ -217,7 +216,7 @@ class Stop(Look):
 
     def visit(self) -> None:
         """Stop the run, unless it is complete."""
-        run_index = self.run_index(self.world.clock.now() + 600.0)
+        run_index = self.run_index(Deadline.after(self.world.clock.now(), 600.0))
         answer = self._look(run_index, self._stops)
         if answer is None:
             raise UnknownRun(self._stops)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from crawler.core.deadline import Deadline
 from crawler.core.ports import Store
 from crawler.runs.index import RunIndex
 from crawler.runs.resolve import Order
@@ -109,7 +110,7 @@ class _Quiet(SimStore):
     """Be the store for whoever reads outside of the simulated threads."""
 
     def __init__(self, world: World) -> None:
-        super().__init__(world, Visit(world, "proof"), float("inf"))
+        super().__init__(world, Visit(world, "proof"), Deadline())
 
     def _arrive(self, operation: str, name: str) -> None:
         """Take no time."""

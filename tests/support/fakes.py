@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
+from crawler.core.deadline import Deadline
 from crawler.core.errors import UpstreamUnavailable
 from crawler.core.ports import Fetcher
 from crawler.core.verdict import Verdict, found
@@ -221,7 +222,7 @@ class FakeQueue:
         self.refused: list[str] = []
         self._lock = threading.Lock()
 
-    def until(self, instant: float) -> FakeQueue:
+    def until(self, deadline: Deadline) -> FakeQueue:
         """Return this queue."""
         return self
 

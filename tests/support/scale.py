@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from crawler.adapters.queue.cloud_tasks import CONNECTIONS
-from crawler.app.deployment import reserve_seconds
+from crawler.core.deadline import CallTime
 from crawler.core.song_set import SongSet
 from crawler.fan_out.plan import MOST_TASKS, Plan, cut_tasks, share, task_parts
 from crawler.runs.cost import GIB, USD_PER_CREATE, USD_PER_READ, cost_usd
@@ -78,7 +78,7 @@ class Run:
     @property
     def deliveries(self) -> int:
         """Count them with all their continuations."""
-        working = DEADLINE_SECONDS - reserve_seconds(DEADLINE_SECONDS)
+        working = CallTime(0.0, DEADLINE_SECONDS).working_seconds
         songs_each = share(self.max_per_second, self.at_once) * working
         return self.tasks * math.ceil(self.songs / self.tasks / songs_each)
 

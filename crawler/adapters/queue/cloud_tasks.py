@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from crawler.core.deadline import Deadline
 from crawler.core.errors import QueueUnavailable
 
 if TYPE_CHECKING:
@@ -50,12 +51,12 @@ class CloudTasksQueue:
         self._emulator = emulator
         self._opened: list[requests.Session] = []
         self._opening = threading.Lock()
-        self._until = math.inf
+        self._deadline = Deadline()
 
-    def until(self, instant: float) -> CloudTasksQueue:
-        """Return the same queue, on the same connections, whose operations end by an instant of time.monotonic."""
+    def until(self, deadline: Deadline) -> CloudTasksQueue:
+        """Return the same queue, on the same connections, whose operations end by a deadline of time.monotonic."""
         bounded = copy.copy(self)
-        bounded._until = instant
+        bounded._deadline = deadline
         return bounded
 
     def close(self) -> None:
@@ -107,8 +108,8 @@ class CloudTasksQueue:
         import requests
         from google.auth.exceptions import GoogleAuthError
 
-        left = self._until - time.monotonic()
-        if left <= 0:
+        left = self._deadline.remaining(time.monotonic())
+        if not left:
             raise QueueUnavailable(f"The time of this call is over before {self._queue} had all its tasks.")
         url = f"{self._emulator or _API}/v2/{self._queue}{path}"
         try:

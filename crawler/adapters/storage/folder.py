@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from crawler.core.deadline import Deadline
 from crawler.core.errors import ObjectExists, StoreUnavailable
 from crawler.core.records import StoredObject
 from crawler.formats.checksum import crc32c
@@ -38,7 +39,7 @@ class FolderStore:
         """Name the folder."""
         return str(self._root)
 
-    def until(self, instant: float) -> FolderStore:  # noqa: ARG002 - a folder's operations take no time to speak of
+    def until(self, deadline: Deadline) -> FolderStore:  # noqa: ARG002 - a folder's operations take no time to speak of
         """Return this store."""
         return self
 

@@ -8,7 +8,6 @@ there means that we did it. https://cloud.google.com/storage/docs/request-precon
 from __future__ import annotations
 
 import copy
-import math
 import os
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from crawler.adapters.runtime.memory import without_collection
+from crawler.core.deadline import Deadline
 from crawler.core.errors import ObjectExists, StoreUnavailable
 from crawler.core.records import StoredObject
 
@@ -38,12 +38,12 @@ class GcsStore:
         self._emulator = emulator
         self._opened: list[Bucket] = []
         self._opening = threading.Lock()
-        self._until = math.inf
+        self._deadline = Deadline()
 
-    def until(self, instant: float) -> GcsStore:
-        """Return the same store, on the same connections, whose operations end by an instant of time.monotonic."""
+    def until(self, deadline: Deadline) -> GcsStore:
+        """Return the same store, on the same connections, whose operations end by a deadline of time.monotonic."""
         bounded = copy.copy(self)
-        bounded._until = instant
+        bounded._deadline = deadline
         return bounded
 
     @property
@@ -128,7 +128,7 @@ class GcsStore:
         """
         from google.cloud.storage.retry import DEFAULT_RETRY
 
-        left = max(0.2, min(OPERATION_SECONDS, self._until - time.monotonic()))
+        left = max(0.2, min(OPERATION_SECONDS, self._deadline.remaining(time.monotonic())))
         request = min(REQUEST_SECONDS, left / 3)
         return {"timeout": request, "retry": DEFAULT_RETRY.with_timeout(left - request)}
 

@@ -12,6 +12,7 @@ from servers.task_queue import MOST_LISTED, QUEUE, TaskQueue
 from support.relay import Call, Relay
 
 from crawler.adapters.queue.cloud_tasks import CloudTasksQueue
+from crawler.core.deadline import Deadline
 from crawler.core.errors import QueueUnavailable
 
 
@@ -110,7 +111,7 @@ def test_a_refusal_is_said(service: TaskQueue, status: int, reason: str) -> None
     """Say why the queue can't be used, naming it."""
     refusing = Relay(service.url, status_of=lambda _: status)
     with refusing as relay, opened(relay.url) as queue, pytest.raises(QueueUnavailable, match=f"{QUEUE}.*{reason}"):
-        queue.until(time.monotonic() + 30).create("abc-1", "trial", b"{}", 60.0)
+        queue.until(Deadline.after(time.monotonic(), 30)).create("abc-1", "trial", b"{}", 60.0)
 
 
 def test_a_queue_that_is_not_there_is_said(service: TaskQueue) -> None:
@@ -130,7 +131,7 @@ def test_a_service_out_of_reach_is_said() -> None:
 def test_nothing_is_sent_once_the_time_is_over(service: TaskQueue) -> None:
     """Leave the rest of the tasks to the next call."""
     with opened(service.url) as queue, pytest.raises(QueueUnavailable, match="The time of this call is over"):
-        queue.until(time.monotonic()).create("abc-1", "trial", b"{}", 60.0)
+        queue.until(Deadline(time.monotonic())).create("abc-1", "trial", b"{}", 60.0)
 
     assert service.requests == []
 

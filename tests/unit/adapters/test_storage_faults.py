@@ -29,6 +29,7 @@ from servers.storage_faults import (
 
 from crawler.adapters.storage import gcs
 from crawler.adapters.storage.gcs import GcsStore
+from crawler.core.deadline import Deadline
 from crawler.core.errors import ObjectExists, StoreUnavailable
 from crawler.core.ports import Store
 
@@ -181,18 +182,18 @@ def test_no_operation_outlasts_its_call(act: Callable[[Store], object], fault: F
         return fault if nth < 4 else stall()
 
     with FaultyStorage("http://127.0.0.1:1", fail) as storage, store_at(storage) as store:
-        until = time.monotonic() + 1.0
+        deadline = Deadline.after(time.monotonic(), 1.0)
         with pytest.raises(StoreUnavailable, match="can't be reached"):
-            act(store.until(until))
+            act(store.until(deadline))
 
-        assert time.monotonic() < until + 0.3, "it took about one more request than there was time for"
+        assert time.monotonic() < deadline.at + 0.3, "it took about one more request than there was time for"
 
 
 def test_unanswered_request_leaves_time_for_another(service: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again after a request that got no answer in its time, however short an operation's is."""
     monkeypatch.setattr(gcs, "REQUEST_SECONDS", 10.0)
     with FaultyStorage(service.url, once("upload", stall())) as storage, store_at(storage) as store:
-        store.until(time.monotonic() + 3).create("part", SMALL, OURS)
+        store.until(Deadline.after(time.monotonic(), 3)).create("part", SMALL, OURS)
 
         assert store.read("part") == SMALL
         assert storage.done["stall"] == 1
@@ -217,6 +218,6 @@ def test_gone_storage_breaks_old_and_new_connections(service: ServerProcess) -> 
     with FaultyStorage(service.url) as storage, store_at(storage) as store:
         store.create("part", SMALL, OURS)
         with storage.gone(), pytest.raises(StoreUnavailable):
-            store.until(time.monotonic() + 1).read("part")
+            store.until(Deadline.after(time.monotonic(), 1)).read("part")
 
         assert store.read("part") == SMALL

@@ -1,4 +1,4 @@
-"""Check deadlines: instants on a clock that tests set themselves."""
+"""Check deadlines and the time of a call: instants on a clock that tests set themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from crawler.core.deadline import Deadline
+from crawler.core.deadline import CallTime, Deadline
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,32 @@ def test_no_deadline_never_passes() -> None:
 
     assert not deadline.passed(1e18)
     assert deadline.remaining(1e18) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("seconds", "working", "store"),
+    [
+        pytest.param(1.0, 0.4, 0.95, id="two fifths of a call too short for more"),
+        pytest.param(3.0, 1.2, 2.85, id="two fifths of a short call"),
+        pytest.param(10.0, 8.0, 9.5, id="a reserve of 2 s at least"),
+        pytest.param(60.0, 54.0, 59.5, id="a reserve of a tenth"),
+        pytest.param(1800.0, 1785.0, 1799.5, id="a reserve of 15 s at most"),
+        pytest.param(math.inf, math.inf, math.inf, id="no end"),
+    ],
+)
+def test_the_time_of_a_call_keeps_reserves(seconds: float, working: float, store: float) -> None:
+    """Fetch songs until a reserve is left for the last commits, and leave a moment where the store does not answer."""
+    time = CallTime(100.0, seconds)
+
+    assert time.end.at == 100.0 + seconds
+    assert time.working_seconds == pytest.approx(working)
+    assert time.working_end.at == pytest.approx(100.0 + working)
+    assert time.store_end.at == pytest.approx(100.0 + store)
+
+
+def test_a_plan_shortens_a_call_that_has_begun() -> None:
+    """Count what a plan allows from the beginning of the call, and never beyond its own end."""
+    time = CallTime(100.0, 60.0)
+
+    assert time.within(10.0) == CallTime(100.0, 10.0)
+    assert time.within(90.0) == time
