@@ -16,17 +16,9 @@ USD_PER_READ = 0.0004 / 1000  # class B operations: get
 VCPUS = 1.0
 GIB = 0.5
 
-# What `make bench` measured (docs/speed.txt): a declared song takes no more CPU than this, everything included, where
-# the upstream answers after 50 ms or later; where it answers at once, half of it.
-SONG_CPU_SECONDS = 0.0001
 # What a plan reckons with where the deployment sets no ceiling: the default of 100 in flight at an upstream that takes
 # 100 ms, less a tenth for starting and ending.
 ASSUMED_PER_SECOND = 900.0
-
-
-def most_per_second(vcpus: float) -> float:
-    """Give how many declared songs a second an instance has the CPU for."""
-    return vcpus / SONG_CPU_SECONDS
 
 
 def cost_usd(instance_seconds: float, parts: int, vcpus: float = VCPUS, gib: float = GIB) -> float:

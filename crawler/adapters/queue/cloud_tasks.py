@@ -59,11 +59,6 @@ class CloudTasksQueue:
         bounded._deadline = deadline
         return bounded
 
-    def close(self) -> None:
-        """Close the connections, those of every queue that `until` gave too."""
-        for session in self._opened:
-            session.close()
-
     def most_at_once(self) -> int:
         """Read from the queue itself how many tasks it delivers at the same time, so that no setting can differ."""
         response = self._send("GET", "")

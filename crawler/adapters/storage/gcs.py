@@ -51,11 +51,6 @@ class GcsStore:
         """Name the bucket and the prefix."""
         return f"gs://{self._bucket_name}/{self._prefix}".rstrip("/")
 
-    def close(self) -> None:
-        """Close the connections, those of every store that `until` gave too."""
-        for bucket in self._opened:
-            bucket.client.close()
-
     def create(self, name: str, data: bytes, metadata: Mapping[str, str]) -> StoredObject:
         """Store an object, all of it or nothing; raises ObjectExists if the name is taken by another call."""
         blob = self._bucket().blob(self._prefix + name)

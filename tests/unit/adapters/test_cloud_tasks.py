@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import pytest
 from servers.task_queue import MOST_LISTED, QUEUE, TaskQueue
@@ -25,9 +25,13 @@ def service() -> Iterator[TaskQueue]:
 
 @contextmanager
 def opened(url: str | None, queue: str = QUEUE) -> Iterator[CloudTasksQueue]:
-    """Open a queue at an address."""
-    with closing(CloudTasksQueue(queue, "https://songs.example", "invoker@songs.example", url)) as tasks:
+    """Open a queue at an address; close its connections, which the function leaves to the end of its process."""
+    tasks = CloudTasksQueue(queue, "https://songs.example", "invoker@songs.example", url)
+    try:
         yield tasks
+    finally:
+        for session in tasks._opened:
+            session.close()
 
 
 def test_task_is_created_as_the_service_wants_it(service: TaskQueue) -> None:

@@ -39,22 +39,6 @@ def emulator() -> Iterator[ServerProcess]:
         yield server
 
 
-_opened: list[GcsStore] = []
-
-
-def bucket_store(bucket: str, prefix: str, url: str) -> GcsStore:
-    """Open a store in a bucket whose connections are closed when the test ends."""
-    _opened.append(GcsStore(bucket, prefix, url))
-    return _opened[-1]
-
-
-@pytest.fixture(autouse=True)
-def _closed_stores() -> Iterator[None]:
-    yield
-    while _opened:
-        _opened.pop().close()
-
-
 @pytest.fixture(params=["folder", "bucket"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
     """Give what opens a store, always the same one, of either kind."""
@@ -62,7 +46,7 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], S
         return lambda: FolderStore(tmp_path / "songs")
     server: ServerProcess = request.getfixturevalue("emulator")
     prefix = uuid.uuid4().hex
-    return lambda: bucket_store("songs", prefix, server.url)
+    return lambda: GcsStore("songs", prefix, server.url)
 
 
 @pytest.fixture
@@ -80,8 +64,8 @@ def broken_store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: py
         file.write_bytes(b"")
         return FolderStore(file / "songs")
     if request.param == "port":
-        return bucket_store("songs", "", f"http://127.0.0.1:{free_port()}")
-    return bucket_store("no-such-bucket", "", request.getfixturevalue("emulator").url)
+        return GcsStore("songs", "", f"http://127.0.0.1:{free_port()}")
+    return GcsStore("no-such-bucket", "", request.getfixturevalue("emulator").url)
 
 
 def test_object_comes_back_as_it_went(store: Store) -> None:
@@ -208,7 +192,7 @@ def test_store_that_fails_says_so(broken_store: Store) -> None:
 def test_missing_bucket_is_named_as_such(emulator: ServerProcess) -> None:
     """Say that there is no such bucket, which is what most first deployments have to mend."""
     with pytest.raises(StoreUnavailable, match="gs://no-such-bucket/prefix: there is no such bucket"):
-        bucket_store("no-such-bucket", "prefix", emulator.url).create("run.json", b"{}", OURS)
+        GcsStore("no-such-bucket", "prefix", emulator.url).create("run.json", b"{}", OURS)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +207,7 @@ def test_unreachable_bucket_can_not_be_read(
     monkeypatch.setattr(gcs, "OPERATION_SECONDS", 0.2)
 
     with pytest.raises(StoreUnavailable, match="gs://songs can't be reached"):
-        operation(bucket_store("songs", "", f"http://127.0.0.1:{free_port()}"))
+        operation(GcsStore("songs", "", f"http://127.0.0.1:{free_port()}"))
 
 
 @pytest.mark.parametrize(
@@ -251,7 +235,7 @@ def test_list_goes_past_one_page(emulator: ServerProcess) -> None:
 
     names = [f"runs/a/songs-{number}" for number in range(5)]
     with Relay(emulator.url, path_of=in_small_pages) as relay:
-        store = bucket_store("songs", uuid.uuid4().hex, relay.url)
+        store = GcsStore("songs", uuid.uuid4().hex, relay.url)
         for name in names:
             store.create(name, b"", {"attempt": name})
         listed = list(store.list("runs/a/"))
@@ -279,7 +263,7 @@ def test_each_operation_is_one_request(emulator: ServerProcess) -> None:
 def test_upload_whose_answer_was_lost_is_success(emulator: ServerProcess) -> None:
     """Find our own object where the library's second try is answered that the name is taken."""
     with Relay(emulator.url, status_of=lambda call: 0 if call.method == "POST" and call.nth == 1 else None) as relay:
-        store = bucket_store("songs", uuid.uuid4().hex, relay.url)
+        store = GcsStore("songs", uuid.uuid4().hex, relay.url)
         stored = store.create("part", b"whole", OURS)
 
     assert relay.count("POST") == 2
@@ -289,7 +273,7 @@ def test_upload_whose_answer_was_lost_is_success(emulator: ServerProcess) -> Non
 def test_bucket_that_hiccups_is_asked_again(emulator: ServerProcess) -> None:
     """Store the object although the bucket answers 503 at first."""
     with Relay(emulator.url, status_of=lambda call: 503 if call.nth == 1 else None) as relay:
-        stored = bucket_store("songs", uuid.uuid4().hex, relay.url).create("part", b"whole", OURS)
+        stored = GcsStore("songs", uuid.uuid4().hex, relay.url).create("part", b"whole", OURS)
 
     assert (stored.name, stored.size) == ("part", 5)
 
@@ -313,7 +297,7 @@ def test_bucket_that_refuses_says_so(
     """Say in one sentence how the bucket refuses, whatever is asked of it."""
     monkeypatch.setattr(gcs, "OPERATION_SECONDS", 0.2)
     with Relay("", status_of=lambda _call: status) as relay, pytest.raises(StoreUnavailable) as caught:
-        operation(bucket_store("songs", "p", relay.url))
+        operation(GcsStore("songs", "p", relay.url))
 
     assert str(caught.value) == sentence
 
