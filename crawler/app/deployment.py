@@ -20,6 +20,7 @@ from crawler.app.queueing import Queueing, task_limits
 from crawler.app.requests import CrawlRequest, RequestBounds
 from crawler.core.deadline import CallTime, Deadline
 from crawler.core.errors import Damaged, NewerVersion, UnknownRun
+from crawler.core.limits import Limits
 from crawler.core.ports import Fetcher, PageFetcher, Store
 from crawler.core.records import STATUSES
 from crawler.core.settings import DEFAULT_DEADLINE_SECONDS, Settings
@@ -36,7 +37,6 @@ from crawler.runs.summary import HANDED_TO_QUEUE, CallResult, RunSummary, make_p
 
 # What only some calls need is imported where they need it: a cold start that is asked how a run stands waits for none.
 if TYPE_CHECKING:
-    from crawler.core.limits import Limits
     from crawler.engine.run_call import RunCall
     from crawler.reporting.report import Report
     from crawler.runs.resolve import Order
@@ -46,7 +46,7 @@ _COMMIT_THREADS = 2
 
 
 class Deployment(msgspec.Struct, frozen=True):
-    """Answer calls.
+    """What calls can be answered with.
 
     `make_fetcher` opens a fetcher on a stack that closes it, `source` names what it crawls, `limiter` keeps
     MAX_PER_SECOND and MAX_AT_ONCE over all calls, `robots_file` is there where one is to be obeyed, by `queueing` a
@@ -64,7 +64,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
     @property
     def bounds(self) -> RequestBounds:
-        """Give what a call may lower."""
+        """Return what a call may lower."""
         own = self.settings
         deadline_seconds = own.deadline_seconds or DEFAULT_DEADLINE_SECONDS
         return RequestBounds(own.max_songs, own.max_per_second, own.max_at_once, deadline_seconds)

@@ -16,7 +16,7 @@ LOGGER = logging.getLogger("crawler")
 
 
 class JsonLogFormatter(logging.Formatter):
-    """Write a record as {"severity": ..., "message": ..., and whatever `extra={"fields": ...}` held}."""
+    """The format of a record: {"severity": ..., "message": ..., and whatever `extra={"fields": ...}` held}."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one line; a line break in a message can't make two of it."""

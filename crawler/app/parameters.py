@@ -26,7 +26,7 @@ _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """Define a parameter: how its value is read, and the JSON Schema that says the same to programs.
+    """A parameter: how its value is read, and the JSON Schema that says the same to programs.
 
     `read` raises BadRequest naming the parameter, its value and what is allowed.
     """
@@ -99,11 +99,11 @@ def _body_pairs(body: bytes) -> list[tuple[str, Any]]:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """Keep a JSON object's pairs as they stood: a name given twice must be seen, and an array is no object."""
+    """A JSON object's pairs as they stood: a name given twice must be seen, and an array is no object."""
 
 
 class _Fraction:
-    """Keep a JSON number with a point or an exponent as it was written: 1e3 is refused, as in a query."""
+    """A JSON number with a point or an exponent, as it was written: 1e3 is refused, as in a query."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from crawler.adapters.runtime.clock import SystemClock
+from crawler.core.deadline import CallTime
 from crawler.core.errors import BadSetting, UnknownRun
+from crawler.core.limits import Limits
 from crawler.core.ports import Queue
 from crawler.core.settings import Settings
 from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, Plan, share, task_parts
@@ -19,13 +21,11 @@ from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
 
 if TYPE_CHECKING:
-    from crawler.core.deadline import CallTime
-    from crawler.core.limits import Limits
     from crawler.fan_out.fleet import Fleet
 
 
 class Queueing(msgspec.Struct, frozen=True):
-    """Hand runs to a queue; with None there is none, and nothing is handed over."""
+    """The way of runs into a queue; with None there is none, and nothing is handed over."""
 
     queue: Queue | None = None
 

@@ -8,7 +8,7 @@ from crawler.runs.selection import Selection
 
 
 class CrawlRequest(msgspec.Struct, frozen=True):
-    """Hold one call's parameters; None: the deployment's own."""
+    """One call's parameters; None: the deployment's own."""
 
     selection: Selection
     run: str | None = None
@@ -19,7 +19,7 @@ class CrawlRequest(msgspec.Struct, frozen=True):
 
 
 class RequestBounds(msgspec.Struct, frozen=True):
-    """Hold the deployment's settings that a call may lower, never raise; `max_per_second` 0: no ceiling."""
+    """The deployment's settings that a call may lower, never raise; `max_per_second` 0: no ceiling."""
 
     max_songs: int
     max_per_second: float
@@ -28,7 +28,7 @@ class RequestBounds(msgspec.Struct, frozen=True):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """Hold how one run is to be shown: with its `parts`, as a `download`."""
+    """How one run is to be shown: with its `parts`, as a `download`."""
 
     parts: bool = False
     download: bool = False

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Bound the work: tries a song, seconds a request, requests a second (0: no ceiling), requests in flight."""
+    """What bounds the work: tries a song, seconds a request, requests a second (0: no ceiling), requests in flight."""
 
     max_attempts: int = 4
     request_timeout: float = 10.0

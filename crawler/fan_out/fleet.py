@@ -32,7 +32,7 @@ from crawler.runs.store import RunStore
 
 
 class Fleet(msgspec.Struct, frozen=True):
-    """Hand runs to a queue; `executor` creates tasks at once, `epoch` is the present second."""
+    """The instances that a queue hands runs to; `executor` creates tasks at once, `epoch` is the present second."""
 
     run_index: RunIndex
     queue: Queue
@@ -71,7 +71,7 @@ class Fleet(msgspec.Struct, frozen=True):
         return True
 
     def assignment(self, run: str, task: Task, source_digest: str) -> tuple[RunSpec, Plan]:
-        """Give what a task of a run is to do, by the store alone; raises UnknownRun, RunConflict and BadRequest."""
+        """Return what a task of a run is to do, by the store alone; raises UnknownRun, RunConflict and BadRequest."""
         spec, plan = self.run_index.run_store(run).spec(), self.sweeps(run).plan(task.sweep)
         if spec is None or plan is None:
             raise UnknownRun(f"There is no run {run} whose sweep {task.sweep} enqueued this.")

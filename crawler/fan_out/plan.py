@@ -31,7 +31,7 @@ _NAME = re.compile(r"[0-9a-f]{16}-.+-sweep-(\d+)-parts-(\d+)-(\d+)-(\d+)", re.AS
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Hold what the tasks of one sweep have in common.
+    """What the tasks of one sweep have in common.
 
     `max_per_second` is for all instances together (0: no ceiling), `max_at_once` and `deadline_seconds` for each task.
     """
@@ -43,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask for the parts at the places `first` to `last` of a run's grid.
+    """A request for the parts at the places `first` to `last` of a run's grid.
 
     `continuation` counts from 0; `failures` is how often those before failed, and none of them found out why.
     """
@@ -56,11 +56,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def part_range(self) -> range:
-        """Give the places of its parts in the grid."""
+        """Return the places of its parts in the grid."""
         return range(self.first, self.last + 1)
 
     def next(self, failures: int = 0) -> Task:
-        """Give the task that goes on where this one was cut off."""
+        """Return the task that goes on where this one was cut off."""
         return msgspec.structs.replace(self, continuation=self.continuation + 1, failures=failures)
 
     def name(self, run: str) -> str:
@@ -74,7 +74,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def named(cls, name: str, run: str) -> Task | None:
-        """Give the task of a run that has this name, whatever its failures; None: it is none of that run's."""
+        """Return the task of a run that has this name, whatever its failures; None: it is none of that run's."""
         match = _NAME.fullmatch(name)
         if match is None:
             return None
@@ -84,7 +84,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer a task: its parts are all committed, another task continues them, or nothing is to be done any more."""
+    """The answer to a task: its parts are all committed, another task continues them, or nothing is left to do."""
 
     run: str
     first: int
@@ -93,7 +93,7 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Swept(msgspec.Struct, frozen=True, kw_only=True):
-    """Tell what a sweep made of a run: how many parts it lacks, and how many tasks were enqueued for them."""
+    """What a sweep made of a run: how many parts it lacks, and how many tasks were enqueued for them."""
 
     run: str
     state: Literal["complete", "running", "enqueued", "damaged"]
@@ -102,18 +102,18 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SweepReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer a sweep."""
+    """The answer to a sweep."""
 
     runs: list[Swept]
 
 
 def instances(max_per_second: float, at_once: int) -> int:
-    """Give how many of the queue's deliveries may work on a run: one for each request a second at the most."""
+    """Return how many of the queue's deliveries may work on a run: one for each request a second at the most."""
     return max(1, min(at_once, int(max_per_second))) if max_per_second else at_once
 
 
 def share(max_per_second: float, at_once: int) -> float:
-    """Give one task's part of a ceiling that holds for all of them together; 0: there is none.
+    """Return one task's part of a ceiling that holds for all of them together; 0: there is none.
 
     A request is whole: a share of 1.5 would let two into some seconds of every instance.
     """
@@ -122,7 +122,7 @@ def share(max_per_second: float, at_once: int) -> float:
 
 
 def task_parts(parts: int, part_songs: int, max_per_second: float, at_once: int, deadline_seconds: float) -> int:
-    """Give how many parts a task is to have, of so many missing ones: see the constants above.
+    """Return how many parts a task is to have, of so many missing ones: see the constants above.
 
     Where not all of the queue's deliveries may work, there are only as many tasks, however long.
     """
@@ -136,14 +136,14 @@ def task_parts(parts: int, part_songs: int, max_per_second: float, at_once: int,
 
 
 def cut_tasks(missing: Iterable[int], sweep: int, plan: Plan, parts: int) -> list[Task]:
-    """Give the tasks of a sweep: of the grid's `parts`, cut every `task_parts`, the pieces where some are missing."""
+    """Return the tasks of a sweep: of the grid's `parts`, cut every `task_parts`, the pieces where some are missing."""
     pieces = sorted({index // plan.task_parts for index in missing})
     size = plan.task_parts
     return [Task(sweep=sweep, first=piece * size, last=min(parts, (piece + 1) * size) - 1) for piece in pieces]
 
 
 def recut(size: int, least: int) -> int:
-    """Give the least divisor of a task's `size` that has so many parts, or the size itself.
+    """Return the least divisor of a task's `size` that has so many parts, or the size itself.
 
     New tasks then never reach over the borders of the old ones: a piece that one of these still does stays its own.
     """

@@ -19,7 +19,7 @@ from crawler.runs.grid import PartKey
 
 
 class Sweeps(msgspec.Struct, frozen=True):
-    """Read and extend the sweeps of one run; `call_id` is the id of the call that does it."""
+    """The sweeps of one run, to be read and extended; `call_id` is the id of the call that does it."""
 
     store: Store
     run: str

@@ -149,7 +149,7 @@ class GcsStore:
             raise StoreUnavailable(f"{self.url} may not be read by this identity.") from error
 
     def _try(self, operation: Callable[[], None]) -> int | None:
-        """Run an upload; gives None, or the status with which it was refused."""
+        """Run an upload; return None, or the status with which it was refused."""
         from google.api_core.exceptions import Forbidden, NotFound, PreconditionFailed
 
         try:

@@ -1,4 +1,4 @@
-"""What a crawl from Python gives back: records in the order asked for, and what became of the rest."""
+"""What a crawl from Python returns: records in the order asked for, and what became of the rest."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Songs(Sequence[SongRecord]):
-    """Hold the found songs as SongRecord tuples, in the order asked for.
+    """The found songs as SongRecord tuples, in the order asked for.
 
     `missing` lists the items that do not exist; `failed` those that could not be fetched, each with its error word.
     """
@@ -45,7 +45,7 @@ class Songs(Sequence[SongRecord]):
     @overload
     def __getitem__(self, index: slice) -> list[SongRecord]: ...
     def __getitem__(self, index: int | slice) -> SongRecord | list[SongRecord]:
-        """Give a record, or some, by place."""
+        """Return a record, or some, by place."""
         return self._found[index]
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class Songs(Sequence[SongRecord]):
         return to_html(self._sentence(), self._found[:SHOWN_ROWS], len(self))
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Give the found songs as a table: `song_num` and the fields of info; raises BadRequest without pandas."""
+        """Return the found songs as a table: `song_num` and the fields of info; raises BadRequest without pandas."""
         return to_dataframe(self)
 
     def _sentence(self) -> str:
@@ -69,7 +69,7 @@ class Songs(Sequence[SongRecord]):
 
 
 class StoredSongs(Sequence[SongRecord]):
-    """Read the songs of a stored run part by part, as they are asked for; `answer` says how the run stands."""
+    """The songs of a stored run, read part by part as they are asked for; `answer` says how the run stands."""
 
     def __init__(self, store: Store, answer: RunSummary) -> None:
         self.answer = answer
@@ -97,7 +97,7 @@ class StoredSongs(Sequence[SongRecord]):
     @overload
     def __getitem__(self, index: slice) -> list[SongRecord]: ...
     def __getitem__(self, index: int | slice) -> SongRecord | list[SongRecord]:
-        """Give a record, or some, by place."""
+        """Return a record, or some, by place."""
         if isinstance(index, slice):
             return [self[index] for index in range(*index.indices(len(self)))]
         index = range(len(self))[index]
@@ -124,7 +124,7 @@ class StoredSongs(Sequence[SongRecord]):
         return to_html(self._sentence(), first, len(self))
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """Give the found songs as a table, all in memory: see Songs.to_dataframe."""
+        """Return the found songs as a table, all in memory: see Songs.to_dataframe."""
         return to_dataframe(self)
 
     def _sentence(self) -> str:

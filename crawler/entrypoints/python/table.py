@@ -31,7 +31,7 @@ def to_html(sentence: str, records: Sequence[SongRecord], total: int) -> str:
 
 
 def to_dataframe(records: Iterable[SongRecord]) -> pandas.DataFrame:
-    """Give a row for each song; raises BadRequest where pandas is not installed.
+    """Return a row for each song; raises BadRequest where pandas is not installed.
 
     `song_num` and a column for each field of info, or one called info where not every info is an object.
     """
@@ -44,7 +44,7 @@ def to_dataframe(records: Iterable[SongRecord]) -> pandas.DataFrame:
 
 
 def _columns(records: Sequence[SongRecord]) -> tuple[list[str], list[list[Any]]]:
-    """Spread songs over columns; gives their names and the rows, None where a song lacks a field."""
+    """Spread songs over columns; returns their names and the rows, None where a song lacks a field."""
     if not all(isinstance(record.info, dict) for record in records):
         return ["song_num", "info"], [list(record) for record in records]
     fields = list(dict.fromkeys(name for record in records for name in record.info))
