@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import timezone
-from email.utils import parsedate_to_datetime
+
+from crawler.upstream.waits import http_date_epoch
 
 # Equal jitter for throttling: full jitter can collapse to nearly nothing, and spend every retry before a quota refills
 # (https://github.com/aws/aws-sdk-net/issues/4341). Full jitter for the rest: the cause is not that we ask too fast.
@@ -43,10 +43,5 @@ def parse_retry_after(text: str | None, now_epoch: float) -> float | None:
     text = (text or "").strip()
     if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text, re.ASCII):
         return min(float(text), MOST_RETRY_AFTER_SECONDS)
-    try:
-        moment = parsedate_to_datetime(text)
-        # The obsolete asctime form names no zone: it is UTC like the others (RFC 9110, 5.6.7), not this machine's.
-        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() - now_epoch
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return min(max(0.0, seconds), MOST_RETRY_AFTER_SECONDS)
+    epoch = http_date_epoch(text)
+    return None if epoch is None else min(max(0.0, epoch - now_epoch), MOST_RETRY_AFTER_SECONDS)
