@@ -243,7 +243,9 @@ class Dispatcher:
             again = Attempt(attempt.chunk, attempt.index, attempt.number, attempt.throttles + 1)
         else:
             again = Attempt(attempt.chunk, attempt.index, attempt.number + 1)
-        wait = max(verdict.retry_after or 0.0, backoff(attempt.number, again.throttles, self.random))
+        # Who names a wait, be it none at all, wants fewer requests: its backoff is that of the throttled.
+        throttles = again.throttles if verdict.retry_after is None else max(again.throttles, attempt.number)
+        wait = max(verdict.retry_after or 0.0, backoff(attempt.number, throttles, self.random))
         self._backlog.retry(now + wait, again)
 
     def _keep(self, chunk: Chunk, outcomes: Sequence[tuple[int, Verdict]]) -> None:

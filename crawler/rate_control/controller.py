@@ -17,6 +17,7 @@ from crawler.rate_control.ceiling import Ceiling
 from crawler.rate_control.circuit_breaker import OUTAGE, BreakerState, CircuitBreaker
 from crawler.rate_control.concurrency import START_IN_FLIGHT, ConcurrencyLimit
 from crawler.rate_control.learned import LearnedRate
+from crawler.rate_control.pause import Pause
 from crawler.rate_control.request_rate import RequestRate
 from crawler.rate_control.retry_budget import RetryBudget
 
@@ -40,7 +41,7 @@ class RateController:
         self._rate, self._in_flight = RequestRate(), ConcurrencyLimit(max_at_once)
         self._breaker = CircuitBreaker()
         self._budget = RetryBudget()
-        self.paused_until = -math.inf
+        self._pause = Pause()
 
     @property
     def in_flight(self) -> int:
@@ -62,8 +63,11 @@ class RateController:
 
         math.inf: only a request that comes back changes it.
         """
-        if now < self.paused_until:
-            return 0, self.paused_until
+        most: float = math.inf
+        if now < self._pause.until:
+            most = self._pause.most()
+            if most < 1:
+                return 0, self._pause.until
         if self._breaker.state is not _CLOSED:
             free, (count, at) = math.inf, self._breaker.ready(now)
         elif (free := self._in_flight.limit - self._ceiling.in_flight) >= 1:
@@ -71,7 +75,7 @@ class RateController:
         else:
             return 0, math.inf
         allowed, ceiling_at = self._ceiling.ready(now)
-        return min(free, count, allowed), max(at, ceiling_at)
+        return min(free, count, allowed, most), max(at, ceiling_at)
 
     def retries(self, now: float) -> tuple[float, float]:
         """Return how many of those that go out may be songs tried again; where none may, the instant to look again."""
@@ -81,6 +85,7 @@ class RateController:
         """Count requests that go out now, so many of them for songs that failed before."""
         self._ceiling.send(now, count)
         self._rate.send(now, count)
+        self._pause.send()
         if retries:
             self._budget.spend(retries)
         if self._breaker.state is not _CLOSED:
@@ -97,6 +102,8 @@ class RateController:
         for index, sent_at in enumerate(sent):
             if self._in_flight.observe(sent_at, now, self._ceiling.in_flight - index):
                 self._rate.ramp(max(1e-4, self._in_flight.latency))
+        if self._pause.waits:
+            self._resume(sent)
         self._ceiling.release(len(sent))
         self._budget.earn(len(sent))
         self._breaker.observe_success(sent[-1], now)
@@ -113,13 +120,15 @@ class RateController:
         """
         in_flight = self._ceiling.in_flight
         self._ceiling.release()
+        self._pause.release()
         kind = verdict.kind
         if kind is _FOUND or kind is _MISSING or kind is _FAILED:
             if self._in_flight.observe(sent_at, now, in_flight):
                 self._rate.ramp(max(1e-4, self._in_flight.latency))
             self._budget.earn(1)
-        elif kind is _THROTTLED or verdict.retry_after:
-            self._throttle(sent_at, now, verdict.retry_after or 0.0)
+            self._resume([sent_at])
+        elif kind is _THROTTLED or verdict.retry_after is not None:
+            self._hold(sent_at, now, verdict)
         if kind is _RETRY and self._may_be_the_upstreams(verdict.error, has_canary):
             return self._breaker.observe_failure(
                 sent_at, now, verdict.error or "", self._random(), has_canary=has_canary, last=last
@@ -133,12 +142,12 @@ class RateController:
     def release(self, count: int = 1) -> None:
         """Count requests as back that were cut off: they teach nothing."""
         self._ceiling.release(count)
+        self._pause.release()
         self._breaker.release()
 
     def hopeless(self, now: float, deadline: float) -> UpstreamUnavailable | None:
         """Return the reason why nothing can be sent any more before the deadline, if nothing can."""
-        if self.paused_until > max(now, deadline):
-            seconds = math.ceil(self.paused_until - now)
+        if seconds := self._pause.outlasts(now, deadline):
             return UpstreamUnavailable(
                 f"The upstream asks for {seconds} s of peace, longer than this call may take.", seconds
             )
@@ -173,6 +182,16 @@ class RateController:
         breaker = self._breaker
         return error in OUTAGE or (has_canary if breaker.state is _CLOSED else breaker.needs_canary)
 
-    def _throttle(self, sent_at: float, now: float, retry_after: float) -> None:
-        self._rate.observe_throttled(sent_at, now, retry_after, self._random())
-        self.paused_until = max(self.paused_until, now + retry_after)
+    def _hold(self, sent_at: float, now: float, verdict: Verdict) -> None:
+        """Pause as an answer asks; only one that means throttling says anything of the rate."""
+        seconds = verdict.retry_after or 0.0
+        if verdict.kind is _THROTTLED or self._pause.doubt(sent_at, now, seconds):
+            self._rate.observe_throttled(sent_at, now, seconds, self._random())
+        self._pause.begin(sent_at, now, seconds)
+
+    def _resume(self, sent: Sequence[float]) -> None:
+        """Learn from good answers: what was served while others were refused tells of a quota, not of an outage."""
+        for sent_at in sent:
+            if quota := self._pause.observe_success(sent_at):
+                refused_at, told_at, seconds = quota
+                self._rate.observe_throttled(refused_at, told_at, seconds, self._random())

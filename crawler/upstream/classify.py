@@ -59,7 +59,7 @@ def judge_status(status: int, retry_after: float | None = None) -> Verdict:
     if 300 <= status < 400:
         return failed("redirect")
     if status >= 500 or status < 200 or status in _TRANSIENT:
-        return retry(f"http_{status}", retry_after if status == 503 else None)
+        return retry(f"http_{status}", retry_after)
     return failed(f"http_{status}")
 
 

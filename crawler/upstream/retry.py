@@ -17,6 +17,9 @@ MOST_SECONDS = 20.0
 # (threading.TIMEOUT_MAX).
 MOST_RETRY_AFTER_SECONDS = 86_400.0
 
+# One header or several of the name, which are one with commas between (RFC 9110, 5.3).
+_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?(\s*,\s*[0-9]{1,12}(\.[0-9]{1,9})?)*", re.ASCII)
+
 
 def backoff(attempt: int, throttles: int, random: Callable[[], float]) -> float:
     """Return the seconds to wait before the next attempt at a song.
@@ -35,13 +38,17 @@ def _doubled(base: float, times: int) -> float:
     return min(MOST_SECONDS, base * 2.0 ** min(times - 1, 30))
 
 
-def parse_retry_after(text: str | None, now_epoch: float) -> float | None:
+def parse_retry_after(text: str | None, now_epoch: float, date: str | None = None) -> float | None:
     """Read a Retry-After header as seconds from `now_epoch`, a day at most; None for one that says nothing usable.
 
-    Seconds or an HTTP date (RFC 9110, 10.2.3); a fraction is taken too, since servers send it.
+    Seconds or an HTTP date (RFC 9110, 10.2.3); a fraction is taken too, since servers send it, and the longest of
+    several. An HTTP date is measured by the clock it was set by: that of the answer's own Date header, if it has one.
     """
     text = (text or "").strip()
-    if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text, re.ASCII):
-        return min(float(text), MOST_RETRY_AFTER_SECONDS)
+    if _SECONDS.fullmatch(text):
+        return min(max(float(seconds) for seconds in text.split(",")), MOST_RETRY_AFTER_SECONDS)
     epoch = http_date_epoch(text)
-    return None if epoch is None else min(max(0.0, epoch - now_epoch), MOST_RETRY_AFTER_SECONDS)
+    if epoch is None:
+        return None
+    told_at = http_date_epoch(date) if date else None
+    return min(max(0.0, epoch - (now_epoch if told_at is None else told_at)), MOST_RETRY_AFTER_SECONDS)

@@ -56,6 +56,7 @@ class PlainController(RateController):
         """Take the ceilings."""
         super().__init__(max_per_second, max_at_once)
         self._plain = Ceiling(max_per_second, max_at_once)
+        self.paused_until = -math.inf
 
     @property
     def in_flight(self) -> int:

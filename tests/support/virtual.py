@@ -50,7 +50,8 @@ class Bucket:
 class VirtualUpstream:
     """Answer requests: `latency` seconds each, more or less by `jitter`, of `workers` at once (None: any number).
 
-    `slow(now)` stands for the latency; from `down[0]` to `down[1]` every request comes to `word`.
+    `slow(now)` stands for the latency; from `down[0]` to `down[1]` every request comes to `word`, and names
+    `down_retry_after`.
     """
 
     chance: random.Random
@@ -61,6 +62,7 @@ class VirtualUpstream:
     jitter: float = 0.2
     slow: Callable[[float], float] | None = None
     down: tuple[float, float] | None = None
+    down_retry_after: float | None = None
     word: str = "http_503"
 
     def __post_init__(self) -> None:
@@ -70,7 +72,7 @@ class VirtualUpstream:
     def ask(self, now: float) -> tuple[Verdict, float]:
         """Give the answer to a request that comes now, and when it comes."""
         if self.down and self.down[0] <= now < self.down[1]:
-            return retry(self.word), now + 0.002
+            return retry(self.word, self.down_retry_after), now + 0.002
         if self.bucket and not self.bucket.take(now):
             return throttled("http_429", self.retry_after), now + self.latency * self.chance.uniform(0.5, 1.0)
         latency = self.slow(now) if self.slow else self.latency * (1 + self.jitter * (self.chance.random() - 0.5))

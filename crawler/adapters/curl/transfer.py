@@ -115,7 +115,9 @@ class Transfer:
         return self._judge_answer(status, fields, cut=bool(error))
 
     def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
-        retry_after = parse_retry_after(fields["retry-after"], time.time()) if "retry-after" in fields else None
+        retry_after = None
+        if "retry-after" in fields:
+            retry_after = parse_retry_after(fields["retry-after"], time.time(), fields.get("date"))
         if not 200 <= status < 300:
             return judge_status(status, retry_after)
         try:

@@ -127,7 +127,7 @@ def _takes_three(function: Callable[..., Any]) -> bool:
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    return parse_retry_after(response.headers.get("Retry-After"), time.time())
+    return parse_retry_after(response.headers.get("Retry-After"), time.time(), response.headers.get("Date"))
 
 
 def _verdict_of_function(error: Exception) -> Verdict:

@@ -64,6 +64,9 @@ def test_backoff_stays_within_its_bounds(attempt: int, throttles: int, drawn: fl
         pytest.param("7", 7.0, id="seconds"),
         pytest.param(" 7 ", 7.0, id="blanks around"),
         pytest.param("0.5", 0.5, id="a fraction, since servers send it"),
+        pytest.param("2.0", 2.0, id="a decimal number"),
+        pytest.param("7, 8", 8.0, id="two headers: the longer one"),
+        pytest.param("5,5", 5.0, id="the same twice"),
         pytest.param("86400", 86_400.0, id="a day"),
         pytest.param("86401", 86_400.0, id="more than a day"),
         pytest.param("999999999999", 86_400.0, id="thousands of years"),
@@ -80,10 +83,18 @@ def test_retry_after_is_seconds_or_a_date(text: str, seconds: float) -> None:
     assert parse_retry_after(text, RFC_EPOCH) == seconds
 
 
+def test_date_is_measured_by_the_clock_that_set_it() -> None:
+    """Wait two seconds where a server whose clock is an hour ahead names an instant two seconds ahead of its Date."""
+    told = "Sun, 06 Nov 1994 09:49:39 GMT"
+
+    assert parse_retry_after(told, RFC_EPOCH, "Sun, 06 Nov 1994 09:49:37 GMT") == 2.0
+    assert parse_retry_after(told, RFC_EPOCH, "no date") == 3602.0
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        *(None, "", " ", "soon", "-5", "+5", "1e3", "1_0", "９", "nan", "inf", "-inf", "0x10", "1m0s", "7, 8", "7;8"),
+        *(None, "", " ", "soon", "-5", "+5", "1e3", "1_0", "９", "nan", "inf", "-inf", "0x10", "1m0s", "7, x", "7;8"),
         *("1.", ".5", "1.5.5", "10" + "0" * 29, "9" * 5000, "null", "Sun, 99 Nov 1994 08:49:37 GMT", "GMT", "Sun,"),
         *("Sun, 06 Nov 1994 08:49:37 +9999", "Sun, 06 Nov 99999 08:49:37 GMT", "Sun, 06 Nov 1994 25:61:61 GMT"),
     ],
