@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from crawler.core.quota import Quota
+
 
 class Kind(Enum):
     """What one attempt at a song came to; the first three end its attempts."""
@@ -34,6 +36,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """In how many seconds the upstream wants to be asked again, if it says so."""
     reason: str | None = None
     """Why the upstream refuses us, in a sentence for people; of REFUSED alone, which has no `error`."""
+    quota: Quota | None = None
+    """What the answer's headers announce of a quota, if anything."""
 
     @property
     def final(self) -> bool:
@@ -76,3 +80,8 @@ def throttled(error: str, retry_after: float | None = None) -> Verdict:
 def refused(reason: str) -> Verdict:
     """Judge that the upstream as a whole won't answer, whichever song is asked for; `reason` is a sentence."""
     return Verdict(Kind.REFUSED, reason=reason)
+
+
+def announcing(verdict: Verdict, quota: Quota | None) -> Verdict:
+    """Judge the same of an answer whose headers announce a quota."""
+    return verdict if quota is None else msgspec.structs.replace(verdict, quota=quota)

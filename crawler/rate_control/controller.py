@@ -12,7 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from crawler.core.errors import UpstreamUnavailable
+from crawler.core.quota import Quota
 from crawler.core.verdict import Kind, Verdict
+from crawler.rate_control.announced_quota import AnnouncedQuota
 from crawler.rate_control.ceiling import Ceiling
 from crawler.rate_control.circuit_breaker import OUTAGE, BreakerState, CircuitBreaker
 from crawler.rate_control.concurrency import START_IN_FLIGHT, ConcurrencyLimit
@@ -42,6 +44,8 @@ class RateController:
         self._breaker = CircuitBreaker()
         self._budget = RetryBudget()
         self._pause = Pause()
+        self._announced: AnnouncedQuota | None = None  # most upstreams announce none
+        self._quota: AnnouncedQuota | None = None  # the same while it is believed
 
     @property
     def in_flight(self) -> int:
@@ -75,6 +79,9 @@ class RateController:
         else:
             return 0, math.inf
         allowed, ceiling_at = self._ceiling.ready(now)
+        if self._quota:
+            left, left_at = self._quota.ready(now, self._ceiling.in_flight)
+            most, at = min(most, left), max(at, left_at)
         return min(free, count, allowed, most), max(at, ceiling_at)
 
     def retries(self, now: float) -> tuple[float, float]:
@@ -86,6 +93,8 @@ class RateController:
         self._ceiling.send(now, count)
         self._rate.send(now, count)
         self._pause.send()
+        if self._quota:
+            self._quota.send(now, count)
         if retries:
             self._budget.spend(retries)
         if self._breaker.state is not _CLOSED:
@@ -145,9 +154,18 @@ class RateController:
         self._pause.release()
         self._breaker.release()
 
+    def observe_quota(self, sent_at: float, now: float, quota: Quota, *, served: bool) -> None:
+        """Learn the quota that an answer announces, once it was observed what came of its request."""
+        self._announced = self._announced or AnnouncedQuota()
+        self._announced.observe(sent_at, now, quota, self._ceiling.in_flight, served=served)
+        self._quota = self._announced if self._announced.believed else None
+
     def hopeless(self, now: float, deadline: float) -> UpstreamUnavailable | None:
         """Return the reason why nothing can be sent any more before the deadline, if nothing can."""
-        if seconds := self._pause.outlasts(now, deadline):
+        seconds = self._pause.outlasts(now, deadline)
+        if self._quota and not seconds:
+            seconds = self._quota.outlasts(now, deadline, self._ceiling.in_flight)
+        if seconds:
             return UpstreamUnavailable(
                 f"The upstream asks for {seconds} s of peace, longer than this call may take.", seconds
             )

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from crawler.core.errors import UpstreamUnavailable
-from crawler.core.verdict import Verdict
+from crawler.core.verdict import Kind, Verdict
 from crawler.rate_control.ceiling import Ceiling
 from crawler.rate_control.controller import RateController
 
@@ -96,6 +96,12 @@ class Limiter:
         for ceiling in self._ceilings:
             ceiling.release()
         return self.controller.observe(sent_at, now, verdict, has_canary=has_canary, last=last)
+
+    def observe_quota(self, sent_at: float, now: float, verdict: Verdict) -> None:
+        """Learn the quota that an answer announces, once it was observed what came of its request."""
+        if verdict.quota:
+            served = verdict.kind not in (Kind.THROTTLED, Kind.REFUSED)
+            self.controller.observe_quota(sent_at, now, verdict.quota, served=served)
 
     def release(self, count: int) -> None:
         """Count requests as back that were cut off."""

@@ -150,6 +150,9 @@ class World:
 
     def _answer(self, instance: Sent, now: float, verdict: Verdict, sent_at: float) -> None:
         instance.controller.observe(_START + sent_at, _START + now, verdict)
+        if verdict.quota:
+            served = verdict.kind is not Kind.THROTTLED
+            instance.controller.observe_quota(_START + sent_at, _START + now, verdict.quota, served=served)
         instance.note(verdict, sent_at, now)
         self._asked[id(instance)] -= not verdict.final
 
