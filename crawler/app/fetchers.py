@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from crawler.adapters.curl.fetcher import CurlFetcher
     from crawler.adapters.session.fetchers import DeclaredFetcher, FunctionFetcher
+    from crawler.upstream.rate_headers import RateHeaders
 
 
 def song_of(settings: Settings) -> tuple[Source, Callable[[ExitStack], Fetcher]]:
@@ -56,7 +57,8 @@ def declared_fetcher(settings: Settings, session: requests.Session) -> DeclaredF
     """Open the fetcher of the song that SONG_URL declares; raises BadSetting if it declares none."""
     from crawler.adapters.session.fetchers import DeclaredFetcher
 
-    return DeclaredFetcher(session, *_declared_song(settings), settings.max_song_bytes)
+    url, song = _declared_song(settings)
+    return DeclaredFetcher(session, url, song, settings.max_song_bytes, _rate_headers(settings))
 
 
 def robots_file_of(settings: Settings) -> RobotsFile | None:
@@ -109,6 +111,7 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Call
             settings.song_headers,
             allow_private=settings.allow_private_upstream,
             authorities=settings.ssl_cert_file,
+            rate_headers=_rate_headers(settings),
         )
 
     return make_fetcher
@@ -117,7 +120,16 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Call
 def _function_fetcher(settings: Settings, function: Callable[..., Any], opened: ExitStack) -> FunctionFetcher:
     from crawler.adapters.session.fetchers import FunctionFetcher
 
-    return FunctionFetcher(opened.enter_context(session_of(settings)), function)
+    return FunctionFetcher(opened.enter_context(session_of(settings)), function, _rate_headers(settings))
+
+
+def _rate_headers(settings: Settings) -> RateHeaders | None:
+    """Return the reader of limit headers that the settings want; None: they are ignored."""
+    if settings.rate_headers == "ignore":
+        return None
+    from crawler.upstream.rate_headers import RateHeaders
+
+    return RateHeaders(settings.rate_headers if isinstance(settings.rate_headers, dict) else None)
 
 
 def _load_function(name: str) -> Callable[..., Any]:

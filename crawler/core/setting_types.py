@@ -13,6 +13,7 @@ PLACEHOLDER = "{song_num}"
 
 
 # What requests sends as a header: no line break, no blank before it, and ASCII for every server's sake.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_TEXT = re.compile(r"[!-~][\t -~]*")
 
 
@@ -85,9 +86,22 @@ def headers(text: str) -> dict[str, str]:
     """Read a JSON object of header names and values."""
     pairs = msgspec.json.decode(text, type=dict[str, str])
     for name, value in pairs.items():
-        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or (value and not _HEADER_TEXT.fullmatch(value)):
+        if not _HEADER_NAME.fullmatch(name) or (value and not _HEADER_TEXT.fullmatch(value)):
             raise ValueError(name)
     return pairs
+
+
+def rate_headers(text: str) -> str | dict[str, str]:
+    """Read auto, ignore, or a JSON object that names the headers `remaining` and perhaps `reset` and `limit`."""
+    if text in ("auto", "ignore"):
+        return text
+    names = headers(text)
+    if "remaining" not in names or not set(names) <= {"remaining", "reset", "limit"}:
+        raise ValueError(text)
+    for name in names.values():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(name)
+    return names
 
 
 def header_text(text: str) -> str:

@@ -188,6 +188,13 @@ SETTINGS = (
         "obey or ignore the robots.txt of SONG_URL's host; ignore it where the API is yours",
     ),
     Setting(
+        "RATE_HEADERS",
+        "auto",
+        types.rate_headers,
+        'auto, ignore, or a JSON object that names them, such as {"remaining": "x-left", "reset": "x-again"}',
+        "read from headers how much is left of a quota, spend it and wait for its reset: auto, ignore, or their names",
+    ),
+    Setting(
         "USER_AGENT",
         f"songcrawl/{VERSION} (+{PROJECT_URL})",
         types.header_text,
@@ -252,6 +259,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     service_url: str | None
     invoker: str | None
     robots: str
+    rate_headers: str | dict[str, str]
     user_agent: str
     ssl_cert_file: str | None
     storage_emulator_host: str | None

@@ -218,9 +218,13 @@ class Dispatcher:
     def _outcomes(self, settled: _Pairs, of_chunks: Mapping[Chunk, _Pairs], now: float) -> Mapping[Chunk, _Pairs]:
         """Have the limiter learn from verdicts; returns those that end their songs, and tries the other songs again."""
         with self.limiter:
-            if self._outage_probe.observe_found(settled, now):
+            found = self._outage_probe.observe_found(settled, now)
+            judged = [] if found else self._outage_probe.observe(settled, now)
+            for attempt, verdict in settled:
+                if verdict.quota:
+                    self.limiter.observe_quota(attempt.started, now, verdict)
+            if found:
                 return of_chunks
-            judged = self._outage_probe.observe(settled, now)
         weighed = [(attempt, self._weigh(attempt, verdict, now, counts=counts)) for attempt, verdict, counts in judged]
         return _of_chunks((attempt, outcome) for attempt, outcome in weighed if outcome)
 

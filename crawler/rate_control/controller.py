@@ -136,6 +136,8 @@ class RateController:
                 self._rate.ramp(max(1e-4, self._in_flight.latency))
             self._budget.earn(1)
             self._resume([sent_at])
+            if verdict.retry_after:
+                self._pause.extend(now, verdict.retry_after)
         elif kind is _THROTTLED or verdict.retry_after is not None:
             self._hold(sent_at, now, verdict)
         if kind is _RETRY and self._may_be_the_upstreams(verdict.error, has_canary):

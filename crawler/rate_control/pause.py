@@ -40,6 +40,11 @@ class Pause:
         self.until = max(self.until, now + min(seconds, MOST_SECONDS))
         self.waits = True
 
+    def extend(self, now: float, seconds: float) -> None:
+        """Take a good answer that asks for so many seconds of peace before the next request."""
+        self._told_at, self.waits = max(self._told_at, now), True
+        self.until = max(self.until, now + min(seconds, MOST_SECONDS))
+
     def doubt(self, sent_at: float, now: float, seconds: float) -> bool:
         """Take a refusal that may be an outage's or a quota's; True if it is a quota's, which songs came before again.
 

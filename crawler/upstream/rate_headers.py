@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-import msgspec
-
 from crawler.core.quota import Quota
 from crawler.upstream.waits import epoch_of, http_date_epoch, seconds_of
 
@@ -69,27 +67,33 @@ _DIALECTS = (
 )
 _SHOPIFY = "x-shopify-shop-api-call-limit"
 _POLICIES, _LEFT = "ratelimit-policy", "ratelimit"
+_KNOWN = frozenset({_LEFT, _SHOPIFY} | {name for names in _DIALECTS for name in (names.limit, names.remaining)})
 
 
 class RateHeaders:
     """A reader of quotas from headers: those of every dialect we know, or two that a deployment names.
 
-    `telling` finds in a whole head, as bytes, whether one of them may be there: most heads hold none.
+    `may_tell` says of a whole head, at little cost, whether one of them may be there: most heads hold none.
     """
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
         """`names` has the keys `remaining`, and perhaps `reset` and `limit`; None: every dialect."""
         named = {key: name.lower() for key, name in (names or {}).items()}
         self._named = None
-        pattern = r"rate-?limit|api-call-limit"
+        self._mark = b"limit"  # that all of them have in common
         if named:
             resets = (named["reset"],) if "reset" in named else ()
             self._named = Names(named.get("limit", ""), named["remaining"], resets)
-            pattern = re.escape(named["remaining"])
-        self.telling = re.compile(rf"\n[^\n:]*(?:{pattern})[^\n:]*:".encode("latin-1"), re.IGNORECASE)
+            self._mark = named["remaining"].encode("latin-1")
+
+    def may_tell(self, head: bytes) -> bool:
+        """Tell whether a head, or the names in it, may announce a quota."""
+        return self._mark in head.lower()
 
     def read(self, fields: Mapping[str, str], now_epoch: float) -> Quota | None:
         """Return the tightest quota that headers, named in lower case, announce; None: none that can be read."""
+        if not self._named and _KNOWN.isdisjoint(fields):
+            return None
         clock = _clock(fields.get("date"), now_epoch)
         if self._named:
             return _of_names(self._named, fields, clock)
@@ -99,18 +103,6 @@ class RateHeaders:
         if (used := fields.get(_SHOPIFY)) and (quota := _of_shopify(used)):
             found.append(quota)
         return min(found, key=_tightness, default=None)
-
-
-def parse_rate_headers(text: str) -> RateHeaders | None:
-    """Read the setting: `auto`, `ignore` (None) or a JSON object of names; raises ValueError for another text."""
-    if text in ("auto", "ignore"):
-        return RateHeaders() if text == "auto" else None
-    names = msgspec.json.decode(text, type=dict[str, str])
-    if "remaining" not in names or not set(names) <= {"remaining", "reset", "limit"}:
-        raise ValueError(text)
-    if not all(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name, re.ASCII) for name in names.values()):
-        raise ValueError(text)
-    return RateHeaders(names)
 
 
 def _clock(date: str | None, now_epoch: float) -> float:

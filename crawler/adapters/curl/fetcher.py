@@ -25,6 +25,7 @@ from crawler.core.ports import Page
 from crawler.core.setting_types import PLACEHOLDER
 from crawler.core.verdict import Verdict, failed
 from crawler.upstream.classify import DeclaredSong
+from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import MOST_REDIRECTS, same_origin
 
 # What closing takes at most; without a name look-up on its way it is a millisecond.
@@ -74,6 +75,7 @@ class CurlFetcher:
         *,
         allow_private: bool = False,
         authorities: str | None = None,
+        rate_headers: RateHeaders | None = None,
     ) -> None:
         """`authorities` names a file of the certificates to trust, instead of those that requests does."""
         self.url = [quote(piece, safe=_URL_SAFE) for piece in url.split(PLACEHOLDER)]
@@ -82,7 +84,8 @@ class CurlFetcher:
         self.song = song
         self.max_song_bytes = max_song_bytes
         self.allow_private = allow_private
-        self._parse_head = lru_cache(_HEADS)(parse_head)
+        self.rate_headers = rate_headers
+        self._parse_head = lru_cache(_HEADS)(partial(parse_head, rate_headers=rate_headers))
         self._options = _options({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
         self._options[pycurl.CAINFO] = authorities or certifi.where()
         self._options[pycurl.SHARE] = _share()
@@ -125,6 +128,7 @@ class CurlFetcher:
             self.max_song_bytes if most_bytes is None else most_bytes,
             self._parse_head,
             allow_private=self.allow_private,
+            rate_headers=self.rate_headers,
         )
         for option, value in self._options.items():
             transfer.curl.setopt(option, value)

@@ -19,10 +19,11 @@ import pycurl
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.core.errors import BadSetting
 from crawler.core.ports import Page
-from crawler.core.verdict import Verdict, failed, found, retry
+from crawler.core.verdict import Verdict, announcing, failed, found, retry
 from crawler.upstream.address_guard import refusal
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
 from crawler.upstream.content_encoding import decode_body, most_encoded_bytes
+from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import MOST_HEAD_BYTES, MOST_HEAD_LINES, plain_length, readable
 from crawler.upstream.retry import parse_retry_after
 
@@ -56,6 +57,7 @@ class Transfer:
         parse_head: ParseHead,
         *,
         allow_private: bool,
+        rate_headers: RateHeaders | None = None,
     ) -> None:
         self.curl = pycurl.Curl()
         self.token: Any = None
@@ -66,6 +68,7 @@ class Transfer:
         self._most_encoded_bytes = most_encoded_bytes(most_bytes)
         self._parse_head = parse_head
         self._allow_private = allow_private
+        self._rate_headers = rate_headers
         self._timeout: float | None = None
         self._lines: list[bytes] = []
         self._chunks: list[bytes] = []
@@ -115,6 +118,12 @@ class Transfer:
         return self._judge_answer(status, fields, cut=bool(error))
 
     def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
+        verdict = self._judge_song(status, fields, cut=cut)
+        if not fields or self._rate_headers is None:
+            return verdict
+        return announcing(verdict, self._rate_headers.read(fields, time.time()))
+
+    def _judge_song(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
         retry_after = None
         if "retry-after" in fields:
             retry_after = parse_retry_after(fields["retry-after"], time.time(), fields.get("date"))
@@ -193,7 +202,7 @@ def _no_handshake(message: str) -> bool:
     return message.startswith("TLS connect error") and "unexpected eof" not in message
 
 
-def parse_head(head: bytes) -> Mapping[str, str] | None:
+def parse_head(head: bytes, rate_headers: RateHeaders | None = None) -> Mapping[str, str] | None:
     """Return the fields that matter of the final answer's head; None if it is cut, too long or contradicts itself.
 
     Most heads hold none of them, and are not taken apart.
@@ -201,7 +210,7 @@ def parse_head(head: bytes) -> Mapping[str, str] | None:
     whole = head.endswith(b"\r\n\r\n") or b"\n\r\n" in head or b"\n\n" in head
     if not whole or head.count(b"\n") > MOST_HEAD_LINES:
         return None
-    if not _TELLING.search(head):
+    if not _TELLING.search(head) and not (rate_headers and rate_headers.may_tell(head)):
         return {}
     fields = _parse_fields(head)
     return fields if plain_length([fields["content-length"]] if "content-length" in fields else []) else None

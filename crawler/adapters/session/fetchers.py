@@ -19,9 +19,11 @@ from crawler.adapters.session.responses import LimitedSession, NotTakenError
 from crawler.adapters.session.sockets import time_limit
 from crawler.core.errors import SongcrawlError, SongNotFetched
 from crawler.core.ports import Page
+from crawler.core.quota import Quota
 from crawler.core.setting_types import PLACEHOLDER
-from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, retry
+from crawler.core.verdict import MISSING, Kind, Verdict, announcing, failed, found, retry
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
+from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import readable
 from crawler.upstream.retry import parse_retry_after
 
@@ -51,17 +53,25 @@ def open_session(
 class DeclaredFetcher:
     """A fetcher of songs declared by SONG_URL, their verdicts by a DeclaredSong."""
 
-    def __init__(self, session: requests.Session, url: str, song: DeclaredSong, max_song_bytes: int) -> None:
+    def __init__(
+        self,
+        session: requests.Session,
+        url: str,
+        song: DeclaredSong,
+        max_song_bytes: int,
+        rate_headers: RateHeaders | None = None,
+    ) -> None:
         self._session = session
         self._url = url
         self._song = song
         self._max_song_bytes = max_song_bytes
+        self._rate_headers = rate_headers
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
         try:
             with time_limit(timeout), self._get(self._url.replace(PLACEHOLDER, str(item)), timeout) as response:
-                return self._judge(response)
+                return announcing(self._judge(response), _quota(self._rate_headers, response.headers))
         except Exception as error:
             return verdict_of(error)
 
@@ -93,13 +103,26 @@ class FunctionFetcher:
     `f(session, song_num)` returns the info; `f(session, song_num, song_urls)` appends `(song_num, info)` to a list.
     """
 
-    def __init__(self, session: requests.Session, function: Callable[..., Any]) -> None:
+    def __init__(
+        self, session: requests.Session, function: Callable[..., Any], rate_headers: RateHeaders | None = None
+    ) -> None:
         self._session = session
+        self._rate_headers = rate_headers
         self._function = function
         self._appends = _takes_three(function)
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
-        """Call the function for one item; whatever its requests wait for ends after `timeout` seconds in all."""
+        """Call the function for one item; whatever its requests wait for ends after `timeout` seconds in all.
+
+        What its last answer announces of a quota, if it came through the session, goes with the verdict.
+        """
+        if not isinstance(self._session, LimitedSession):
+            return self._call(item, timeout)
+        self._session.forget_headers()
+        verdict = self._call(item, timeout)
+        return announcing(verdict, _quota(self._rate_headers, self._session.last_headers))
+
+    def _call(self, item: Any, timeout: float) -> Verdict:
         try:
             with time_limit(timeout):
                 info = self._append(item) if self._appends else self._function(self._session, item)
@@ -124,6 +147,13 @@ def _takes_three(function: Callable[..., Any]) -> bool:
     parameters = inspect.signature(function).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.kind in positional and p.default is p.empty for p in parameters) >= 3
+
+
+def _quota(rate_headers: RateHeaders | None, headers: Mapping[str, str]) -> Quota | None:
+    """Return what headers announce of a quota, if anything does: most hold nothing of the kind."""
+    if rate_headers is None or not rate_headers.may_tell("\n".join(headers).encode("latin-1", "replace")):
+        return None
+    return rate_headers.read({name.lower(): value for name, value in headers.items()}, time.time())
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -6,7 +6,8 @@ that inflates to gigabytes, or JSON that two readers understand differently must
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from http.cookiejar import Cookie
 from typing import Any
 
@@ -83,6 +84,22 @@ class LimitedSession(requests.Session):
         self.trust_env = False
         self.max_redirects = MOST_REDIRECTS
         self.cookies = _FewCookies()
+        self._heard = threading.local()
+
+    @property
+    def last_headers(self) -> Mapping[str, str]:
+        """Return the headers of the answer that this thread heard last."""
+        return getattr(self._heard, "headers", {})
+
+    def forget_headers(self) -> None:
+        """Forget what this thread heard."""
+        self._heard.headers = {}
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send a request, and remember the headers of its answer."""
+        response = super().send(request, **kwargs)
+        self._heard.headers = response.headers
+        return response
 
     def merge_environment_settings(self, _url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
         """Merge the settings of a request with the session's, without what requests looks up in vain for each."""

@@ -88,6 +88,19 @@ def test_pause_that_is_too_short_grows() -> None:
     assert refuse(controller, NOW + 90, throttled("http_429", 1.0)) == pytest.approx(NOW + 91)
 
 
+def test_good_answer_may_ask_for_a_pause() -> None:
+    """Send nothing for as long as a good answer asks, whatever comes back meanwhile, then as fast as before."""
+    controller = RateController()
+    controller.send(NOW, 2)
+    before = controller._rate.per_second
+    controller.observe(NOW, NOW + 0.1, Verdict(Kind.FOUND, 1, retry_after=2.0))
+    controller.observe(NOW, NOW + 0.2, found(1))
+
+    assert controller.ready(NOW + 2) == (0, NOW + 2.1)
+    assert controller.ready(NOW + 2.1)[0] >= 1
+    assert controller._rate.per_second >= before
+
+
 def test_next_call_asks_once_in_a_long_pause() -> None:
     """Let one request out after a call gave up for a pause of hours: it ends the pause, or is told a new one."""
     controller = RateController()

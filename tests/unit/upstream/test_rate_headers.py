@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.core.quota import Quota
-from crawler.upstream.rate_headers import RateHeaders, parse_rate_headers
+from crawler.core.setting_types import rate_headers
+from crawler.upstream.rate_headers import RateHeaders
 
 # 2027-01-15 08:00:00 UTC.
 NOW = 1_800_000_000.0
@@ -103,7 +104,7 @@ def headers(*lines: str) -> dict[str, str]:
 def test_quota_is_read_in_every_dialect(lines: list[str], quota: Quota) -> None:
     """Read the tightest quota, by the clock of the server where that differs; its head is found worth reading."""
     assert AUTO.read(headers(*lines), NOW) == quota
-    assert AUTO.telling.search("".join(["HTTP/1.1 200 OK", *(f"\r\n{line}" for line in lines)]).encode())
+    assert AUTO.may_tell("".join(f"{line}\r\n" for line in lines).encode())
 
 
 @pytest.mark.parametrize(
@@ -131,19 +132,18 @@ def test_any_text_is_a_quota_or_none(name: str, text: str) -> None:
 
 def test_headers_can_be_named() -> None:
     """Read those that a deployment names, and no other."""
-    named = parse_rate_headers('{"remaining": "X-Left", "reset": "x-again"}')
-    assert named
+    named = RateHeaders({"remaining": "X-Left", "reset": "x-again"})
 
     assert named.read(headers("X-Left: 3", "X-Again: 7", "X-RateLimit-Remaining: 0"), NOW) == Quota(None, 3, 7)
     assert named.read(headers("X-RateLimit-Remaining: 0"), NOW) is None
-    assert named.telling.search(b"HTTP/1.1 200 OK\r\nX-Left: 3\r\n")
-    assert not named.telling.search(b"HTTP/1.1 200 OK\r\nX-RateLimit-Remaining: 0\r\n")
+    assert named.may_tell(b"HTTP/1.1 200 OK\r\nX-Left: 3\r\n")
+    assert not named.may_tell(b"HTTP/1.1 200 OK\r\nX-RateLimit-Remaining: 0\r\n")
 
 
 def test_setting_takes_words_and_names() -> None:
     """Read auto, ignore and a JSON object that names at least what is left."""
-    assert parse_rate_headers("auto")
-    assert parse_rate_headers("ignore") is None
+    assert (rate_headers("auto"), rate_headers("ignore")) == ("auto", "ignore")
+    assert rate_headers('{"remaining": "x-left"}') == {"remaining": "x-left"}
     for text in ("", "Auto", "[]", "{}", '{"reset": "x"}', '{"remaining": ""}', '{"remaining": "a b"}'):
         with pytest.raises(ValueError, match=r".*"):
-            parse_rate_headers(text)
+            rate_headers(text)
