@@ -14,7 +14,7 @@ from support.fetchers import request_title
 
 from crawler.adapters.curl.fetcher import CurlFetcher
 from crawler.adapters.session.fetchers import DeclaredFetcher, FunctionFetcher, open_session
-from crawler.app.deployment import Deployment
+from crawler.app.composition import deployment_from
 from crawler.app.parameters import parse_crawl
 from crawler.core.ports import Fetcher
 from crawler.core.quota import Quota
@@ -51,7 +51,7 @@ def test_announced_quota_is_kept_without_a_refusal(tmp_path: Path) -> None:
     window = Window()
     with Upstream(window) as upstream:
         settings = {"OUTPUT": str(tmp_path), "ALLOW_PRIVATE_UPSTREAM": "1", "SONG_URL": upstream.url}
-        deployment = Deployment.from_environ(settings)
+        deployment = deployment_from(settings)
         result = deployment.crawl(parse_crawl([("songs", "1-60")], b"", deployment.bounds))
 
     assert result.summary.state == "complete"
