@@ -28,7 +28,7 @@ class AnnouncedQuota:
         self._told: Quota | None = None
         self._told_at = -math.inf
         self._empty_at, self._empty_until = math.inf, -math.inf
-        self._doubtful = True  # nothing was ever left: one request tells whether that is so
+        self._untested = True  # nothing was ever left: one request tells whether that is so
         self._gave_up = False
 
     def ready(self, now: float, in_flight: float) -> tuple[float, float]:
@@ -37,7 +37,7 @@ class AnnouncedQuota:
             self._renew()
         if self._left >= 1:
             return math.floor(self._left) if self._left < math.inf else math.inf, now
-        if not in_flight and (self._reset_at == math.inf or self._doubtful or self._gave_up):
+        if not in_flight and (self._reset_at == math.inf or self._untested or self._gave_up):
             return 1, now
         return 0, self._reset_at
 
@@ -48,7 +48,7 @@ class AnnouncedQuota:
             if self._told and self._told.remaining is None:
                 self._reset_at = now + (self._told.window_seconds or 0.0) + TICK_SECONDS
         if self._left < 1:
-            self._doubtful = self._gave_up = False
+            self._untested = self._gave_up = False
         self._left -= count
 
     def observe(self, sent_at: float, now: float, quota: Quota, in_flight: float, *, served: bool) -> None:
@@ -81,7 +81,7 @@ class AnnouncedQuota:
         if self._told != quota:
             self._left = (quota.limit or 1.0) - 1.0 - in_flight
             self._asked_at, self._reset_at = sent_at, sent_at + (quota.window_seconds or 0.0) + TICK_SECONDS
-            self._told, self._doubtful = quota, False
+            self._told, self._untested = quota, False
 
     def _reset_of(self, now: float, quota: Quota) -> float | None:
         """Return the latest instant at which the quota begins anew; None: nothing tells."""
@@ -108,7 +108,7 @@ class AnnouncedQuota:
             self._reset_at = min(self._reset_at, reset_at)
         self._told, self._told_at = quota, now
         if remaining >= 1:
-            self._doubtful = False
+            self._untested = False
             self._empty_at = math.inf
         elif self._empty_at == math.inf:
             self._empty_at, self._empty_until = now, reset_at - 2 * ROUNDED_SECONDS

@@ -205,7 +205,7 @@ class RateController:
     def _hold(self, sent_at: float, now: float, verdict: Verdict) -> None:
         """Pause as an answer asks; only one that means throttling says anything of the rate."""
         seconds = verdict.retry_after or 0.0
-        if verdict.kind is _THROTTLED or self._pause.doubt(sent_at, now, seconds):
+        if verdict.kind is _THROTTLED or self._pause.suspect(sent_at, now, seconds):
             self._rate.observe_throttled(sent_at, now, seconds, self._random())
         self._pause.begin(sent_at, now, seconds)
 

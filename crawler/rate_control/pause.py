@@ -27,7 +27,7 @@ class Pause:
         self.waits = False
         self._told_at = -math.inf  # when the present round of refusals began
         self._rounds = 0  # of refusals, with no good answer between
-        self._doubt: tuple[float, float, float] | None = None
+        self._suspect: tuple[float, float, float] | None = None
         self._gave_up = self._asking = False
 
     def begin(self, sent_at: float, now: float, seconds: float) -> None:
@@ -45,25 +45,25 @@ class Pause:
         self._told_at, self.waits = max(self._told_at, now), True
         self.until = max(self.until, now + min(seconds, MOST_SECONDS))
 
-    def doubt(self, sent_at: float, now: float, seconds: float) -> bool:
+    def suspect(self, sent_at: float, now: float, seconds: float) -> bool:
         """Take a refusal that may be an outage's or a quota's; True if it is a quota's, which songs came before again.
 
         Else it is kept: an answer to what went out meanwhile may tell.
         """
         if sent_at >= self._told_at and self._rounds == 0 and now - self._told_at < QUOTA_SECONDS:
             return True
-        self._doubt = self._doubt or (sent_at, now, seconds)
+        self._suspect = self._suspect or (sent_at, now, seconds)
         return False
 
     def observe_success(self, sent_at: float) -> tuple[float, float, float] | None:
-        """Take a good answer; returns the refusal that was in doubt if it proves that only some are refused."""
+        """Take a good answer; returns the refusal that was uncertain if it proves that only some are refused."""
         if sent_at >= self._told_at:  # nothing goes out in a pause but a request that asks whether it still holds
             self.until, self.waits, self._rounds = -math.inf, False, 0
-        doubt = self._doubt
-        if doubt is None or sent_at <= doubt[0]:
+        suspect = self._suspect
+        if suspect is None or sent_at <= suspect[0]:
             return None
-        self._doubt = None
-        return doubt if sent_at < doubt[1] else None
+        self._suspect = None
+        return suspect if sent_at < suspect[1] else None
 
     def most(self) -> int:
         """Return how many requests may go out before it ends: none, but one once a call gave up for it."""
