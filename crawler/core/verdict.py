@@ -24,8 +24,8 @@ class Kind(Enum):
     __hash__ = object.__hash__
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """The judgement on one attempt."""
+class Verdict(msgspec.Struct, frozen=True, eq=False):
+    """The judgement on one attempt; two are equal that come to the same, whatever their `alone` and `detail`."""
 
     kind: Kind
     info: Any = None
@@ -33,11 +33,27 @@ class Verdict(msgspec.Struct, frozen=True):
     error: str | None = None
     """Why the attempt failed, in a stable word."""
     retry_after: float | None = None
-    """In how many seconds the upstream wants to be asked again, if it says so."""
+    """In how many seconds the upstream wants to be asked again, if it says so; also after a song that was found."""
     reason: str | None = None
     """Why the upstream refuses us, in a sentence for people; of REFUSED alone, which has no `error`."""
     quota: Quota | None = None
     """What the answer's headers announce of a quota, if anything."""
+    alone: bool = False
+    """Only this song waits: its answer is not ready, which says nothing of the upstream."""
+    detail: str | None = None
+    """What `error` does not say of an answer, in words for people."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Verdict):
+            return NotImplemented
+        return self._judgement == other._judgement
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.error, self.retry_after, self.reason))
+
+    @property
+    def _judgement(self) -> tuple[Any, ...]:
+        return self.kind, self.info, self.error, self.retry_after, self.reason, self.quota
 
     @property
     def final(self) -> bool:
@@ -67,9 +83,9 @@ def failed(error: str) -> Verdict:
     return Verdict(Kind.FAILED, error=error)
 
 
-def retry(error: str, retry_after: float | None = None) -> Verdict:
+def retry(error: str, retry_after: float | None = None, *, alone: bool = False, detail: str | None = None) -> Verdict:
     """Judge that another attempt may do better; `retry_after` is the upstream's own word on when, in seconds."""
-    return Verdict(Kind.RETRY, error=error, retry_after=retry_after)
+    return Verdict(Kind.RETRY, error=error, retry_after=retry_after, alone=alone, detail=detail)
 
 
 def throttled(error: str, retry_after: float | None = None) -> Verdict:

@@ -18,6 +18,8 @@ from crawler.rate_control.limiter import Limiter
 
 # Bound once, as in core/verdict.py.
 _FOUND = Kind.FOUND
+# Of songs that ask for no pause.
+_PLAIN = {(_FOUND, None)}
 
 
 class OutageProbe:
@@ -44,7 +46,7 @@ class OutageProbe:
 
     def observe_found(self, settled: Sequence[tuple[Attempt, Verdict]], now: float) -> bool:
         """Have the limiter learn from songs that were all found, as most are; False: `observe` must."""
-        if self._deferred or {verdict.kind for _, verdict in settled} != {_FOUND}:
+        if self._deferred or {(verdict.kind, verdict.retry_after) for _, verdict in settled} != _PLAIN:
             return False
         if not self._limiter.observe_found([attempt.started for attempt, _ in settled], now):
             return False

@@ -103,11 +103,20 @@ class CircuitBreaker:
         return not self.false_alarm
 
     def observe_failure(
-        self, sent_at: float, now: float, error: str, chance: float, *, has_canary: bool, last: bool
+        self,
+        sent_at: float,
+        now: float,
+        error: str,
+        chance: float,
+        *,
+        has_canary: bool,
+        last: bool,
+        detail: str | None = None,
     ) -> bool:
         """Learn from a failure that may be the upstream's; True if it counts as its song's. `chance` from 0 to 1.
 
-        `has_canary`: a song was found, so that one can be sent; `last`: the song would be failed for this failure.
+        `has_canary`: a song was found, so that one can be sent; `last`: the song would be failed for this failure;
+        `detail` says more of it than the word `error`.
         """
         if self.state is not _CLOSED:
             if sent_at > self._opened_at:
@@ -120,7 +129,7 @@ class CircuitBreaker:
         ambiguous = has_canary and self._failures >= OPEN_AFTER_AMBIGUOUS and (last or error not in OUTAGE)
         if sent_at < self._trusted_until or not (outage or ambiguous):
             return True
-        self._opened_at, self._ambiguous, self._reason = now, not outage, error
+        self._opened_at, self._ambiguous, self._reason = now, not outage, detail or error
         self._probes_failed = 0
         self._await_probe(now, FIRST_PROBE if outage else CANARY_PROBE, chance)
         return False

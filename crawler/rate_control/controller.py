@@ -138,11 +138,12 @@ class RateController:
             self._resume([sent_at])
             if verdict.retry_after:
                 self._pause.extend(now, verdict.retry_after)
-        elif kind is _THROTTLED or verdict.retry_after is not None:
+        elif kind is _THROTTLED or (verdict.retry_after is not None and not verdict.alone):
             self._hold(sent_at, now, verdict)
-        if kind is _RETRY and self._may_be_the_upstreams(verdict.error, has_canary):
+        if kind is _RETRY and not verdict.alone and self._may_be_the_upstreams(verdict.error, has_canary):
+            error, detail = verdict.error or "", verdict.detail
             return self._breaker.observe_failure(
-                sent_at, now, verdict.error or "", self._random(), has_canary=has_canary, last=last
+                sent_at, now, error, self._random(), has_canary=has_canary, last=last, detail=detail
             )
         if self._breaker.observe_success(sent_at, now):
             self._rate.ease(now)

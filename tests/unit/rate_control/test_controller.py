@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.virtual import Bucket, Sent, VirtualUpstream, World, between, send
 
-from crawler.core.verdict import MISSING, found, retry, throttled
+from crawler.core.verdict import MISSING, Kind, Verdict, found, retry, throttled
 from crawler.rate_control.circuit_breaker import NEVER_UP_SECONDS, PATIENCE_SECONDS
 from crawler.rate_control.concurrency import START_IN_FLIGHT
 from crawler.rate_control.controller import RateController
@@ -199,6 +199,59 @@ def test_named_wait_holds_for_all() -> None:
 
     assert controller.ready(NOW + 6.9) == (0, NOW + 7)
     assert controller.ready(NOW + 7)[0] > 0
+
+
+@pytest.mark.parametrize("kind", [Kind.FOUND, Kind.MISSING, Kind.FAILED])
+def test_pause_after_a_good_answer_costs_no_rate(kind: Kind) -> None:
+    """Send nothing for as long as an answer asks for, and then as fast as before."""
+    controller = RateController()
+    controller.send(NOW)
+    rate = controller._rate.per_second
+
+    assert controller.observe(NOW, NOW + 0.1, Verdict(kind, 1, None, 10.0))
+    assert controller.ready(NOW + 10.09) == (0, NOW + 10.1)
+    assert controller.ready(NOW + 10.11)[0] > 0
+    assert controller._rate.per_second >= rate
+    assert controller._rate.limit is None
+
+
+class _Backoff(VirtualUpstream):
+    """Ask for two seconds of peace in every hundredth song, and note the requests that do not keep them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.served = 0
+        self.early: list[float] = []
+        self.pauses: list[tuple[float, float]] = []
+
+    def ask(self, now: float) -> tuple[Verdict, float]:
+        self.early += [now for begin, end in self.pauses if begin < now < end - 1e-6]
+        self.served += 1
+        verdict, answered = super().ask(now)
+        if self.served % 100:
+            return verdict, answered
+        self.pauses.append((answered, answered + 2.0))
+        return Verdict(Kind.FOUND, 1, None, 2.0), answered
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_upstream_that_asks_for_pauses_gets_them(seed: int) -> None:
+    """Pause after each good answer that asks for it, and send as fast as ever between."""
+    served = _Backoff(random.Random(seed), latency=0.02)
+    sent = send(served, 60, 1000)
+
+    assert len(sent.found) == 1000
+    assert sent.rejected == sent.failed == served.early == []
+    assert sent.found[-1] <= len(served.pauses) * 2.0 + 1
+
+
+def test_song_that_is_not_ready_waits_alone() -> None:
+    """Go on with the others where an answer asks for time for its own song."""
+    controller = RateController()
+    controller.send(NOW)
+    controller.observe(NOW, NOW, retry("http_202", 60.0, alone=True))
+
+    assert controller.ready(NOW + 1)[0] > 0
 
 
 def test_wait_beyond_the_deadline_is_hopeless() -> None:
