@@ -80,6 +80,7 @@ class _PoliteFetcher:
         self._fetcher = fetcher
         self._song_url = song_url
         self._robots = robots
+        self.gives_json = getattr(fetcher, "gives_json", False)
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Try one item, if its URL may be asked for."""

@@ -89,7 +89,8 @@ class Transfers(Protocol):
 class Fetcher(Protocol):
     """What tries songs: one attempt, in the calling thread.
 
-    A fetcher that can do many there at once has `open_transfers(most)` too (`MultiFetcher`).
+    A fetcher that can do many there at once has `open_transfers(most)` too (`MultiFetcher`). One whose infos all are
+    what JSON says, and need no second look, has a true `gives_json`.
     """
 
     def attempt(self, item: Any, timeout: float) -> Verdict:

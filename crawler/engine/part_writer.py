@@ -36,6 +36,7 @@ class PartWriter:
     ) -> None:
         self.key = key
         self.fetcher = fetcher
+        self._is_json = bool(getattr(fetcher, "gives_json", False))
         self.tally = tally
         self._numbers = list(key.songs)
         self._rows: list[bytes | None] = [None] * len(self._numbers)
@@ -120,7 +121,7 @@ class PartWriter:
     def _encoded(self, index: int, outcome: Verdict) -> tuple[int, Status, bytes]:
         number = self._numbers[index]
         try:
-            return index, STATUS[outcome.kind], encode_row(number, outcome)
+            return index, STATUS[outcome.kind], encode_row(number, outcome, is_json=self._is_json)
         except (TypeError, ValueError, RecursionError):
             return index, "failed", encode_row(number, failed("not_json"))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Iterable, Iterator
 from io import BytesIO
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,8 +15,6 @@ from crawler.core.records import STATUSES, Row, Status
 from crawler.core.verdict import Kind, Verdict
 
 STATUS: dict[Kind, Status] = {Kind(status): status for status in STATUSES}
-
-_FOUND_NOTHING = b'"status":"found","info":null}\n'
 
 _encode = msgspec.json.Encoder().encode
 _decoder = msgspec.json.Decoder(Row)
@@ -25,12 +24,34 @@ _COMPRESSION_LEVEL = 1
 _GZIP = 31  # wbits: 2**15 window, gzip header (whose time stamp zlib leaves 0, so equal rows are equal bytes)
 
 
-def encode_row(song_num: int, outcome: Verdict) -> bytes:
-    """Write one row as a JSON line; raises TypeError or ValueError for info that JSON can't hold."""
+def encode_row(song_num: int, outcome: Verdict, *, is_json: bool = False) -> bytes:
+    """Write one row as a JSON line; raises TypeError or ValueError for info that JSON can't hold.
+
+    `is_json` says that the info was read from JSON, and spares it the second look.
+    """
     row = _encode(Row(song_num, STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
-    if row.endswith(_FOUND_NOTHING):
-        raise ValueError("not a number, nor anything else that JSON knows")  # NaN is written as null
+    # The encoder writes NaN as null, a set as an array, bytes as a text: read back, they are not what they were.
+    if not is_json and outcome.info is not None and _decoder.decode(row).info != outcome.info:
+        _require_json(outcome.info)
     return row
+
+
+def _require_json(value: Any) -> None:
+    """Raise TypeError or ValueError for a value that JSON has not, at any depth.
+
+    Tuples are arrays, and numbers may be names as in Python's own encoder, unless two of an object are written alike.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("not a number, or an endless one")
+    if isinstance(value, dict):
+        if not all(isinstance(name, (str, int, float)) for name in value) or len(set(map(str, value))) < len(value):
+            raise ValueError("names that are no texts, or that are written alike")
+        value = [*value, *value.values()]  # a name may be no number either
+    if isinstance(value, (list, tuple)):
+        for inner in value:
+            _require_json(inner)
+    elif not (value is None or isinstance(value, (str, int, float))):
+        raise TypeError(f"{type(value).__name__}, which JSON has not")
 
 
 def decode_rows(data: bytes) -> list[Row]:

@@ -119,7 +119,7 @@ def test_whatever_a_function_does_is_one_row(source: Path, tmp_path: Path) -> No
 
     assert rows == [
         (None, "KeyError"),
-        ([1, 2], "found"),
+        (None, "not_json"),
         (0, "found"),
         (None, "not_json"),
         (None, "not_json"),

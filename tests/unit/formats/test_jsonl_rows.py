@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime, timezone
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.core.records import Row
-from crawler.core.verdict import MISSING, Verdict, failed, found, retry
+from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, retry
 from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row, gunzip
 
 JSON = st.recursive(
@@ -72,12 +75,47 @@ def test_the_bytes_of_rows_are_the_contracts() -> None:
         pytest.param(10**5000, id="an int of 5001 digits"),
         pytest.param(float("nan"), id="not a number"),
         pytest.param(float("-inf"), id="infinite"),
+        pytest.param({"title": "x", "bpm": float("nan")}, id="not a number within"),
+        pytest.param([[{"a": [1e999]}]], id="infinite deep within"),
+        pytest.param({float("nan"): 1}, id="a name that is not a number"),
+        pytest.param({1, 2}, id="a set"),
+        pytest.param({"tags": [frozenset()]}, id="a frozen set within"),
+        pytest.param(b"bytes", id="bytes"),
+        pytest.param({"raw": [bytearray(b"x")]}, id="bytes within"),
+        pytest.param({b"a": 1}, id="a name of bytes"),
+        pytest.param({"a": {1: "x", "1": "y"}}, id="names that are alike once written"),
+        pytest.param(datetime(2026, 11, 29, tzinfo=timezone.utc), id="a time"),
+        pytest.param({"price": Decimal("1.10")}, id="a decimal"),
+        pytest.param([Kind.FOUND], id="a member of an enumeration"),
     ],
 )
 def test_info_that_json_cannot_hold_is_refused(info: Any) -> None:
     """Raise TypeError or ValueError, so that the song fails instead of the part."""
     with pytest.raises((TypeError, ValueError)):
         encode_row(1, found(info))
+
+
+@pytest.mark.parametrize(
+    ("info", "written"),
+    [
+        pytest.param((1, ("a",)), [1, ["a"]], id="tuples"),
+        pytest.param({7: "x", 8: {9: None}}, {"7": "x", "8": {"9": None}}, id="names that are numbers"),
+        pytest.param([], [], id="nothing in it"),
+        pytest.param(Counter(a=1), {"a": 1}, id="a kind of dict"),
+        pytest.param([-0.0, 0.1, 1e308, 2**70, True, None, "🎵"], None, id="every kind of value"),
+    ],
+)
+def test_info_that_python_writes_as_json_is_kept(info: Any, written: Any) -> None:
+    """Write tuples as arrays and numbers as names, as Python's own encoder does."""
+    (row,) = decode_rows(gzip.compress(encode_row(1, found(info))))
+
+    assert row.info == (info if written is None else written)
+
+
+@given(JSON.filter(lambda info: info is not None))
+def test_info_read_from_json_needs_no_second_look(info: Any) -> None:
+    """Write the same bytes with and without it."""
+    assert encode_row(1, found(info), is_json=True) == encode_row(1, found(info))
 
 
 def test_a_verdict_that_is_not_final_has_no_row() -> None:
