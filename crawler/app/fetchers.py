@@ -6,12 +6,14 @@ import importlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crawler.adapters.robots_fetcher import Fetch, RobotsFile
 from crawler.app.json_log import LOGGER
 from crawler.core.errors import BadSetting
 from crawler.core.ports import Fetcher
+from crawler.core.setting_types import response_rules
 from crawler.core.settings import Settings
 from crawler.rate_control.ceiling import Ceiling
 from crawler.rate_control.limiter import Limiter
@@ -85,7 +87,23 @@ def _declared_song(settings: Settings) -> tuple[str, DeclaredSong]:
             "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num} "
             "(or SONG_FUNCTION, your own single-request function)."
         )
-    return settings.song_url, DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry)
+    rules = _response_rules(settings.response_rules)
+    return settings.song_url, DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry, rules)
+
+
+def _response_rules(setting: list[Any] | str) -> list[Any]:
+    """Return the rules of a setting, which may name the file that holds them."""
+    if not isinstance(setting, str):
+        return setting
+    try:
+        rules = response_rules(Path(setting[1:]).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it holds no JSON list"
+        allowed = "a JSON list of rules, or @file.json with one in it"
+        raise BadSetting(f"RESPONSE_RULES is {setting!r}, which can't be read: {reason}; allowed: {allowed}.") from None
+    if isinstance(rules, str):
+        raise BadSetting(f"RESPONSE_RULES is {setting!r}, a file that names another; allowed: a JSON list in it.")
+    return rules
 
 
 def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Callable[[ExitStack], Fetcher]:

@@ -75,6 +75,13 @@ def song_url(text: str) -> str | None:
     return text
 
 
+def response_rules(text: str) -> list[Any] | str:
+    """Read a JSON list; `@` and the name of a file that holds one stay as they are."""
+    if re.fullmatch(r"@.+", text):
+        return text
+    return msgspec.json.decode(text or "[]", type=list[Any])
+
+
 def song_function(text: str) -> str | None:
     """Read module:function."""
     if text and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text):

@@ -68,6 +68,13 @@ SETTINGS = (
         "SONG_RETRY", "", types.optional_text, "a JMESPath expression", "JMESPath, true for a body that says: slow down"
     ),
     Setting(
+        "RESPONSE_RULES",
+        "[]",
+        types.response_rules,
+        'a JSON list of rules, such as [{"status": 403, "action": "throttled"}], or @file.json with one in it',
+        "JSON list, or @file.json: what answers mean, before the built-in rules (docs/recipes.md)",
+    ),
+    Setting(
         "SONG_FUNCTION",
         "",
         types.song_function,
@@ -242,6 +249,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     song_info: str
     song_missing: str | None
     song_retry: str | None
+    response_rules: list[Any] | str
     song_function: str | None
     song_headers: dict[str, str]
     output: str

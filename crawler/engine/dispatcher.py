@@ -247,8 +247,8 @@ class Dispatcher:
             again = Attempt(attempt.chunk, attempt.index, attempt.number, attempt.throttles + 1)
         else:
             again = Attempt(attempt.chunk, attempt.index, attempt.number + 1)
-        # Who names a wait, be it none at all, wants fewer requests: its backoff is that of the throttled. An answer that
-        # is not ready takes its time, though nobody is throttled.
+        # Who names a wait, be it none at all, wants fewer requests: its backoff is that of the throttled. An answer
+        # that is not ready takes its time, though nobody is throttled.
         grows = verdict.alone or verdict.retry_after is not None
         throttles = max(again.throttles, attempt.number) if grows else again.throttles
         wait = max(verdict.retry_after or 0.0, backoff(attempt.number, throttles, self.random))

@@ -63,7 +63,15 @@ Exit codes: 0 complete, 1 error, 2 wrong command line, 3 not complete,
 
 # Which settings stand together in the help; whatever is named nowhere comes last.
 _GROUPS = {
-    "the song": ("SONG_URL", "SONG_INFO", "SONG_MISSING", "SONG_RETRY", "SONG_FUNCTION", "SONG_HEADERS"),
+    "the song": (
+        "SONG_URL",
+        "SONG_INFO",
+        "SONG_MISSING",
+        "SONG_RETRY",
+        "RESPONSE_RULES",
+        "SONG_FUNCTION",
+        "SONG_HEADERS",
+    ),
     "the output": ("OUTPUT", "FORMAT", "PART_SONGS"),
     "pace and patience": (
         *("MAX_PER_SECOND", "MAX_AT_ONCE", "REQUEST_TIMEOUT_SECONDS", "MAX_ATTEMPTS", "DEADLINE_SECONDS"),

@@ -6,24 +6,35 @@ import re
 from collections.abc import Iterable
 from urllib.parse import urljoin, urlsplit
 
-# Of a final answer together with all interim ones before it. Large APIs send some 2 KB in 30 lines.
+from crawler.core.verdict import retry
+
+# Of a final answer together with all interim ones before it. Large APIs send some 2 KB in 30 lines; a line more costs
+# no more than its bytes, but libcurl gives up after 5,000.
 MOST_HEAD_BYTES = 65_536
-MOST_HEAD_LINES = 100
+LARGE_HEAD = retry("connection", detail=f"a head of more than {MOST_HEAD_BYTES} bytes or 5000 lines, which is refused")
+UNCLEAR_HEAD = retry("connection", detail="a head that is cut short or contradicts itself, which is refused")
 
 # A single-request function may be redirected within an origin; RFC 9309 asks for as many on the way to a robots.txt.
 MOST_REDIRECTS = 5
 
-# What is sent back of cookies, as much as libcurl does: servers give up past 8 KB of one header, and then fail every
-# song.
+# The whole line that sends cookies back, its name and end too, as much as libcurl sends: servers give up past 8 KB of
+# one header, and then fail every song.
 MOST_COOKIE_BYTES = 8_190
 
 # We ask for gzip only. Servers that don't listen send deflate; brotli or zstd would need libraries that bound them.
 _ENCODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+# What else is a coding: https://www.iana.org/assignments/http-parameters, and what is met without standing there. Any
+# other word (`UTF-8`, `none`, `binary`) is a mistake of servers whose body is plain.
+_COMPRESSIONS = {"brotli", "bzip2", "compress", "deflate", "gzip", "lz4", "lzma", "snappy", "xz", "zlib", "zstd"}
+_CODINGS = frozenset(
+    {"aes128gcm", "br", "dcb", "dcz", "exi", "pack200-gzip", *_COMPRESSIONS, *(f"x-{name}" for name in _COMPRESSIONS)}
+)
 
 
 def readable(content_encoding: str) -> bool:
     """Tell whether a body in this Content-Encoding is read at all: one that was compressed several times is not."""
-    return content_encoding.strip().lower() in _ENCODINGS
+    encoding = content_encoding.strip().lower()
+    return encoding in _ENCODINGS or _CODINGS.isdisjoint(word.strip() for word in encoding.split(","))
 
 
 def same_origin(url: str, target: str) -> bool:

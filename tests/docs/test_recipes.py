@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -41,10 +42,13 @@ class Api(BaseHTTPRequestHandler):
         self.asked[url.path] += 1
         place, _, number = url.path.removeprefix("/").partition("/")
         answer = getattr(self, f"_{place}", self._nothing)
+        self.limit: dict[str, str] = {}
         status, body = answer(int(number or 0), parse_qs(url.query))
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
+        for name, value in self.limit.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
 
@@ -62,6 +66,14 @@ class Api(BaseHTTPRequestHandler):
         if number == 7 and self.asked["/always200/7"] == 1:
             return 200, {"error": {"code": 4}}
         return 200, {"error": {"code": 800}} if number % 4 == 0 else {"title": "x", "artist": {"name": "y"}}
+
+    def _quota(self, number: int, _: Any) -> tuple[int, Any]:
+        if number == 3 and self.asked["/quota/3"] == 1:
+            self.limit = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + 1)}
+            return 403, {"message": "API rate limit exceeded"}
+        if number % 10 == 0:
+            return (451, {"message": "blocked"}) if number == 10 else (403, {"message": "Resource not accessible"})
+        return 200, {"title": f"Song {number}", **({"backoff": 1} if number == 5 else {})}
 
     def _pages(self, number: int, _: Any) -> tuple[int, Any]:
         return (200, f"<html><h1 class='t'>\nRock &amp; Roll {number}</h1></html>") if number % 10 else (404, "")
@@ -112,6 +124,15 @@ def test_an_api_with_a_key(api: str, tmp_path: Path) -> None:
 
     assert (answer["state"], *figures(answer)) == ("complete", 20, 0, 0)
     assert not [file for file in tmp_path.rglob("*") if file.is_file() and b"s3cr3t" in file.read_bytes()]
+
+
+def test_an_api_with_its_own_way_of_saying_slow_down(api: str, tmp_path: Path) -> None:
+    """Tell a used-up quota, what nobody is shown and what is blocked by rules; ask for nothing in vain."""
+    (answer,) = run_shell('An API with its own way of saying "slow down"', api, tmp_path)
+
+    assert (answer["state"], *figures(answer), answer["throttled"]) == ("complete", 18, 1, 1, 1)
+    assert Api.asked["/quota/20"] == 1
+    assert Api.asked["/quota/3"] == 2
 
 
 def test_an_api_that_answers_200_to_everything(api: str, tmp_path: Path) -> None:
@@ -191,4 +212,4 @@ def test_what_needs_the_cloud_is_at_least_sound(script: str) -> None:
 def test_every_block_is_run_or_checked() -> None:
     """Know every kind of block that the page has."""
     assert set(re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)) == {"sh", "python", "bash"}
-    assert len(re.findall(r"^```(sh|python)$", PAGE, re.MULTILINE)) == 8
+    assert len(re.findall(r"^```(sh|python)$", PAGE, re.MULTILINE)) == 9

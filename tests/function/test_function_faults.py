@@ -28,7 +28,6 @@ FAILING = {
     32: (drip(b'{"id": 32, "title": "Song 32"}', 0.2), "timeout"),
     41: (html(), "invalid_json"),
     42: (body(""), "invalid_json"),
-    43: (body("", status=204), "invalid_json"),
     44: (body('{"id": 44, "title": "Song 44"'), "invalid_json"),
     45: (body('{"id": NaN}'), "invalid_json"),
     46: (body("null"), "no_info"),
@@ -49,6 +48,7 @@ FAILING = {
 MISSING = {
     71: missing(),
     72: error(410),
+    43: body("", status=204),
     73: body('{"error": {"code": 800, "message": "no data"}}'),
 }
 

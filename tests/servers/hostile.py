@@ -223,7 +223,7 @@ def _heads() -> dict[str, tuple[str, str, Page]]:
             replace(raw(_OK + b"X-Long: "), endless=b"x" * 65536),
         ),
         "200 KB header": ("a header of 200 KB", "retry connection", answer(SONG, "X-Long: " + "x" * 200_000, length)),
-        "500 headers": ("500 headers", "retry connection", answer(SONG, *(f"X-{n}: {n}" for n in range(500)), length)),
+        "500 headers": ("500 headers", "found", answer(SONG, *(f"X-{n}: {n}" for n in range(500)), length)),
         "no header": ("a line that is no header", "retry connection", answer(SONG, "no colon here", length)),
         "HTTP/9.9": (
             "an HTTP that does not exist",
@@ -262,7 +262,7 @@ def _statuses() -> dict[str, tuple[str, str, Page]]:
         "101": ("switches to another protocol", "retry connection", raw(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")),
         "204": (
             "nothing, and says so",
-            "retry invalid_json",
+            "missing",
             Page(status=204, headers={"Content-Length": "0"}),
         ),
         "999": ("a song, with status 999", "retry http_999", Page(status=999, body=SONG)),

@@ -20,7 +20,7 @@ import certifi
 import pycurl
 
 from crawler.adapters.curl.sockets import CurlSockets
-from crawler.adapters.curl.transfer import PageTransfer, Transfer, parse_head
+from crawler.adapters.curl.transfer import PageTransfer, Transfer, parse_head, parse_whole_head
 from crawler.core.ports import Page
 from crawler.core.setting_types import PLACEHOLDER
 from crawler.core.verdict import Verdict, failed
@@ -85,7 +85,9 @@ class CurlFetcher:
         self.max_song_bytes = max_song_bytes
         self.allow_private = allow_private
         self.rate_headers = rate_headers
-        self._parse_head = lru_cache(_HEADS)(partial(parse_head, rate_headers=rate_headers))
+        self.gives_json = song.gives_json
+        parse = parse_whole_head if song.reads_headers else partial(parse_head, rate_headers=rate_headers)
+        self._parse_head = lru_cache(_HEADS)(parse)
         self._options = _options({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
         self._options[pycurl.CAINFO] = authorities or certifi.where()
         self._options[pycurl.SHARE] = _share()

@@ -21,11 +21,15 @@ from crawler.core.errors import BadSetting
 from crawler.core.ports import Page
 from crawler.core.verdict import Verdict, announcing, failed, found, retry
 from crawler.upstream.address_guard import refusal
-from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
+from crawler.upstream.builtin_rules import judge_status
+from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.content_encoding import decode_body, most_encoded_bytes
 from crawler.upstream.rate_headers import RateHeaders
-from crawler.upstream.response_limits import MOST_HEAD_BYTES, MOST_HEAD_LINES, plain_length, readable
+from crawler.upstream.response_limits import LARGE_HEAD, MOST_HEAD_BYTES, UNCLEAR_HEAD, plain_length, readable
 from crawler.upstream.retry import parse_retry_after
+
+# CURLE_TOO_LARGE, for which pycurl has no name: libcurl's own bounds of a head, which lie above ours.
+_E_TOO_LARGE = 100
 
 _VERDICTS = {
     pycurl.E_COULDNT_RESOLVE_HOST: UNRESOLVED,
@@ -34,6 +38,7 @@ _VERDICTS = {
     pycurl.E_SSL_CERTPROBLEM: UNTRUSTED,
     pycurl.E_OPERATION_TIMEDOUT: retry("timeout"),
     pycurl.E_BAD_CONTENT_ENCODING: retry("invalid_encoding"),
+    _E_TOO_LARGE: LARGE_HEAD,
 }
 _BROKEN = retry("connection")
 
@@ -111,10 +116,12 @@ class Transfer:
         if error and error != pycurl.E_WRITE_ERROR:  # which is how _write ends a body that is too large
             return self._judge_error(error, message)
         head = b"".join(self._lines)
-        fields = self._parse_head(head) if len(head) <= MOST_HEAD_BYTES else None
+        if len(head) > MOST_HEAD_BYTES:
+            return LARGE_HEAD
+        fields = self._parse_head(head)
         status = self._status()
         if fields is None or status < 200:
-            return _BROKEN
+            return UNCLEAR_HEAD
         return self._judge_answer(status, fields, cut=bool(error))
 
     def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
@@ -124,18 +131,23 @@ class Transfer:
         return announcing(verdict, self._rate_headers.read(fields, time.time()))
 
     def _judge_song(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
-        retry_after = None
+        retry_after, song = None, self._song
         if "retry-after" in fields:
             retry_after = parse_retry_after(fields["retry-after"], time.time(), fields.get("date"))
-        if not 200 <= status < 300:
+        if not song.reads_errors and not 200 <= status < 300:
             return judge_status(status, retry_after)
+        body = self._read(fields, cut=cut)
+        if status == 200 and not song.reads_headers:  # as most are
+            return body if isinstance(body, Verdict) else song.judge_body(body, retry_after)
+        return song.judge(status, body, retry_after, fields, time.time())
+
+    def _read(self, fields: Mapping[str, str], *, cut: bool) -> bytes | Verdict:
+        """Return the body, or why it can't be had."""
         try:
             body = self._body(fields.get("content-encoding"))
         except ValueError:
             return retry("invalid_encoding")
-        if len(body) > self._most_bytes or cut:
-            return failed("too_large")
-        return self._song.judge_body(body, retry_after)
+        return failed("too_large") if len(body) > self._most_bytes or cut else body
 
     def _body(self, encoding: str | None) -> bytes:
         """Return the body, decompressed; raises ValueError for one that is compressed otherwise than we ask for."""
@@ -203,17 +215,24 @@ def _no_handshake(message: str) -> bool:
 
 
 def parse_head(head: bytes, rate_headers: RateHeaders | None = None) -> Mapping[str, str] | None:
-    """Return the fields that matter of the final answer's head; None if it is cut, too long or contradicts itself.
+    """Return the fields that matter of the final answer's head; None if it is cut or contradicts itself.
 
     Most heads hold none of them, and are not taken apart.
     """
-    whole = head.endswith(b"\r\n\r\n") or b"\n\r\n" in head or b"\n\n" in head
-    if not whole or head.count(b"\n") > MOST_HEAD_LINES:
+    telling = _TELLING.search(head) or (rate_headers and rate_headers.may_tell(head))
+    return parse_whole_head(head) if telling or not _whole(head) else {}
+
+
+def parse_whole_head(head: bytes) -> Mapping[str, str] | None:
+    """Return all fields of the final answer's head, names in lower case; None if it is cut or contradicts itself."""
+    if not _whole(head):
         return None
-    if not _TELLING.search(head) and not (rate_headers and rate_headers.may_tell(head)):
-        return {}
     fields = _parse_fields(head)
     return fields if plain_length([fields["content-length"]] if "content-length" in fields else []) else None
+
+
+def _whole(head: bytes) -> bool:
+    return head.endswith(b"\r\n\r\n") or b"\n\r\n" in head or b"\n\n" in head
 
 
 def _parse_fields(head: bytes) -> dict[str, str]:

@@ -25,7 +25,8 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from crawler.adapters.session.responses import LimitedResponse
 from crawler.adapters.session.sockets import LimitedSocket, LimitedSSLSocket, connect
-from crawler.upstream.response_limits import MOST_HEAD_BYTES, MOST_HEAD_LINES, plain_length
+from crawler.core.verdict import Verdict
+from crawler.upstream.response_limits import LARGE_HEAD, MOST_HEAD_BYTES, UNCLEAR_HEAD, plain_length
 
 # The lines that end a head, and a field's name (RFC 9110, 5.6.2).
 _ENDS = frozenset({b"\r\n", b"\n"})
@@ -93,22 +94,28 @@ class HandshakeError(ssl.SSLError):
     """No TLS connection can be had: a certificate nobody trusts, no version or cipher in common."""
 
 
+class HeadError(http.client.HTTPException):
+    """The head of an answer is refused; `verdict` says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.detail)
+        self.verdict = verdict
+
+
 class _Head:
     """The lines of an answer's head, and of the interim ones before it, up to a limit on all of them."""
 
     def __init__(self, source: BinaryIO) -> None:
         self._source = source
-        self._lines = 0
         self._bytes = 0
 
     def readline(self, limit: int) -> bytes:
         line = self._source.readline(limit)
-        if self._lines and not line:
-            raise http.client.HTTPException("the head of the answer is cut short")
-        self._lines += 1
+        if self._bytes and not line:
+            raise HeadError(UNCLEAR_HEAD)
         self._bytes += len(line)
-        if self._lines > MOST_HEAD_LINES or self._bytes > MOST_HEAD_BYTES:
-            raise http.client.HTTPException("the head of the answer is too large")
+        if self._bytes > MOST_HEAD_BYTES:
+            raise HeadError(LARGE_HEAD)
         return line
 
     def fields(self) -> list[bytes]:
@@ -140,7 +147,7 @@ def _parse(lines: list[bytes]) -> http.client.HTTPMessage:
         message = http.client.parse_headers(BytesIO(b"".join(lines)))
         assert_header_parsing(message)
     except HeaderParsingError as error:
-        raise http.client.HTTPException("a line of the head is no header") from error
+        raise HeadError(UNCLEAR_HEAD) from error
     return message
 
 
@@ -171,7 +178,7 @@ class _FinalResponse(http.client.HTTPResponse):
         """Find out where the body ends (RFC 9112, 6.3): http.client reads it by these."""
         lengths = self.headers.get_all("Content-Length", [])
         if not plain_length(lengths):
-            raise http.client.HTTPException("the length of the body can't be known")
+            raise HeadError(UNCLEAR_HEAD)
         self.chunked = self.headers.get("Transfer-Encoding", "").lower() == "chunked"
         self.chunk_left = None
         self.length = int(lengths[0]) if lengths and lengths[0].isdigit() and not self.chunked else None

@@ -14,7 +14,7 @@ from typing import Any
 import requests
 import urllib3
 
-from crawler.adapters.session.connections import HandshakeError, LimitedAdapter
+from crawler.adapters.session.connections import HandshakeError, HeadError, LimitedAdapter
 from crawler.adapters.session.responses import LimitedSession, NotTakenError
 from crawler.adapters.session.sockets import time_limit
 from crawler.core.errors import SongcrawlError, SongNotFetched
@@ -22,7 +22,8 @@ from crawler.core.ports import Page
 from crawler.core.quota import Quota
 from crawler.core.setting_types import PLACEHOLDER
 from crawler.core.verdict import MISSING, Kind, Verdict, announcing, failed, found, retry
-from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong, judge_status
+from crawler.upstream.builtin_rules import built_in, judge_status
+from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import readable
 from crawler.upstream.retry import parse_retry_after
@@ -66,6 +67,7 @@ class DeclaredFetcher:
         self._song = song
         self._max_song_bytes = max_song_bytes
         self._rate_headers = rate_headers
+        self.gives_json = song.gives_json
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
@@ -84,14 +86,23 @@ class DeclaredFetcher:
             return verdict_of(error)
 
     def _judge(self, response: requests.Response) -> Verdict:
-        status, retry_after = response.status_code, _retry_after(response)
-        if not 200 <= status < 300:
+        status, retry_after, song = response.status_code, _retry_after(response), self._song
+        if not song.reads_errors and not 200 <= status < 300:
             response.raw.read(self._max_song_bytes)  # its connection can be used again then
             return judge_status(status, retry_after)
+        body = self._read(response)
+        headers = {name.lower(): value for name, value in response.headers.items()} if song.reads_headers else None
+        return song.judge(status, body, retry_after, headers, time.time())
+
+    def _read(self, response: requests.Response) -> bytes | Verdict:
+        """Return the body, or why it can't be had."""
         if not readable(response.headers.get("Content-Encoding", "")):
             return retry("invalid_encoding")
-        body = response.raw.read(self._max_song_bytes + 1, decode_content=True)
-        return failed("too_large") if len(body) > self._max_song_bytes else self._song.judge_body(body, retry_after)
+        try:
+            body: bytes = response.raw.read(self._max_song_bytes + 1, decode_content=True)
+        except urllib3.exceptions.DecodeError:
+            return retry("invalid_encoding")
+        return failed("too_large") if len(body) > self._max_song_bytes else body
 
     def _get(self, url: str, timeout: float) -> requests.Response:
         return self._session.get(url, stream=True, allow_redirects=False, timeout=timeout)
@@ -161,11 +172,19 @@ def _retry_after(response: requests.Response) -> float | None:
 
 
 def _verdict_of_function(error: Exception) -> Verdict:
-    """Judge what a user's function raised: an HTTP status as such, anything else is an attempt that failed."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        verdict = judge_status(error.response.status_code, _retry_after(error.response))
-        return retry(verdict.error or "failed") if verdict.kind is Kind.FAILED else verdict
-    return verdict_of(error)
+    """Judge what a user's function raised: an HTTP status as such, anything else is an attempt that failed.
+
+    A status too that no song comes with, such as 204, where the function asked for JSON that was not there.
+    """
+    by_status = isinstance(error, requests.HTTPError)
+    response = error.response if isinstance(error, requests.RequestException) else None
+    if response is None or not (by_status or isinstance(error, requests.exceptions.JSONDecodeError)):
+        return verdict_of(error)
+    status = response.status_code
+    if built_in(status).action == "found":
+        return retry(f"http_{status}") if by_status else verdict_of(error)
+    verdict = judge_status(status, _retry_after(response))
+    return retry(verdict.error or "failed") if verdict.kind is Kind.FAILED else verdict
 
 
 def verdict_of(error: Exception) -> Verdict:
@@ -174,7 +193,7 @@ def verdict_of(error: Exception) -> Verdict:
     for cause in causes:
         if isinstance(cause, SongcrawlError):
             raise cause
-        if isinstance(cause, NotTakenError):
+        if isinstance(cause, (NotTakenError, HeadError)):
             return cause.verdict
     for kind, verdict in _VERDICTS:
         if any(isinstance(cause, kind) for cause in causes):

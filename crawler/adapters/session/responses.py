@@ -16,7 +16,7 @@ from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 
 from crawler.core.verdict import Verdict, failed, retry
-from crawler.upstream.classify import judge_status
+from crawler.upstream.builtin_rules import judge_status
 from crawler.upstream.response_limits import MOST_COOKIE_BYTES, MOST_REDIRECTS, readable, same_origin
 from crawler.upstream.strict_json import decode_json
 
@@ -50,7 +50,7 @@ class LimitedResponse(requests.Response):
         try:
             return decode_json(self.content)
         except ValueError as error:
-            raise requests.exceptions.JSONDecodeError(str(error), "", 0) from None
+            raise requests.exceptions.JSONDecodeError(str(error), "", 0, response=self) from None
 
     def raise_for_status(self) -> None:
         """Raise HTTPError for anything but a 2xx: requests knows neither status 999 nor a redirect to nowhere."""
@@ -124,6 +124,10 @@ class LimitedSession(requests.Session):
         prepared.prepare_content_length(None)
         return prepared
 
+    def resolve_redirects(self, *args: Any, yield_requests: bool = False, **kwargs: Any) -> Iterator[Any]:
+        """Follow redirects; one that is not to be followed is left as it came, its body unread."""
+        return iter(()) if yield_requests else super().resolve_redirects(*args, **kwargs)
+
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """Return where a response redirects to, within its origin; None: it does not."""
         target = super().get_redirect_target(resp)
@@ -137,7 +141,8 @@ class _FewCookies(RequestsCookieJar):
     """A jar that keeps no more cookies than a server takes back in one header."""
 
     def set_cookie(self, cookie: Cookie, *args: Any, **kwargs: Any) -> None:
-        if sum(_weigh(kept) for kept in self if kept.name != cookie.name) + _weigh(cookie) <= MOST_COOKIE_BYTES:
+        cookies = sum(_weigh(kept) for kept in self if kept.name != cookie.name) + _weigh(cookie)
+        if len("Cookie: ") + cookies - len("; ") + len("\r\n") <= MOST_COOKIE_BYTES:
             super().set_cookie(cookie, *args, **kwargs)
 
 

@@ -18,6 +18,7 @@ DEFAULTS: dict[str, Any] = {
     "SONG_INFO": "@",
     "SONG_MISSING": None,
     "SONG_RETRY": None,
+    "RESPONSE_RULES": [],
     "SONG_FUNCTION": None,
     "SONG_HEADERS": {},
     "OUTPUT": "songs",
@@ -55,6 +56,11 @@ GOOD: dict[str, dict[str, Any]] = {
     "SONG_INFO": {"data.song": "data.song"},
     "SONG_MISSING": {"error.code == `800`": "error.code == `800`", "": None},
     "SONG_RETRY": {"error.code == `4`": "error.code == `4`", "": None},
+    "RESPONSE_RULES": {
+        "": [],
+        '[{"status": 403, "action": "throttled"}]': [{"status": 403, "action": "throttled"}],
+        "@rules.json": "@rules.json",
+    },
     "SONG_FUNCTION": {"songs:request_song_info": "songs:request_song_info", "my.songs:f1": "my.songs:f1", "": None},
     "SONG_HEADERS": {'{"Authorization": "Bearer x y", "X-Empty": ""}': {"Authorization": "Bearer x y", "X-Empty": ""}},
     "OUTPUT": {
@@ -101,6 +107,7 @@ GOOD: dict[str, dict[str, Any]] = {
 NO_NUMBERS = ("", "x", "-1", "+1", " 1", "1 ", "1\n", "１", "1_0", "1e3", "nan", "inf", "0x1", "1.", ".5", "9" * 400)
 
 BAD: dict[str, tuple[str, ...]] = {
+    "RESPONSE_RULES": ("[", "{}", "null", "@", "rules.json", '[{"status": 403}'),
     "SONG_URL": (
         "https://api.deezer.com/track/7",
         "https://api.deezer.com/track/{num}",

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from crawler.core.errors import BadSetting
 from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, retry, throttled
-from crawler.upstream.classify import DeclaredSong, judge_status
+from crawler.upstream.builtin_rules import judge_status
+from crawler.upstream.classify import DeclaredSong
 
 SONG = b'{"id": 7, "title": "Song 7"}'
 
@@ -39,6 +40,9 @@ DEEZER = DeclaredSong("@", missing="error.code == `800`", retry="error.code == `
         (503, 0.0, retry("http_503", 0.0)),
         (500, 7.0, retry("http_500", 7.0)),
         (408, 7.0, retry("http_408", 7.0)),
+        (202, None, retry("http_202")),
+        (202, 7.0, retry("http_202", 7.0)),
+        (204, 7.0, MISSING),
         (404, 7.0, MISSING),
     ],
     ids=lambda value: None if isinstance(value, Verdict) else str(value),
