@@ -13,11 +13,11 @@ import msgspec
 
 from crawler.adapters.robots_fetcher import RobotsFile
 from crawler.adapters.runtime.clock import SystemClock
+from crawler.app.crawl_request import CrawlRequest, RequestBounds
 from crawler.app.fetchers import obey_robots
 from crawler.app.json_log import LOGGER
 from crawler.app.progress_bar import bar, progress_log
 from crawler.app.queueing import Queueing, task_limits
-from crawler.app.requests import CrawlRequest, RequestBounds
 from crawler.core.deadline import CallTime, Deadline
 from crawler.core.errors import Damaged, NewerVersion, UnknownRun
 from crawler.core.limits import Limits

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from crawler.app.requests import CrawlRequest, Look, RequestBounds
+from crawler.app.crawl_request import CrawlRequest, Look, RequestBounds
 from crawler.core.errors import BadRequest, RequestTooLarge
 from crawler.core.song_set import LARGEST_SONG_NUM
 from crawler.fan_out.plan import Task

@@ -31,7 +31,7 @@ from crawler.core.verdict import Kind, Verdict, failed, retry
 from crawler.engine.backlog import Attempt, Backlog, Chunk
 from crawler.engine.outage_probe import OutageProbe
 from crawler.rate_control.limiter import Limiter
-from crawler.upstream.retry import backoff
+from crawler.upstream.backoff import backoff
 
 # Each leaves a thread behind that nobody can end: a function that never returns must not make them without end.
 MOST_ABANDONED = 100

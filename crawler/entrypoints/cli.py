@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from crawler.app.composition import deployment_from, open_store
+from crawler.app.crawl_request import CrawlRequest
 from crawler.app.deployment import Deployment
 from crawler.app.parameters import parse_crawl, parse_run_name
-from crawler.app.requests import CrawlRequest
 from crawler.core.errors import BadRequest, SongcrawlError, UnknownRun
 from crawler.core.ports import Store
 from crawler.core.settings import SETTINGS, VERSION, Setting

@@ -15,6 +15,13 @@ LEAST_EPOCH_MS = 1e11
 # What is longer holds no wait that we would find by reading on.
 MOST_TEXT = 4096
 
+# Longer than any call lasts. What is sent may be thousands of years, which a thread's wait can't even hold
+# (threading.TIMEOUT_MAX).
+MOST_RETRY_AFTER_SECONDS = 86_400.0
+
+# One header or several of the name, which are one with commas between (RFC 9110, 5.3).
+_RETRY_AFTER_SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?(\s*,\s*[0-9]{1,12}(\.[0-9]{1,9})?)*", re.ASCII)
+
 _NUMBER = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _UNIT = "ms|msecs?|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?"
@@ -124,3 +131,19 @@ def _sum(duration: str) -> float:
 
 def _short(unit: str) -> str:
     return "ms" if unit.startswith(("ms", "milli")) else unit[0]
+
+
+def parse_retry_after(text: str | None, now_epoch: float, date: str | None = None) -> float | None:
+    """Read a Retry-After header as seconds from `now_epoch`, a day at most; None for one that says nothing usable.
+
+    Seconds or an HTTP date (RFC 9110, 10.2.3); a fraction is taken too, since servers send it, and the longest of
+    several. An HTTP date is measured by the clock it was set by: that of the answer's own Date header, if it has one.
+    """
+    text = (text or "").strip()
+    if _RETRY_AFTER_SECONDS.fullmatch(text):
+        return min(max(float(seconds) for seconds in text.split(",")), MOST_RETRY_AFTER_SECONDS)
+    epoch = http_date_epoch(text)
+    if epoch is None:
+        return None
+    told_at = http_date_epoch(date) if date else None
+    return min(max(0.0, epoch - (now_epoch if told_at is None else told_at)), MOST_RETRY_AFTER_SECONDS)

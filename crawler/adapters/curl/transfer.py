@@ -26,7 +26,7 @@ from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.content_encoding import decode_body, most_encoded_bytes
 from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import LARGE_HEAD, MOST_HEAD_BYTES, UNCLEAR_HEAD, plain_length, readable
-from crawler.upstream.retry import parse_retry_after
+from crawler.upstream.waits import parse_retry_after
 
 # CURLE_TOO_LARGE, for which pycurl has no name: libcurl's own bounds of a head, which lie above ours.
 _E_TOO_LARGE = 100

@@ -26,7 +26,7 @@ from crawler.upstream.builtin_rules import built_in, judge_status
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import readable
-from crawler.upstream.retry import parse_retry_after
+from crawler.upstream.waits import parse_retry_after
 
 
 def open_session(

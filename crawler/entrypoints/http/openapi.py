@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from crawler.app.crawl_request import RequestBounds
 from crawler.app.parameters import (
     CRAWL_PARAMETERS,
     LOOK_PARAMETERS,
@@ -18,7 +19,6 @@ from crawler.app.parameters import (
     TASK_PARAMETERS,
     Parameter,
 )
-from crawler.app.requests import RequestBounds
 from crawler.core.settings import VERSION
 from crawler.entrypoints.http.bodies import Problem, RunsPage
 from crawler.fan_out.plan import SweepReport, TaskReport

@@ -22,11 +22,11 @@ from crawler.adapters.runtime.daemon_threads import DaemonThreads
 from crawler.adapters.runtime.event_loop import run_coroutine
 from crawler.adapters.session.fetchers import FunctionFetcher
 from crawler.app.composition import limiter_of, open_store
+from crawler.app.crawl_request import CrawlRequest
 from crawler.app.deployment import Deployment
 from crawler.app.fetchers import declared_fetcher, obey_robots, robots_file_of, session_of
 from crawler.app.parameters import parse_run_name
 from crawler.app.progress_bar import bar
-from crawler.app.requests import CrawlRequest
 from crawler.core.errors import BadRequest, SongNotFetched
 from crawler.core.limits import Limits
 from crawler.core.ports import Fetcher

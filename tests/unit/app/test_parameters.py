@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.app.crawl_request import CrawlRequest, RequestBounds
 from crawler.app.parameters import MOST_BODY_BYTES, parse_crawl, parse_page, parse_run_name
-from crawler.app.requests import CrawlRequest, RequestBounds
 from crawler.core.errors import BadRequest, RequestTooLarge
 from crawler.core.song_set import SongSet
 from crawler.runs.selection import SONGS_HELP, NumberRanges, count_selected

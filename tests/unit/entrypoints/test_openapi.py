@@ -14,8 +14,8 @@ from campaigns.fuzz import fuzz
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crawler.app.crawl_request import RequestBounds
 from crawler.app.parameters import CRAWL_PARAMETERS, LOOK_PARAMETERS, PAGE_PARAMETERS
-from crawler.app.requests import RequestBounds
 from crawler.core.errors import MethodNotAllowed, SongcrawlError
 from crawler.entrypoints.http.openapi import describe
 from crawler.runs.selection import SONGS_PATTERN, parse_selection

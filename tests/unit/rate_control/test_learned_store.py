@@ -10,8 +10,8 @@ from support.fakes import FakeFetcher
 
 from crawler.adapters.storage.folder import FolderStore
 from crawler.app.composition import limiter_of
+from crawler.app.crawl_request import CrawlRequest
 from crawler.app.deployment import Deployment
-from crawler.app.requests import CrawlRequest
 from crawler.core.errors import StoreUnavailable
 from crawler.core.records import StoredObject
 from crawler.core.settings import Settings
