@@ -15,8 +15,7 @@ import msgspec
 
 from crawler.core.errors import BadSetting
 from crawler.core.verdict import MISSING, Verdict, failed, refused, retry, throttled
-from crawler.upstream.backoff import MOST_RETRY_AFTER_SECONDS
-from crawler.upstream.waits import seconds_of, seconds_until
+from crawler.upstream.waits import MOST_RETRY_AFTER_SECONDS, seconds_of, seconds_until
 
 if TYPE_CHECKING:
     from crawler.upstream.expression import Expression
