@@ -109,8 +109,9 @@ class Deployment(msgspec.Struct, frozen=True):
             spec, plan = fleet.assignment(run, task, self.source.digest)
             limits = task_limits(self.settings.limits, plan, fleet.queue)
             limiter = self._narrowed(limits, since=clock.now())
-            deadline = time.within(plan.deadline_seconds).working_end
-            with self._open_call(run_index, spec, limits, limiter, deadline) as call:
+            # Counted from here: a slow start must not keep a short task from getting further, however often it comes.
+            own = CallTime(clock.now(), min(time.seconds, plan.deadline_seconds))
+            with self._open_call(run_index, spec, limits, limiter, own.working_end) as call:
                 report = run_coroutine(TaskCall(fleet, call, task, plan, self.alone, retries).carry_out())
         LOGGER.info(f"task {report.state}", extra={"fields": _fields(spec) | msgspec.structs.asdict(report)})
         return report

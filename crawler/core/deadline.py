@@ -62,7 +62,3 @@ class CallTime(msgspec.Struct, frozen=True):
     def working_end(self) -> Deadline:
         """Return when the last song may be fetched."""
         return Deadline.after(self.began, self.working_seconds)
-
-    def within(self, seconds: float) -> CallTime:
-        """Return the same call's time, of so many seconds at most."""
-        return CallTime(self.began, min(self.seconds, seconds))

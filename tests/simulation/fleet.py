@@ -198,7 +198,7 @@ class TaskVisit(CrawlCall):
         fleet = fleet_of(self._queue, self, run_index)
         run, asked = self._delivery.run, self._delivery.task
         self.spec, plan = fleet.assignment(run, asked, SOURCE.digest)
-        with self.opened_call(run_index, self.spec, time.within(plan.deadline_seconds)) as call:
+        with self.opened_call(run_index, self.spec, CallTime(time.began, plan.deadline_seconds)) as call:
             task = TaskCall(fleet, call, asked, plan, self._alone, self._delivery.retries)
             report = run_coroutine(self.scheduler, task.carry_out())
         self.scheduler.note(self.name, f"answers: {report}")

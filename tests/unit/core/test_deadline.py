@@ -61,11 +61,3 @@ def test_the_time_of_a_call_keeps_reserves(seconds: float, working: float, store
     assert time.working_seconds == pytest.approx(working)
     assert time.working_end.at == pytest.approx(100.0 + working)
     assert time.store_end.at == pytest.approx(100.0 + store)
-
-
-def test_a_plan_shortens_a_call_that_has_begun() -> None:
-    """Count what a plan allows from the beginning of the call, and never beyond its own end."""
-    time = CallTime(100.0, 60.0)
-
-    assert time.within(10.0) == CallTime(100.0, 10.0)
-    assert time.within(90.0) == time
