@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from crawler.core.errors import UpstreamUnavailable
 from crawler.core.quota import Quota
 from crawler.core.verdict import Kind, Verdict
-from crawler.rate_control.announced_quota import AnnouncedQuota
 from crawler.rate_control.ceiling import Ceiling
 from crawler.rate_control.circuit_breaker import OUTAGE, BreakerState, CircuitBreaker
 from crawler.rate_control.concurrency import START_IN_FLIGHT, ConcurrencyLimit
@@ -22,6 +22,9 @@ from crawler.rate_control.learned import LearnedRate
 from crawler.rate_control.pause import Pause
 from crawler.rate_control.request_rate import RequestRate
 from crawler.rate_control.retry_budget import RetryBudget
+
+if TYPE_CHECKING:
+    from crawler.rate_control.announced_quota import AnnouncedQuota
 
 # Bound once, as in core/verdict.py.
 _FOUND, _MISSING, _FAILED, _RETRY, _THROTTLED = Kind.FOUND, Kind.MISSING, Kind.FAILED, Kind.RETRY, Kind.THROTTLED
@@ -159,7 +162,10 @@ class RateController:
 
     def observe_quota(self, sent_at: float, now: float, quota: Quota, *, served: bool) -> None:
         """Learn the quota that an answer announces, once it was observed what came of its request."""
-        self._announced = self._announced or AnnouncedQuota()
+        if self._announced is None:
+            from crawler.rate_control.announced_quota import AnnouncedQuota  # 1 ms of a cold start
+
+            self._announced = AnnouncedQuota()
         self._announced.observe(sent_at, now, quota, self._ceiling.in_flight, served=served)
         self._quota = self._announced if self._announced.believed else None
 

@@ -15,7 +15,6 @@ import msgspec
 
 from crawler.core.errors import BadSetting
 from crawler.core.verdict import MISSING, Verdict, failed, refused, retry, throttled
-from crawler.upstream.waits import MOST_RETRY_AFTER_SECONDS, seconds_of, seconds_until
 
 if TYPE_CHECKING:
     from crawler.upstream.expression import Expression
@@ -54,6 +53,10 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     def seconds(self, answer: Mapping[str, Any], now_epoch: float) -> float | None:
         """Return how long the rule waits after an answer, the longer of its two waits; None: it does not say."""
+        if self.wait is None and self.wait_until is None:
+            return None
+        from crawler.upstream.waits import MOST_RETRY_AFTER_SECONDS, seconds_of, seconds_until  # 2 ms of a cold start
+
         waits = (
             seconds_of(_value(self.wait, answer)),
             seconds_until(_value(self.wait_until, answer), now_epoch),
