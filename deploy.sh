@@ -244,7 +244,7 @@ check_songs() {
         die "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num}" \
             "(or SONG_FUNCTION, your own single-request function)."
     [[ -z $SONG_URL || -z $SONG_FUNCTION ]] || die "SONG_URL and SONG_FUNCTION are both set; allowed: one of them."
-    [[ -z $SONG_URL ]] || matches SONG_URL 'https?://[^]/?#@{}[:space:]]+[/?][^[:space:]]*[{]song_num[}][^[:space:]]*' \
+    [[ -z $SONG_URL ]] || matches SONG_URL 'https?://[^]/?#@{}[:space:]]+[/?][^[:space:]]*[{]song_num(:0[1-9]|:01[0-2])?[}][^[:space:]]*' \
         "an http or https URL with {song_num} after the host, such as https://api.deezer.com/track/{song_num}"
     [[ -z $SONG_FUNCTION ]] || check_song_function
     [[ -z $FORMAT ]] || matches FORMAT 'jsonl|csv|parquet' "jsonl, csv or parquet"

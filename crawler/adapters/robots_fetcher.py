@@ -9,9 +9,9 @@ from typing import Any
 
 from crawler.core.errors import BadSetting, UpstreamUnavailable
 from crawler.core.ports import Fetcher, MultiFetcher, Page, Transfers
-from crawler.core.setting_types import PLACEHOLDER
 from crawler.core.verdict import FORBIDDEN, Kind, Verdict
 from crawler.upstream.robots_rules import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
+from crawler.upstream.template import compile_template
 
 # What asks for a page: see PageFetcher.fetch.
 Fetch = Callable[[str, int, float], Page | Verdict]
@@ -78,7 +78,7 @@ class RobotsFile:
 class _PoliteFetcher:
     def __init__(self, fetcher: Any, song_url: str, robots: Robots) -> None:
         self._fetcher = fetcher
-        self._song_url = song_url
+        self._url_of = compile_template(song_url)
         self._robots = robots
         self.gives_json = getattr(fetcher, "gives_json", False)
 
@@ -90,7 +90,7 @@ class _PoliteFetcher:
     def allows(self, item: Any) -> bool:
         """Tell whether an item's URL may be asked for."""
         allows = self._robots.allows
-        return allows is None or allows(self._song_url.replace(PLACEHOLDER, str(item)))
+        return allows is None or allows(self._url_of(item))
 
 
 class _PoliteMultiFetcher(_PoliteFetcher):

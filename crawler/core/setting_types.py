@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-PLACEHOLDER = "{song_num}"
-
+# Where a song's number stands in a template, and with how many digits at least: as many as a number may have.
+PLACEHOLDER = re.compile(r"\{song_num(?::0([1-9]|1[0-2]))?\}", re.ASCII)
+# What looks like one, and is none: with a width that there is not.
+_UNKNOWN_WIDTH = re.compile(r"\{song_num:(?!0([1-9]|1[0-2])\})", re.ASCII)
 
 # What requests sends as a header: no line break, no blank before it, and ASCII for every server's sake.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -69,8 +71,8 @@ def song_url(text: str) -> str | None:
     url = urlsplit(text)
     whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
     # Not in the host, and not in the fragment alone, which is never sent.
-    placed = PLACEHOLDER not in url.netloc and PLACEHOLDER in f"{url.path}?{url.query}"
-    if not whole or not placed or not re.fullmatch(r"[!-~]+", text):
+    placed = not PLACEHOLDER.search(url.netloc) and PLACEHOLDER.search(f"{url.path}?{url.query}")
+    if not whole or not placed or _UNKNOWN_WIDTH.search(text) or not re.fullmatch(r"[!-~]+", text):
         raise ValueError(text)
     return text
 

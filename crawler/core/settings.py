@@ -52,8 +52,8 @@ SETTINGS = (
         "",
         types.song_url,
         "an http or https URL with {song_num} after the host and no user name in it, "
-        "such as https://api.deezer.com/track/{song_num}",
-        "URL template of a song, {song_num} in it",
+        "such as https://api.deezer.com/track/{song_num} ({song_num:01} to {song_num:012}: with zeros in front)",
+        "URL template of a song, {song_num} in it, or {song_num:010} with zeros in front, ten digits wide",
         redact=redact_url,
     ),
     Setting("SONG_INFO", "@", str, "a JMESPath expression", "JMESPath that picks info from the JSON body"),

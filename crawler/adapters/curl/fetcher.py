@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -22,11 +22,11 @@ import pycurl
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.adapters.curl.transfer import PageTransfer, Transfer, parse_head, parse_whole_head
 from crawler.core.ports import Page
-from crawler.core.setting_types import PLACEHOLDER
 from crawler.core.verdict import Verdict, failed
 from crawler.upstream.classify import DeclaredSong
 from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import MOST_REDIRECTS, same_origin
+from crawler.upstream.template import Fill, compile_template
 
 # What closing takes at most; without a name look-up on its way it is a millisecond.
 _CLOSE_SECONDS = 0.5
@@ -78,7 +78,7 @@ class CurlFetcher:
         rate_headers: RateHeaders | None = None,
     ) -> None:
         """`authorities` names a file of the certificates to trust, instead of those that requests does."""
-        self.url = [quote(piece, safe=_URL_SAFE) for piece in url.split(PLACEHOLDER)]
+        self.url_of = compile_template(url, partial(quote, safe=_URL_SAFE))
         self.host = urlsplit(url).hostname or ""
         self.over_tls = urlsplit(url).scheme == "https"
         self.song = song
@@ -94,7 +94,7 @@ class CurlFetcher:
 
     def open_transfers(self, most: int) -> CurlTransfers:
         """Open what tries `most` songs at once, for the calling thread alone."""
-        return CurlTransfers(self._open_transfer, self.url, most, over_tls=self.over_tls)
+        return CurlTransfers(self._open_transfer, self.url_of, most, over_tls=self.over_tls)
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
@@ -116,7 +116,7 @@ class CurlFetcher:
         """Ask for a page once, following no redirect."""
         pages: list[Page] = []
         open_page = partial(self._open_transfer, kind=partial(PageTransfer, pages.append), most_bytes=most_bytes)
-        verdict = _attempt(CurlTransfers(open_page, [url], 1, over_tls=self.over_tls), None, timeout)
+        verdict = _attempt(CurlTransfers(open_page, lambda _item: url, 1, over_tls=self.over_tls), None, timeout)
         return pages[0] if pages else verdict
 
     def _open_transfer(
@@ -138,13 +138,13 @@ class CurlFetcher:
 
 
 class CurlTransfers:
-    """Many songs on their way at once, in the calling thread; `url` is cut where a song's number stands."""
+    """Many songs on their way at once, in the calling thread; `url_of` writes a song's URL."""
 
     def __init__(
-        self, open_transfer: Callable[[CurlSockets], Transfer], url: Sequence[str], most: int, *, over_tls: bool
+        self, open_transfer: Callable[[CurlSockets], Transfer], url_of: Fill, most: int, *, over_tls: bool
     ) -> None:
         self._new_transfer = open_transfer
-        self._url = url
+        self._url_of = url_of
         self._over_tls = over_tls
         self._most = most
         self._transfers: dict[pycurl.Curl, Transfer] = {}
@@ -161,7 +161,7 @@ class CurlTransfers:
     def start(self, token: Any, item: Any, timeout: float) -> None:
         """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
         transfer = self._idle.pop() if self._idle else self._open_transfer()
-        transfer.begin(token, str(item).join(self._url), timeout)
+        transfer.begin(token, self._url_of(item), timeout)
         if self._knows_protocol:
             self._add(transfer.curl)
         elif self._scout_until == math.inf:

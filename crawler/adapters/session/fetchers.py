@@ -20,12 +20,12 @@ from crawler.adapters.session.sockets import time_limit
 from crawler.core.errors import SongcrawlError, SongNotFetched
 from crawler.core.ports import Page
 from crawler.core.quota import Quota
-from crawler.core.setting_types import PLACEHOLDER
 from crawler.core.verdict import MISSING, Kind, Verdict, announcing, failed, found, retry
 from crawler.upstream.builtin_rules import built_in, judge_status
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import readable
+from crawler.upstream.template import compile_template
 from crawler.upstream.waits import parse_retry_after
 
 
@@ -63,7 +63,7 @@ class DeclaredFetcher:
         rate_headers: RateHeaders | None = None,
     ) -> None:
         self._session = session
-        self._url = url
+        self._url_of = compile_template(url)
         self._song = song
         self._max_song_bytes = max_song_bytes
         self._rate_headers = rate_headers
@@ -72,7 +72,7 @@ class DeclaredFetcher:
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
         try:
-            with time_limit(timeout), self._get(self._url.replace(PLACEHOLDER, str(item)), timeout) as response:
+            with time_limit(timeout), self._get(self._url_of(item), timeout) as response:
                 return announcing(self._judge(response), _quota(self._rate_headers, response.headers))
         except Exception as error:
             return verdict_of(error)

@@ -232,7 +232,7 @@ def test_request_is_that_of_the_function_fetcher(headers: dict[str, str]) -> Non
     """Send the same headers and the same path, also where the URL holds what must be escaped."""
     page = replace(song(1), headers={"Set-Cookie": "visitor=7"})
     with Upstream(always(page)) as upstream:
-        url = upstream.url + '?q="a|b"&n={song_num}&e=%7B#part'
+        url = upstream.url + '?q="a|b"&n={song_num}&z={song_num:010}&b={x}&e=%7B#part'
         with open_session(1, "songcrawl/test", headers, allow_private=True) as session:
             for number in (1, 2):
                 declared(session, url).attempt(number, TIMEOUT)
@@ -241,6 +241,7 @@ def test_request_is_that_of_the_function_fetcher(headers: dict[str, str]) -> Non
         sent = [(request.path, without_connection(request.headers)) for request in upstream.requests]
 
     assert sent[2:] == sent[:2]
+    assert sent[1][0] == "/songs/2?q=%22a%7Cb%22&n=2&z=0000000002&b=%7Bx%7D&e=%7B"
 
 
 def without_connection(headers: dict[str, str]) -> dict[str, str]:

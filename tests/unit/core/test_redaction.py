@@ -16,6 +16,9 @@ URL = "https://example.com/songs/{song_num}"
         pytest.param(f"{URL}?key=secret", f"{URL}?key=…", id="a value"),
         pytest.param(f"{URL}?a=1&b=2", f"{URL}?a=…&b=…", id="several"),
         pytest.param("https://example.com/?id={song_num}&key=x", "https://example.com/?id={song_num}&key=…", id="song"),
+        pytest.param(
+            "https://example.com/?id={song_num:09}&k=x", "https://example.com/?id={song_num:09}&k=…", id="zeros"
+        ),
         pytest.param("https://example.com/?id=a{song_num}", "https://example.com/?id=…", id="song inside a value"),
         pytest.param(f"{URL}?key=a=b", f"{URL}?key=…", id="a second equals sign"),
         pytest.param(f"{URL}?a=1;key=secret", f"{URL}?a=…", id="a semicolon"),

@@ -256,6 +256,14 @@ def test_disallowed_song_is_not_asked_for() -> None:
     assert fetcher.asked == [12, 14]
 
 
+def test_address_with_zeros_in_front_is_looked_up_as_it_is_sent() -> None:
+    """Hold a robots.txt against the number as the URL has it."""
+    url = "https://songs.example/songs/{song_num:04}"
+    polite = RobotsFile(url, AGENT).fetcher(Robots("User-agent: *\nDisallow: /songs/0013$", AGENT), Fetcher())
+
+    assert [polite.attempt(n, 1) for n in (13, 130)] == [FORBIDDEN, found(130)]
+
+
 def test_disallowed_song_among_many_is_not_asked_for() -> None:
     """Keep to robots.txt also where a fetcher tries many songs at once."""
     fetcher = FetcherOfMany()

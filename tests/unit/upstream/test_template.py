@@ -1,0 +1,41 @@
+"""Check how templates are filled: a song's number, with zeros in front where asked for, and nothing else."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+
+from crawler.upstream.template import compile_template
+
+
+@pytest.mark.parametrize(
+    ("template", "item", "filled"),
+    [
+        ("https://a.example/{song_num}", 7, "https://a.example/7"),
+        ("https://a.example/{song_num}/x?n={song_num}", 7, "https://a.example/7/x?n=7"),
+        ("{song_num}", "a b", "a b"),
+        ("https://a.example/CIK{song_num:010}.json", 320193, "https://a.example/CIK0000320193.json"),
+        ("/{song_num:01}/{song_num:012}", 7, "/7/000000000007"),
+        ("/{song_num:03}", 12345, "/12345"),
+        ("/{song_num:03}/{song_num}/{song_num:05}", 12, "/012/12/00012"),
+        ("/{song_num:012}", 999_999_999_999, "/999999999999"),
+        ("/{x}/{song_num}/{}/{{song_num}}", 7, "/{x}/7/{}/{7}"),
+        ("/{song_num:013}/{song_num:10}/{song_num:00}/{song_nums}", 7, None),
+        ("/{song_num:0１}", 7, None),
+        ("no number", 7, None),
+        ('{"query": "{song(id: {song_num}) {title}}"}', 7, '{"query": "{song(id: 7) {title}}"}'),
+        (r"\1{song_num}\g<0>%s", "\\1", r"\1\1\g<0>%s"),
+    ],
+)
+def test_number_stands_where_the_placeholder_stood(template: str, item: object, filled: str | None) -> None:
+    """Replace the placeholders, each with its own width, and leave all else as it is."""
+    assert compile_template(template)(item) == (template if filled is None else filled)
+
+
+def test_item_is_written_as_it_is() -> None:
+    """Encode what stands around the number once, and the number never: it is part of no other template."""
+    fill = compile_template("/a b/{song_num:04}/{song_num}", quote)
+
+    assert fill("{song_num}") == "/a%20b/{song_num}/{song_num}"
+    assert fill(7) == "/a%20b/0007/7"
