@@ -10,7 +10,7 @@ CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 DEPLOY_SETTINGS="PROJECT REGION FUNCTION BUCKET SCHEDULE SCHEDULE_SONGS TIME_ZONE ATTEMPT_DEADLINE MEMORY CPU TIMEOUT
     CONCURRENCY FAN_OUT TASKS_AT_ONCE TASKS_PER_SECOND HEADERS_SECRET SONG_HEADERS"
 # What the function reads: passed on where it is set. OUTPUT, DEADLINE_SECONDS and THREADS always are.
-CRAWL_SETTINGS="SONG_URL SONG_INFO SONG_MISSING SONG_RETRY RESPONSE_RULES SONG_FUNCTION FORMAT PART_SONGS
+CRAWL_SETTINGS="SOURCE SONG_URL SONG_INFO SONG_MISSING SONG_RETRY RESPONSE_RULES SONG_FUNCTION FORMAT PART_SONGS
     MAX_PER_SECOND MAX_AT_ONCE REQUEST_TIMEOUT_SECONDS MAX_ATTEMPTS MAX_SONG_BYTES MAX_SONGS END_AFTER_MISSING ROBOTS
     USER_AGENT SSL_CERT_FILE RATE_HEADERS ALLOW_PRIVATE_UPSTREAM OUTPUT DEADLINE_SECONDS"
 # What is known, and left out: emulators are for tests, and where the queue is this script says itself.
@@ -28,7 +28,9 @@ Deploy Songcrawl to a Google Cloud project: a private function, its bucket, and 
 Settings come from the environment, or from a file .env beside this script, which the environment overrules. It holds
 lines NAME=value, quoted as in a shell where that is needed; nothing in it is run or expanded.
 
-What is crawled; one of the two is needed:
+What is crawled; one of the three is needed:
+  SOURCE           an API by name, such as deezer-tracks (songcrawl sources lists them), or a TOML file of your own;
+                   upload that one with a line !/FILE.toml in .gcloudignore
   SONG_URL         URL template, such as https://api.deezer.com/track/{song_num}
   SONG_FUNCTION    module:function of your own, instead; upload its file with a line !/module.py in .gcloudignore
 
@@ -240,9 +242,10 @@ check_places() {
 }
 
 check_songs() {
-    [[ $SONG_URL || $SONG_FUNCTION ]] ||
+    [[ -z $SOURCE ]] || check_source
+    [[ $SONG_URL || $SONG_FUNCTION || $SOURCE ]] ||
         die "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num}" \
-            "(or SONG_FUNCTION, your own single-request function)."
+            "(or SOURCE, an API by name; or SONG_FUNCTION, your own single-request function)."
     [[ -z $SONG_URL || -z $SONG_FUNCTION ]] || die "SONG_URL and SONG_FUNCTION are both set; allowed: one of them."
     [[ -z $SONG_URL ]] || matches SONG_URL 'https?://[^]/?#@{}[:space:]]+[/?][^[:space:]]*[{]song_num(:0[1-9]|:01[0-2])?[}][^[:space:]]*' \
         "an http or https URL with {song_num} after the host, such as https://api.deezer.com/track/{song_num}"
@@ -256,6 +259,18 @@ check_songs() {
     [[ -z $SONG_HEADERS || $HEADERS_SECRET ]] ||
         die "SONG_HEADERS is set, and HEADERS_SECRET is not; allowed: both, since headers hold keys and a function's" \
             "settings can be read by many: HEADERS_SECRET names the secret that will hold them."
+}
+
+check_source() {
+    if [[ $SOURCE =~ ^[a-z0-9-]+$ ]]; then
+        [[ -f crawler/sources/$SOURCE.toml ]] ||
+            die "SOURCE is '$SOURCE'; allowed: a TOML file, or a name that songcrawl sources lists, such as deezer-tracks."
+        return
+    fi
+    matches SOURCE '[A-Za-z0-9_][A-Za-z0-9_./-]*' "a TOML file below this script's folder, such as api.toml"
+    [[ -f $SOURCE ]] || die "SOURCE is '$SOURCE', and there is no such file beside this script."
+    [[ $SOURCE == crawler/* ]] || grep -qxF "!/$SOURCE" .gcloudignore ||
+        die "SOURCE is '$SOURCE', which would not be uploaded; add a line to .gcloudignore: !/$SOURCE"
 }
 
 check_song_function() {

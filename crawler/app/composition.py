@@ -12,6 +12,7 @@ from crawler.adapters.storage.gcs import GcsStore
 from crawler.app.deployment import Deployment
 from crawler.app.fetchers import robots_file_of, song_of
 from crawler.app.queueing import Queueing
+from crawler.app.source_file import with_source
 from crawler.core.errors import BadSetting
 from crawler.core.limits import Limits
 from crawler.core.ports import Store
@@ -22,7 +23,7 @@ from crawler.rate_control.limiter import Limiter
 
 def deployment_from(environ: Mapping[str, str]) -> Deployment:
     """Return the deployment of an environment, all settings checked; raises BadSetting for the first that is wrong."""
-    settings = Settings.from_environ(environ)
+    settings = Settings.from_environ(with_source(environ))
     if "K_SERVICE" in environ and not settings.output.startswith("gs://"):
         raise BadSetting(
             f"OUTPUT is {settings.output!r}; allowed in the cloud: gs://bucket/prefix, "

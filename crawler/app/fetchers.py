@@ -85,7 +85,7 @@ def _declared_song(settings: Settings) -> tuple[str, DeclaredSong]:
     if settings.song_url is None:
         raise BadSetting(
             "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num} "
-            "(or SONG_FUNCTION, your own single-request function)."
+            "(or SOURCE, an API by name; or SONG_FUNCTION, your own single-request function)."
         )
     rules = _response_rules(settings.response_rules)
     return settings.song_url, DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry, rules)

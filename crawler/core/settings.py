@@ -48,6 +48,13 @@ class Setting(msgspec.Struct, frozen=True):
 
 SETTINGS = (
     Setting(
+        "SOURCE",
+        "",
+        types.optional_text,
+        "the name of a bundled source, or a TOML file",
+        "an API by name (songcrawl sources lists them) or your own TOML file: settings beneath these (docs/sources.md)",
+    ),
+    Setting(
         "SONG_URL",
         "",
         types.song_url,
@@ -245,6 +252,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `deadline_seconds` is None where neither the variable nor the platform sets one.
     """
 
+    source: str | None
     song_url: str | None
     song_info: str
     song_missing: str | None

@@ -1,4 +1,4 @@
-"""The command line: `python -m crawler crawl 1-1000`, `plan`, `verify`, `status`, `settings`."""
+"""The command line: `python -m crawler crawl 1-1000`, `plan`, `verify`, `status`, `settings`, `sources`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from crawler.app.composition import deployment_from, open_store
 from crawler.app.crawl_request import CrawlRequest
 from crawler.app.deployment import Deployment
 from crawler.app.parameters import parse_crawl, parse_run_name
+from crawler.app.source_file import source_names, source_text, title_of
 from crawler.core.errors import BadRequest, SongcrawlError, UnknownRun
 from crawler.core.ports import Store
 from crawler.core.settings import SETTINGS, VERSION, Setting
@@ -64,6 +65,7 @@ Exit codes: 0 complete, 1 error, 2 wrong command line, 3 not complete,
 # Which settings stand together in the help; whatever is named nowhere comes last.
 _GROUPS = {
     "the song": (
+        "SOURCE",
         "SONG_URL",
         "SONG_INFO",
         "SONG_MISSING",
@@ -154,6 +156,15 @@ def _settings(_: argparse.Namespace) -> int:
     return COMPLETE
 
 
+def _sources(options: argparse.Namespace) -> int:
+    if options.name:
+        print(source_text(options.name), end="")
+        return COMPLETE
+    for name in source_names():
+        print(f"{name:<26} {title_of(source_text(name))}")
+    return COMPLETE
+
+
 def _given(options: argparse.Namespace) -> Mapping[str, str]:
     return {s.name: value for s in SETTINGS if (value := getattr(options, s.name.lower())) is not None}
 
@@ -180,6 +191,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
         command = _add(commands, name, run_command, text, "")
         command.add_argument("run", metavar="OUTPUT/runs/RUN", help="gs://bucket/prefix/runs/RUN, or a folder's")
     _add(commands, "settings", _settings, "list every setting, its default and meaning", "")
+    command = _add(commands, "sources", _sources, "list the APIs that SOURCE knows by name, or print one of them", "")
+    command.add_argument("name", metavar="NAME", nargs="?", help="print this one, to copy and change it")
     return parser
 
 

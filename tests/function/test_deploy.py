@@ -134,7 +134,13 @@ def test_settings_arrive_as_they_are(copy: Copy) -> None:
 def test_every_setting_of_the_crawl_is_passed_on(copy: Copy) -> None:
     """Know each setting of the code: passed on, held in the secret, or the script's own or a test's."""
     listed = {name: listed_in_script(name) for name in ("CRAWL_SETTINGS", "LEFT_OUT")}
-    values = {"FORMAT": "csv", "MAX_AT_ONCE": "5", "ROBOTS": "obey", "OUTPUT": "gs://fake-project-songs/a b"}
+    values = {
+        "SOURCE": "deezer-tracks",
+        "FORMAT": "csv",
+        "MAX_AT_ONCE": "5",
+        "ROBOTS": "obey",
+        "OUTPUT": "gs://fake-project-songs/a b",
+    }
     given = {name: values.get(name, "7") for name in listed["CRAWL_SETTINGS"] - {"SONG_FUNCTION", "SONG_URL"}}
 
     passed = settings_passed(copy.run(**SETTINGS, **given).command("functions", "deploy"))
@@ -239,6 +245,9 @@ REFUSALS = [
     ({"SONG_FUNCTION": "songs:get"}, "SONG_URL and SONG_FUNCTION are both set; allowed: one of them."),
     ({"SONG_URL": "", "SONG_FUNCTION": "songs"}, "SONG_FUNCTION is 'songs'; allowed: module:function"),
     ({"SONG_URL": "", "SONG_FUNCTION": "songs:get"}, r"there is no songs\.py beside this script"),
+    ({"SONG_URL": "", "SOURCE": "no-such-api"}, "SOURCE is 'no-such-api'; allowed: a TOML file, or a name"),
+    ({"SONG_URL": "", "SOURCE": "api.toml"}, "SOURCE is 'api.toml', and there is no such file"),
+    ({"SONG_URL": "", "SOURCE": "../api.toml"}, "SOURCE is '../api.toml'; allowed: a TOML file below"),
     ({"PROJECT": "My Project"}, "PROJECT is 'My Project'; allowed: the id"),
     ({"PROJECT": ""}, "PROJECT is not set, and gcloud has none"),
     ({"REGION": "us"}, "REGION is 'us'; allowed: a region"),
@@ -325,6 +334,22 @@ def test_your_own_function_must_be_uploaded(own_copy: Copy) -> None:
 
     assert refused.errors.endswith("add a line to .gcloudignore: !/songs.py\n")
     assert settings_passed(taken.command("functions", "deploy"))["SONG_FUNCTION"] == settings["SONG_FUNCTION"]
+
+
+def test_a_source_of_ones_own_must_be_uploaded(own_copy: Copy) -> None:
+    """Refuse a SOURCE whose file .gcloudignore leaves out, and take it once it does not; a bundled one goes along."""
+    (own_copy.folder / "api.toml").write_text("")
+    settings = {"PROJECT": "fake-project", "SOURCE": "api.toml"}
+
+    refused = own_copy.run(**settings)
+    with (own_copy.folder / ".gcloudignore").open("a") as rules:
+        rules.write("!/api.toml\n")
+    taken = own_copy.run(**settings)
+    bundled = own_copy.run(**{**settings, "SOURCE": "deezer-tracks"})
+
+    assert refused.errors.endswith("add a line to .gcloudignore: !/api.toml\n")
+    assert settings_passed(taken.command("functions", "deploy"))["SOURCE"] == "api.toml"
+    assert settings_passed(bundled.command("functions", "deploy"))["SOURCE"] == "deezer-tracks"
 
 
 def test_the_env_file_is_read_and_never_run(own_copy: Copy) -> None:

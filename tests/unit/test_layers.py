@@ -68,6 +68,9 @@ OWNERS = {
         *("crawler.adapters.storage.gcs", "crawler.adapters.queue.cloud_tasks"),
     },
     "tqdm": {"crawler.app.progress_bar"},
+    # Python has it from 3.11 on, under the other name.
+    "tomli": {"crawler.app.source_file"},
+    "tomllib": {"crawler.app.source_file"},
     "urllib3": {
         "crawler.adapters.session.fetchers",
         "crawler.adapters.session.connections",

@@ -27,6 +27,7 @@ from crawler.app.deployment import Deployment
 from crawler.app.fetchers import declared_fetcher, obey_robots, robots_file_of, session_of
 from crawler.app.parameters import parse_run_name
 from crawler.app.progress_bar import bar
+from crawler.app.source_file import with_source
 from crawler.core.errors import BadRequest, SongNotFetched
 from crawler.core.limits import Limits
 from crawler.core.ports import Fetcher
@@ -195,7 +196,7 @@ def _settings(given: Mapping[str, Any]) -> Settings:
         raise BadRequest(f"{unknown[0]!r} is no setting; allowed: {', '.join(sorted(names))}.")
     texts = {name.upper(): value if isinstance(value, str) else _text(value) for name, value in given.items()}
     # The code that crawls here is the caller's own, on the caller's own machine: it may reach what it likes there.
-    return Settings.from_environ({"ALLOW_PRIVATE_UPSTREAM": "1", **os.environ, **texts})
+    return Settings.from_environ(with_source({"ALLOW_PRIVATE_UPSTREAM": "1", **os.environ, **texts}))
 
 
 def _text(value: Any) -> str:

@@ -14,6 +14,7 @@ TABLE = {setting.name: setting for setting in SETTINGS}
 CANARY = "canary-7Qf"
 
 DEFAULTS: dict[str, Any] = {
+    "SOURCE": None,
     "SONG_URL": None,
     "SONG_INFO": "@",
     "SONG_MISSING": None,
@@ -45,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 GOOD: dict[str, dict[str, Any]] = {
+    "SOURCE": {"deezer-tracks": "deezer-tracks", "": None},
     "SONG_URL": {
         "https://api.deezer.com/track/{song_num}": "https://api.deezer.com/track/{song_num}",
         "http://127.0.0.1:8001/songs/{song_num}.json?_shape=object": (
@@ -208,7 +210,9 @@ def sentence_for(name: str, text: str) -> str:
 def test_the_tables_here_name_every_setting() -> None:
     """Have a default and a good value for each, and bad ones for each that does not take any text."""
     assert list(DEFAULTS) == list(GOOD) == list(TABLE)
-    assert set(TABLE) - set(BAD) == {"SONG_INFO", "SONG_MISSING", "SONG_RETRY", "SONG_HEADERS", "SSL_CERT_FILE"}
+    assert set(TABLE) - set(BAD) == {
+        *("SOURCE", "SONG_INFO", "SONG_MISSING", "SONG_RETRY", "SONG_HEADERS", "SSL_CERT_FILE"),
+    }
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:

@@ -17,6 +17,7 @@ from servers.process import clean_environment
 from support.command_line import ROOT, CommandLine
 from support.relay import Relay
 
+from crawler.app.source_file import source_names, source_text
 from crawler.core.settings import SETTINGS, VERSION
 from crawler.entrypoints import cli as command_module
 from crawler.entrypoints.cli import main
@@ -189,6 +190,17 @@ def test_wrong_command_line_exits_2(capsys: pytest.CaptureFixture[str], argument
     assert "usage: python -m crawler" in capsys.readouterr().err
 
 
+def test_sources_are_listed_and_printed(command: CommandLine) -> None:
+    """Name the bundled sources, a line each; print one as it is; say which there are for any other name."""
+    listed, one, none = command.run("sources"), command.run("sources", "deezer-tracks"), command.run("sources", "x")
+
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == source_names()
+    assert listed.stdout.startswith("deezer-tracks              Deezer tracks, by the number of the track\n")
+    assert (one.returncode, one.stdout) == (0, source_text("deezer-tracks"))
+    assert (none.returncode, none.stdout) == (1, "")
+    assert none.stderr.startswith("songcrawl: SOURCE is 'x'; allowed: a TOML file, or one of deezer-tracks, ")
+
+
 def test_settings_are_listed(command: CommandLine) -> None:
     """Print every setting with its default and meaning, a line each, whatever the environment says."""
     command.environ["MAX_AT_ONCE"] = "nonsense"
@@ -212,7 +224,9 @@ def test_help_names_every_option(command: CommandLine) -> None:
 
 
 @pytest.mark.usefixtures("own_environment")
-@pytest.mark.parametrize("command", [[], ["crawl"], ["plan"], ["verify"], ["status"], ["settings"]], ids=str)
+@pytest.mark.parametrize(
+    "command", [[], ["crawl"], ["plan"], ["verify"], ["status"], ["settings"], ["sources"]], ids=str
+)
 def test_help_fits_a_terminal(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -393,6 +393,17 @@ def test_single_request_that_tells_nothing_raises(upstream: Upstream, monkeypatc
     assert song_urls == []
 
 
+def test_article_steps_take_a_source(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill song_urls with what the file that SOURCE names declares."""
+    (tmp_path / "api.toml").write_text(f'song_url = "{upstream.url}"\nsong_info = "title"\n')
+    monkeypatch.setenv("SOURCE", str(tmp_path / "api.toml"))
+    song_urls: list[Any] = []
+    with requests.Session() as session:
+        request_song_info(session, 98, song_urls)
+
+    assert song_urls == [(98, info(98)["title"])]
+
+
 def test_article_steps_retry(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     """Try again what was throttled, and try a failing song MAX_ATTEMPTS times."""
     monkeypatch.setenv("SONG_URL", upstream.url)
