@@ -11,7 +11,7 @@ from crawler.core.errors import BadSetting, UpstreamUnavailable
 from crawler.core.ports import Fetcher, MultiFetcher, Page, Transfers
 from crawler.core.verdict import FORBIDDEN, Kind, Verdict
 from crawler.upstream.robots_rules import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
-from crawler.upstream.template import compile_template
+from crawler.upstream.template import Fill, compile_template
 
 # What asks for a page: see PageFetcher.fetch.
 Fetch = Callable[[str, int, float], Page | Verdict]
@@ -51,12 +51,15 @@ class RobotsFile:
             )
         return robots
 
-    def fetcher(self, robots: Robots, fetcher: Fetcher) -> Fetcher:
-        """Return a fetcher that fails the songs whose URL is disallowed, and asks for the others as `fetcher` does."""
+    def fetcher(self, robots: Robots, fetcher: Fetcher, key_of: Callable[[int], str] | None = None) -> Fetcher:
+        """Return a fetcher that fails the songs whose URL is disallowed, and asks for the others as `fetcher` does.
+
+        `key_of` gives the key of a number; None: an item is its own key.
+        """
         if robots.allows is None:
             return fetcher
         kind = _PoliteMultiFetcher if isinstance(fetcher, MultiFetcher) else _PoliteFetcher
-        return kind(fetcher, self._song_url, robots)
+        return kind(fetcher, compile_template(self._song_url, key_of=key_of), robots)
 
     def _fetch(self, fetch: Fetch, until: float) -> Robots:
         reason = ""
@@ -76,9 +79,9 @@ class RobotsFile:
 
 
 class _PoliteFetcher:
-    def __init__(self, fetcher: Any, song_url: str, robots: Robots) -> None:
+    def __init__(self, fetcher: Any, url_of: Fill, robots: Robots) -> None:
         self._fetcher = fetcher
-        self._url_of = compile_template(song_url)
+        self._url_of = url_of
         self._robots = robots
         self.gives_json = getattr(fetcher, "gives_json", False)
 

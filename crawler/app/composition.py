@@ -11,6 +11,7 @@ from crawler.adapters.storage.folder import FolderStore
 from crawler.adapters.storage.gcs import GcsStore
 from crawler.app.deployment import Deployment
 from crawler.app.fetchers import robots_file_of, song_of
+from crawler.app.key_file import KeyFile
 from crawler.app.queueing import Queueing
 from crawler.app.source_file import with_source
 from crawler.core.errors import BadSetting
@@ -31,6 +32,7 @@ def deployment_from(environ: Mapping[str, str]) -> Deployment:
         )
     if settings.ssl_cert_file and not Path(settings.ssl_cert_file).is_file():
         raise BadSetting(f"SSL_CERT_FILE is {settings.ssl_cert_file!r}; allowed: a file of certificates in PEM.")
+    key_file = key_file_of(settings, in_cloud="K_SERVICE" in environ)
     return_large_blocks()
     source, make_fetcher = song_of(settings)
     return Deployment(
@@ -41,7 +43,30 @@ def deployment_from(environ: Mapping[str, str]) -> Deployment:
         limiter_of(settings.limits),
         robots_file_of(settings),
         Queueing.of(settings),
+        key_file=key_file,
     )
+
+
+def key_file_of(settings: Settings, *, in_cloud: bool = False) -> KeyFile | None:
+    """Return the file of KEYS; None: there is none. Raises BadSetting for one that must not be read."""
+    if settings.keys is None:
+        return None
+    remote = settings.keys.startswith("gs://")
+    if in_cloud and not remote:
+        raise BadSetting(
+            f"KEYS is {settings.keys!r}; allowed in the cloud: gs://bucket/object, "
+            "since a file there is a part of the function, and not to be changed."
+        )
+    if _lies_below(settings.keys, f"{settings.output.rstrip('/')}/runs"):
+        raise BadSetting(f"KEYS is {settings.keys!r}, which lies among the runs of OUTPUT; allowed: any other place.")
+    emulator = settings.storage_emulator_host
+    return KeyFile(settings.keys, lambda bucket: open_store(bucket, emulator), settings.song_url)
+
+
+def _lies_below(file: str, folder: str) -> bool:
+    if file.startswith("gs://") or folder.startswith("gs://"):
+        return file.startswith(f"{folder}/")
+    return Path(file).resolve().is_relative_to(Path(folder).resolve())
 
 
 def open_store(output: str, emulator: str | None) -> Store:

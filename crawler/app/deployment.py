@@ -16,6 +16,7 @@ from crawler.adapters.runtime.clock import SystemClock
 from crawler.app.crawl_request import CrawlRequest, RequestBounds
 from crawler.app.fetchers import obey_robots
 from crawler.app.json_log import LOGGER
+from crawler.app.key_file import KeyFile
 from crawler.app.progress_bar import bar, progress_log
 from crawler.app.queueing import Queueing, task_limits
 from crawler.core.deadline import CallTime, Deadline
@@ -48,19 +49,21 @@ _COMMIT_THREADS = 2
 class Deployment(msgspec.Struct, frozen=True):
     """What calls can be answered with.
 
-    `make_fetcher` opens a fetcher on a stack that closes it, `source` names what it crawls, `limiter` keeps
-    MAX_PER_SECOND and MAX_AT_ONCE over all calls, `robots_file` is there where one is to be obeyed, by `queueing` a
-    queue gets what is too much for one; `alone` is held by the task that must have no other of its kind beside it.
+    `make_fetcher` opens a fetcher on a stack that closes it (given what tells a number's key, where there is a
+    `key_file`), `source` names what it crawls, `limiter` keeps MAX_PER_SECOND and MAX_AT_ONCE over all calls,
+    `robots_file` is there where one is to be obeyed, by `queueing` a queue gets what is too much for one; `alone` is
+    held by the task that must have no other of its kind beside it.
     """
 
     settings: Settings
     store: Store
     source: Source
-    make_fetcher: Callable[[ExitStack], Fetcher]
+    make_fetcher: Callable[..., Fetcher]
     limiter: Limiter
     robots_file: RobotsFile | None = None
     queueing: Queueing = msgspec.field(default_factory=Queueing)
     alone: Lock = msgspec.field(default_factory=Lock)
+    key_file: KeyFile | None = None
 
     @property
     def bounds(self) -> RequestBounds:
@@ -83,15 +86,15 @@ class Deployment(msgspec.Struct, frozen=True):
 
         clock = SystemClock()
         time = CallTime(clock.now(), seconds)
-        run_index = self._run_index(time)
-        spec = resolve_run(run_index, self._order(request, scheduled_call), clock.epoch())
+        run_index, source = self._run_index(time), self._source(time.store_end)
+        spec = resolve_run(run_index, self._order(request, scheduled_call, source), clock.epoch())
         limits = self._limits(request)
         if self.queueing.fan_out(run_index, spec, limits, time):
             summary = run_summary(run_index.run_store(spec.run), spec, clock.epoch(), detail=HANDED_TO_QUEUE.detail)
             result = CallResult(msgspec.structs.replace(summary, state="running"), HANDED_TO_QUEUE.reason)
         else:
             limiter = self.limiter if limits == self.settings.limits else self._narrowed(limits)
-            opened = self._open_call(run_index, spec, limits, limiter, time.working_end)
+            opened = self._open_call(run_index, spec, source, limits, limiter, time.working_end)
             with opened as call, bar(call.progress, shown=shown):
                 result = run_coroutine(call.crawl())
         LOGGER.info(f"crawl {result.summary.state}", extra={"fields": _fields(spec) | _facts(result.summary)})
@@ -104,14 +107,14 @@ class Deployment(msgspec.Struct, frozen=True):
 
         clock = SystemClock()
         time = CallTime(clock.now(), min(self.bounds.deadline_seconds, MOST_DEADLINE_SECONDS))
-        run_index = self._run_index(time)
+        run_index, source = self._run_index(time), self._source(time.store_end)
         with self.queueing.fleet(run_index, time) as fleet:
-            spec, plan = fleet.assignment(run, task, self.source.digest)
+            spec, plan = fleet.assignment(run, task, source)
             limits = task_limits(self.settings.limits, plan, fleet.queue)
             limiter = self._narrowed(limits, since=clock.now())
             # Counted from here: a slow start must not keep a short task from getting further, however often it comes.
             own = CallTime(clock.now(), min(time.seconds, plan.deadline_seconds))
-            with self._open_call(run_index, spec, limits, limiter, own.working_end) as call:
+            with self._open_call(run_index, spec, source, limits, limiter, own.working_end) as call:
                 report = run_coroutine(TaskCall(fleet, call, task, plan, self.alone, retries).carry_out())
         LOGGER.info(f"task {report.state}", extra={"fields": _fields(spec) | msgspec.structs.asdict(report)})
         return report
@@ -129,7 +132,7 @@ class Deployment(msgspec.Struct, frozen=True):
         from crawler.runs.resolve import plan_run
 
         run_index = RunIndex(self.store)
-        spec = plan_run(run_index, self._order(request, scheduled_call), SystemClock().epoch())
+        spec = plan_run(run_index, self._order(request, scheduled_call, self._source()), SystemClock().epoch())
         return make_plan(spec, run_index.run_store(spec.run).url, self._limits(request).max_per_second)
 
     def state(self, run: str, *, coverage: bool = False) -> RunSummary:
@@ -172,9 +175,15 @@ class Deployment(msgspec.Struct, frozen=True):
     def _run_index(self, time: CallTime) -> RunIndex:
         return RunIndex(self.store.until(time.store_end), call_id=uuid.uuid4().hex)
 
+    def _source(self, deadline: Deadline | None = None) -> Source:
+        """Return what is crawled, with the keys as they are now."""
+        if self.key_file is None:
+            return self.source
+        return msgspec.structs.replace(self.source, keys=self.key_file.load(deadline))
+
     @contextmanager
     def _open_call(
-        self, run_index: RunIndex, spec: RunSpec, limits: Limits, limiter: Limiter, deadline: Deadline
+        self, run_index: RunIndex, spec: RunSpec, source: Source, limits: Limits, limiter: Limiter, deadline: Deadline
     ) -> Iterator[RunCall]:
         from concurrent.futures import ThreadPoolExecutor
 
@@ -184,11 +193,12 @@ class Deployment(msgspec.Struct, frozen=True):
         LOGGER.info("crawl started", extra={"fields": _fields(spec)})
         clock = SystemClock()
         with ExitStack() as opened, ThreadPoolExecutor(_COMMIT_THREADS, "commit") as commits:
-            fetcher = self.make_fetcher(opened)
+            key_of = source.keys.key if source.keys else None
+            fetcher = self.make_fetcher(opened, key_of) if key_of else self.make_fetcher(opened)
             if self.robots_file and not run_index.run_store(spec.run).finished():
                 patience = min(self.settings.request_timeout_seconds, deadline.remaining(clock.now()))
                 assert isinstance(fetcher, PageFetcher)  # it is SONG_URL's
-                fetcher, limiter = obey_robots(self.robots_file, fetcher.fetch, patience, fetcher, limiter)
+                fetcher, limiter = obey_robots(self.robots_file, fetcher.fetch, patience, fetcher, limiter, key_of)
             call = RunCall(
                 run_index,
                 spec,
@@ -199,6 +209,7 @@ class Deployment(msgspec.Struct, frozen=True):
                 commits=commits,
                 deadline=deadline,
                 limiter=limiter,
+                key_of=key_of,
             )
             with self._learning(run_index, spec, clock), progress_log(call.progress, _fields(spec)):
                 yield call
@@ -209,7 +220,8 @@ class Deployment(msgspec.Struct, frozen=True):
     @contextmanager
     def _learning(self, run_index: RunIndex, spec: RunSpec, clock: SystemClock) -> Iterator[None]:
         """Start at the rate that an earlier run learned, and keep what this call learns."""
-        rates, limiter = LearnedRates(run_index.store, self.source.text, run_index.call_id), self.limiter
+        name, limiter = self.source.name or self.source.text, self.limiter
+        rates = LearnedRates(run_index.store, name, run_index.call_id)
         if limiter.controller.fresh and (learned := rates.latest(clock.epoch())):
             with limiter:
                 limiter.controller.start_from(learned)
@@ -219,14 +231,14 @@ class Deployment(msgspec.Struct, frozen=True):
         if learned:
             rates.keep(spec.run, learned)
 
-    def _order(self, request: CrawlRequest, scheduled_call: ScheduledCall | None) -> Order:
+    def _order(self, request: CrawlRequest, scheduled_call: ScheduledCall | None, source: Source) -> Order:
         from crawler.runs.resolve import Order
 
         return Order(
             selection=request.selection,
             run=request.run,
             scheduled_call=scheduled_call,
-            source=self.source,
+            source=source,
             format=self.settings.format,
             part_songs=self.settings.songs_per_part(),
             end_after_missing=self.settings.end_after_missing,

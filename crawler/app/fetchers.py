@@ -5,15 +5,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from crawler.adapters.robots_fetcher import Fetch, RobotsFile
 from crawler.app.json_log import LOGGER
+from crawler.app.source_identity import declared_source, function_source
 from crawler.core.errors import BadSetting
 from crawler.core.ports import Fetcher
-from crawler.core.setting_types import response_rules
+from crawler.core.setting_types import PLACEHOLDER, response_rules
 from crawler.core.settings import Settings
 from crawler.rate_control.ceiling import Ceiling
 from crawler.rate_control.limiter import Limiter
@@ -29,15 +32,24 @@ if TYPE_CHECKING:
     from crawler.upstream.rate_headers import RateHeaders
 
 
-def song_of(settings: Settings) -> tuple[Source, Callable[[ExitStack], Fetcher]]:
-    """Name what the settings crawl, and how to open its fetcher on a stack that closes it; raises BadSetting."""
+class MakeFetcher(Protocol):
+    """What opens a fetcher on a stack that closes it; `key_of` gives the key of a number, where KEYS has some."""
+
+    def __call__(self, opened: ExitStack, key_of: Callable[[int], str] | None = None) -> Fetcher:
+        """Open the fetcher."""
+
+
+def song_of(settings: Settings) -> tuple[Source, MakeFetcher]:
+    """Name what the settings crawl, and how to open its fetcher; raises BadSetting."""
     if settings.song_function is None:
-        url, song = _declared_song(settings)
-        return Source.of_url(url, settings.song_info, settings.song_missing), _declared_fetchers(settings, url, song)
+        url, rules = _declared_url(settings), _response_rules(settings.response_rules)
+        _check_keys(settings, url)
+        source = declared_source(msgspec.structs.replace(settings, response_rules=rules))
+        return source, _declared_fetchers(settings, url, _declared_song(settings, rules))
     if settings.song_url is not None:
         raise BadSetting("SONG_URL and SONG_FUNCTION are both set; allowed: one of them.")
     function = _load_function(settings.song_function)
-    return Source.of_function(settings.song_function), partial(_function_fetcher, settings, function)
+    return function_source(settings, settings.song_function, function), function_fetchers(settings, function)
 
 
 def session_of(settings: Settings) -> requests.Session:
@@ -55,12 +67,14 @@ def session_of(settings: Settings) -> requests.Session:
     return session
 
 
-def declared_fetcher(settings: Settings, session: requests.Session) -> DeclaredFetcher:
+def declared_fetcher(
+    settings: Settings, session: requests.Session, key_of: Callable[[int], str] | None = None
+) -> DeclaredFetcher:
     """Open the fetcher of the song that SONG_URL declares; raises BadSetting if it declares none."""
     from crawler.adapters.session.fetchers import DeclaredFetcher
 
-    url, song = _declared_song(settings)
-    return DeclaredFetcher(session, url, song, settings.max_song_bytes, _rate_headers(settings))
+    url, song = _declared_url(settings), _declared_song(settings, _response_rules(settings.response_rules))
+    return DeclaredFetcher(session, url, song, settings.max_song_bytes, _rate_headers(settings), key_of)
 
 
 def robots_file_of(settings: Settings) -> RobotsFile | None:
@@ -71,24 +85,41 @@ def robots_file_of(settings: Settings) -> RobotsFile | None:
 
 
 def obey_robots(
-    file: RobotsFile, fetch: Fetch, seconds: float, fetcher: Fetcher, limiter: Limiter
+    file: RobotsFile,
+    fetch: Fetch,
+    seconds: float,
+    fetcher: Fetcher,
+    limiter: Limiter,
+    key_of: Callable[[int], str] | None = None,
 ) -> tuple[Fetcher, Limiter]:
     """Give the fetcher and the limiter as robots.txt asks for, which its host has so many seconds to say."""
     robots = file.obey(fetch, seconds)
     if robots.delay:
         LOGGER.info(f"robots.txt asks for {robots.delay:g} s between two requests")
         limiter = limiter.narrowed(Ceiling(1 / robots.delay))
-    return file.fetcher(robots, fetcher), limiter
+    return file.fetcher(robots, fetcher, key_of), limiter
 
 
-def _declared_song(settings: Settings) -> tuple[str, DeclaredSong]:
+def _declared_url(settings: Settings) -> str:
     if settings.song_url is None:
         raise BadSetting(
             "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num} "
             "(or SOURCE, an API by name; or SONG_FUNCTION, your own single-request function)."
         )
-    rules = _response_rules(settings.response_rules)
-    return settings.song_url, DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry, rules)
+    return settings.song_url
+
+
+def _declared_song(settings: Settings, rules: list[Any]) -> DeclaredSong:
+    return DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry, rules)
+
+
+def _check_keys(settings: Settings, *templates: str) -> None:
+    """Raise BadSetting where there are keys and no place for them, or a place and no keys."""
+    wanted = any(name.startswith("song_key") for template in templates for name in PLACEHOLDER.findall(template))
+    if wanted and settings.keys is None:
+        raise BadSetting("SONG_URL has {song_key}, and KEYS is not set; allowed: both, or {song_num} alone.")
+    if settings.keys is not None and not wanted:
+        raise BadSetting("KEYS is set, and SONG_URL has no {song_key}; allowed: both, or neither.")
 
 
 def _response_rules(setting: list[Any] | str) -> list[Any]:
@@ -106,7 +137,7 @@ def _response_rules(setting: list[Any] | str) -> list[Any]:
     return rules
 
 
-def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Callable[[ExitStack], Fetcher]:
+def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> MakeFetcher:
     """Choose the fetcher of declared songs at the first crawl: libcurl's, many in a thread, where it can be had."""
 
     @cache
@@ -118,9 +149,9 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Call
             return None
         return CurlFetcher
 
-    def make_fetcher(opened: ExitStack) -> Fetcher:
+    def make_fetcher(opened: ExitStack, key_of: Callable[[int], str] | None = None) -> Fetcher:
         if (curl_fetcher := fetcher_class()) is None:
-            return declared_fetcher(settings, opened.enter_context(session_of(settings)))
+            return declared_fetcher(settings, opened.enter_context(session_of(settings)), key_of)
         return curl_fetcher(
             url,
             song,
@@ -130,15 +161,22 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Call
             allow_private=settings.allow_private_upstream,
             authorities=settings.ssl_cert_file,
             rate_headers=_rate_headers(settings),
+            key_of=key_of,
         )
 
     return make_fetcher
 
 
-def _function_fetcher(settings: Settings, function: Callable[..., Any], opened: ExitStack) -> FunctionFetcher:
-    from crawler.adapters.session.fetchers import FunctionFetcher
+def function_fetchers(settings: Settings, function: Callable[..., Any]) -> MakeFetcher:
+    """Say how to open the fetcher of a user's function."""
 
-    return FunctionFetcher(opened.enter_context(session_of(settings)), function, _rate_headers(settings))
+    def make_fetcher(opened: ExitStack, key_of: Callable[[int], str] | None = None) -> FunctionFetcher:
+        from crawler.adapters.session.fetchers import FunctionFetcher
+
+        session = opened.enter_context(session_of(settings))
+        return FunctionFetcher(session, function, _rate_headers(settings), key_of)
+
+    return make_fetcher
 
 
 def _rate_headers(settings: Settings) -> RateHeaders | None:

@@ -48,13 +48,15 @@ class SongRecord(NamedTuple):
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a part: exactly one for every number it covers.
 
-    `info` is None unless found; `error` is a stable word, and there only if failed.
+    `info` is None unless found; `error` is a stable word, and there only if failed; `key` is the song's in a run with
+    KEYS.
     """
 
     song_num: int
     status: Status
     info: Any
     error: str | None = None
+    key: str | None = None
 
 
 class StoredObject(msgspec.Struct, frozen=True):

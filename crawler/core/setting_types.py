@@ -9,10 +9,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-# Where a song's number stands in a template, and with how many digits at least: as many as a number may have.
-PLACEHOLDER = re.compile(r"\{song_num(?::0([1-9]|1[0-2]))?\}", re.ASCII)
-# What looks like one, and is none: with a width that there is not.
-_UNKNOWN_WIDTH = re.compile(r"\{song_num:(?!0([1-9]|1[0-2])\})", re.ASCII)
+# Where a song's number stands in a template, and with how many digits at least: as many as it may have; or its key.
+PLACEHOLDER = re.compile(r"\{(song_num(?::0(?:[1-9]|1[0-2]))?|song_key(?::path)?)\}", re.ASCII)
+# What looks like one, and is none: with a width or a form that there is not.
+_UNKNOWN_FORM = re.compile(r"\{song_num:(?!0(?:[1-9]|1[0-2])\})|\{song_key:(?!path\})", re.ASCII)
+
+# What a run or a source may be called.
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 
 # What requests sends as a header: no line break, no blank before it, and ASCII for every server's sake.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -72,7 +75,7 @@ def song_url(text: str) -> str | None:
     whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
     # Not in the host, and not in the fragment alone, which is never sent.
     placed = not PLACEHOLDER.search(url.netloc) and PLACEHOLDER.search(f"{url.path}?{url.query}")
-    if not whole or not placed or _UNKNOWN_WIDTH.search(text) or not re.fullmatch(r"[!-~]+", text):
+    if not whole or not placed or _UNKNOWN_FORM.search(text) or not re.fullmatch(r"[!-~]+", text):
         raise ValueError(text)
     return text
 
@@ -126,6 +129,21 @@ def output(text: str) -> str:
     if not text or (remote and not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}(/.*)?", text)):
         raise ValueError(text)
     return text
+
+
+def keys(text: str) -> str | None:
+    """Read a file's path or an object's address."""
+    remote = text.startswith("gs:") or "://" in text
+    if remote and not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]{1,220}/.+", text):
+        raise ValueError(text)
+    return text or None
+
+
+def name(text: str) -> str | None:
+    """Read a name as runs have it."""
+    if text and not NAME.fullmatch(text):
+        raise ValueError(text)
+    return text or None
 
 
 def emulator(text: str) -> str | None:

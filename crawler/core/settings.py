@@ -55,13 +55,28 @@ SETTINGS = (
         "an API by name (songcrawl sources lists them) or your own TOML file: settings beneath these (docs/sources.md)",
     ),
     Setting(
+        "SOURCE_NAME",
+        "",
+        types.name,
+        "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit",
+        "name that runs of one source go by, though address or expressions change; unset: SOURCE's, if there is one",
+    ),
+    Setting(
         "SONG_URL",
         "",
         types.song_url,
         "an http or https URL with {song_num} after the host and no user name in it, "
-        "such as https://api.deezer.com/track/{song_num} ({song_num:01} to {song_num:012}: with zeros in front)",
+        "such as https://api.deezer.com/track/{song_num} ({song_num:01} to {song_num:012}: with zeros in front; "
+        "{song_key} or {song_key:path}: see KEYS)",
         "URL template of a song, {song_num} in it, or {song_num:010} with zeros in front, ten digits wide",
         redact=redact_url,
+    ),
+    Setting(
+        "KEYS",
+        "",
+        types.keys,
+        "a text file, or gs://bucket/object",
+        "text file or gs://bucket/object with a key a line: song_num is the line's, {song_key} in SONG_URL the key",
     ),
     Setting("SONG_INFO", "@", str, "a JMESPath expression", "JMESPath that picks info from the JSON body"),
     Setting(
@@ -253,7 +268,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     source: str | None
+    source_name: str | None
     song_url: str | None
+    keys: str | None
     song_info: str
     song_missing: str | None
     song_retry: str | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from crawler.core.ports import Fetcher
 from crawler.core.records import STATUSES, Status
@@ -21,7 +22,8 @@ PIECE_BYTES = 256 << 10
 class PartWriter:
     """The chunk of one part (see engine/dispatcher.py); `commit` is given the part and its bytes, once.
 
-    `kept` are rows that earlier calls were cut off with: those songs are not asked for again.
+    `kept` are rows that earlier calls were cut off with: those songs are not asked for again. `key_of` gives the key
+    that the row of a number carries.
     """
 
     is_canary = False
@@ -33,10 +35,12 @@ class PartWriter:
         tally: Tally,
         commit: Callable[[PartWriter, bytes], None],
         kept: Sequence[Line] = (),
+        key_of: Callable[[int], str] | None = None,
     ) -> None:
         self.key = key
         self.fetcher = fetcher
         self._is_json = bool(getattr(fetcher, "gives_json", False))
+        self._encode_row = partial(_encode_keyed_row, key_of) if key_of else encode_row
         self.tally = tally
         self._numbers = list(key.songs)
         self._rows: list[bytes | None] = [None] * len(self._numbers)
@@ -121,9 +125,9 @@ class PartWriter:
     def _encoded(self, index: int, outcome: Verdict) -> tuple[int, Status, bytes]:
         number = self._numbers[index]
         try:
-            return index, STATUS[outcome.kind], encode_row(number, outcome, is_json=self._is_json)
+            return index, STATUS[outcome.kind], self._encode_row(number, outcome, is_json=self._is_json)
         except (TypeError, ValueError, RecursionError):
-            return index, "failed", encode_row(number, failed("not_json"))
+            return index, "failed", self._encode_row(number, failed("not_json"))
 
     def _insert(self, rows: Sequence[tuple[int, Status, bytes]]) -> None:
         for index, status, row in rows:
@@ -155,3 +159,7 @@ class PartWriter:
             self._ready_bytes -= size
             self._waiting_bytes -= size
         return piece
+
+
+def _encode_keyed_row(key_of: Callable[[int], str], number: int, outcome: Verdict, *, is_json: bool = False) -> bytes:
+    return encode_row(number, outcome, is_json=is_json, key=key_of(number))

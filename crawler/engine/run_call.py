@@ -39,7 +39,8 @@ from crawler.runs.tally import Tally
 class RunCall:
     """One call on a run.
 
-    `workers` runs the workers' threads, `commits` what is kept away from them; `limiter` is shared with other calls.
+    `workers` runs the workers' threads, `commits` what is kept away from them; `limiter` is shared with other calls;
+    `key_of` gives the key that the row of a number carries, in a run with KEYS.
     """
 
     run_index: RunIndex
@@ -52,6 +53,7 @@ class RunCall:
     limiter: Limiter
     deadline: Deadline = field(default_factory=Deadline)
     random: random.Random = field(default_factory=random.Random)
+    key_of: Callable[[int], str] | None = None
     abandoned: int = 0
 
     def __post_init__(self) -> None:
@@ -165,7 +167,7 @@ class RunCall:
         tally = Tally(call_id=self._run_store.call_id, started_at=self.clock.epoch())
         lines, cost = self._run_store.restore(self._rests.get(key.index, []))
         tally.carry(cost)
-        part = PartWriter(key, self.fetcher, tally, self._commit, lines)
+        part = PartWriter(key, self.fetcher, tally, self._commit, lines, self.key_of)
         self._count.opened(part, len(lines))
         return part
 

@@ -26,7 +26,7 @@ from crawler.fan_out.plan import (
 )
 from crawler.fan_out.sweeps import Sweeps
 from crawler.runs.index import FANNED_OUT, RunIndex, scopes_of
-from crawler.runs.spec import RunSpec
+from crawler.runs.spec import RunSpec, Source
 from crawler.runs.status import run_summary
 from crawler.runs.store import RunStore
 
@@ -70,13 +70,13 @@ class Fleet(msgspec.Struct, frozen=True):
             self._sweep(spec, held)
         return True
 
-    def assignment(self, run: str, task: Task, source_digest: str) -> tuple[RunSpec, Plan]:
+    def assignment(self, run: str, task: Task, source: Source) -> tuple[RunSpec, Plan]:
         """Return what a task of a run is to do, by the store alone; raises UnknownRun, RunConflict and BadRequest."""
         spec, plan = self.run_index.run_store(run).spec(), self.sweeps(run).plan(task.sweep)
         if spec is None or plan is None:
             raise UnknownRun(f"There is no run {run} whose sweep {task.sweep} enqueued this.")
-        if spec.source_digest != source_digest:
-            raise RunConflict(f"The run {run} is of another source than this function's: {spec.source}.")
+        if conflict := source.conflict(spec):
+            raise RunConflict(conflict)
         if task.last >= len(spec.grid):
             raise BadRequest(f"last is {task.last}; allowed: a whole number up to {len(spec.grid) - 1}.")
         return spec, plan

@@ -1,4 +1,4 @@
-"""Rows as CSV (RFC 4180): a gzip of one row a line, the same four columns in every part.
+"""Rows as CSV (RFC 4180): a gzip of one row a line, the same four columns in every part; with KEYS five.
 
 - Lines end in CRLF, as the RFC has them. JSON text holds no line break, so that a row is a line.
 - Every part has the header line: whatever reads one file alone, or skips a line of each (BigQuery), finds it. Its names
@@ -6,21 +6,21 @@
 - `info` is JSON text, as in Parquet: nobody knows its fields before the last song came, and every part needs the same
   columns. An empty cell is null.
 - No cell is a spreadsheet's formula (https://owasp.org/www-community/attacks/CSV_Injection). JSON text starts like one
-  only where it is a negative number, which a blank precedes then; an error word would get an apostrophe. A semicolon
-  inside a text is written \\u003b, since some spreadsheets cut there.
+  only where it is a negative number, which a blank precedes then; an error word or a key would get an apostrophe. A
+  semicolon inside a text of `info` is written \\u003b, since some spreadsheets cut there.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from itertools import islice
 
 from crawler.core.records import Row
 from crawler.formats.jsonl_rows import Compressor, RawRow, gunzip, parse_row, raw_rows
 
-COLUMNS = RawRow._fields
+COLUMNS = ("song_num", "status", "info", "error")
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 # The reader's own limit is 128 Ki characters a cell, for the whole process; this is the most it takes on any platform.
@@ -29,19 +29,24 @@ _CHUNK_ROWS = 100
 
 
 class Csv:
-    """A part as CSV."""
+    """A part as CSV; `keyed`: its rows have a key."""
 
     suffix = "csv.gz"
-    note: str | None = (
-        "info is JSON text; no cell starts with = + - @ or a control character: "
-        "a blank precedes a negative number, an apostrophe an error; a semicolon in info is \\u003b"
-    )
+
+    def __init__(self, *, keyed: bool = False) -> None:
+        self._columns = (*COLUMNS, "key") if keyed else COLUMNS
+        self.note: str | None = (
+            "info is JSON text; no cell starts with = + - @ or a control character: "
+            f"a blank precedes a negative number, an apostrophe an error{' or a key' if keyed else ''}; "
+            "a semicolon in info is \\u003b"
+        )
 
     def encode(self, lines: bytes) -> bytes:
         """Write the header and the rows."""
         compressor = Compressor()
-        compressor.feed([_text([COLUMNS], csv.QUOTE_ALL)])
-        cells = map(_cells, raw_rows(lines))
+        compressor.feed([_text([self._columns], csv.QUOTE_ALL)])
+        width = len(self._columns)
+        cells = (_cells(row)[:width] for row in raw_rows(lines))
         while chunk := list(islice(cells, _CHUNK_ROWS)):
             compressor.feed([_text(chunk, csv.QUOTE_MINIMAL)])
         return compressor.finish()
@@ -51,9 +56,9 @@ class Csv:
         csv.field_size_limit(_MOST_CHARACTERS)
         records = csv.reader(StringIO(gunzip(data).decode(), newline=""), strict=True)
         try:
-            if next(records, None) != list(COLUMNS):
+            if next(records, None) != list(self._columns):
                 raise ValueError("its header is not the one of every part")
-            return [_row(record) for record in records]
+            return [_row(*record) for record in _checked(records, len(self._columns))]
         except (ValueError, RecursionError, csv.Error) as error:
             raise ValueError(f"not a part: {error}") from error
 
@@ -64,17 +69,26 @@ def _text(records: Iterable[Iterable[object]], quoting: int) -> bytes:
     return text.getvalue().encode()
 
 
-def _cells(row: RawRow) -> tuple[int, str, str | None, str | None]:
-    info, error = row.info, row.error
+def _cells(row: RawRow) -> tuple[int | str | None, ...]:
+    info = row.info
     if info is not None:
         info = f"{' ' if info.startswith(_FORMULA) else ''}{info}".replace(";", "\\u003b")
-    if error is not None and error.startswith((*_FORMULA, "'")):
-        error = f"'{error}"
-    return row.song_num, row.status, info, error
+    return row.song_num, row.status, info, _harmless(row.error), _harmless(row.key)
 
 
-def _row(record: list[str]) -> Row:
-    song_num, status, info, error = record
+def _harmless(text: str | None) -> str | None:
+    return f"'{text}" if text and text.startswith((*_FORMULA, "'")) else text
+
+
+def _checked(records: Iterable[list[str]], width: int) -> Iterator[list[str]]:
+    for record in records:
+        if len(record) != width:
+            raise ValueError(f"a row has {len(record)} cells")
+        yield record
+
+
+def _row(song_num: str, status: str, info: str, error: str, key: str = "") -> Row:
     if not (song_num.isascii() and song_num.isdigit()):
         raise ValueError(f"{song_num[:40]!r} is no song number")
-    return parse_row(int(song_num), status, info or None, error.removeprefix("'") or None)
+    texts = (error.removeprefix("'") or None, key.removeprefix("'") or None)
+    return parse_row(int(song_num), status, info or None, *texts)

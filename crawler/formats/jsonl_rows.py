@@ -24,12 +24,12 @@ _COMPRESSION_LEVEL = 1
 _GZIP = 31  # wbits: 2**15 window, gzip header (whose time stamp zlib leaves 0, so equal rows are equal bytes)
 
 
-def encode_row(song_num: int, outcome: Verdict, *, is_json: bool = False) -> bytes:
+def encode_row(song_num: int, outcome: Verdict, *, is_json: bool = False, key: str | None = None) -> bytes:
     """Write one row as a JSON line; raises TypeError or ValueError for info that JSON can't hold.
 
     `is_json` says that the info was read from JSON, and spares it the second look.
     """
-    row = _encode(Row(song_num, STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
+    row = _encode(Row(song_num, STATUS[outcome.kind], outcome.info, outcome.error, key)) + b"\n"
     # The encoder writes NaN as null, a set as an array, bytes as a text: read back, they are not what they were.
     if not is_json and outcome.info is not None and _decoder.decode(row).info != outcome.info:
         _require_json(outcome.info)
@@ -112,6 +112,7 @@ class RawRow(NamedTuple):
     status: Status
     info: str | None
     error: str | None
+    key: str | None
 
 
 class _RawRow(msgspec.Struct):
@@ -119,15 +120,16 @@ class _RawRow(msgspec.Struct):
     status: Status
     info: msgspec.Raw
     error: str | None = None
+    key: str | None = None
 
 
 _raw_decoder = msgspec.json.Decoder(_RawRow)
 
 
-def parse_row(song_num: int, status: str, info: str | None, error: str | None) -> Row:
+def parse_row(song_num: int, status: str, info: str | None, error: str | None, key: str | None = None) -> Row:
     """Make a row of its columns, info being JSON text; raises ValueError for one that this project would not write."""
     content = None if info is None else msgspec.json.decode(info)
-    return msgspec.convert({"song_num": song_num, "status": status, "info": content, "error": error}, Row)
+    return msgspec.convert({"song_num": song_num, "status": status, "info": content, "error": error, "key": key}, Row)
 
 
 def raw_rows(data: bytes) -> Iterator[RawRow]:
@@ -136,7 +138,7 @@ def raw_rows(data: bytes) -> Iterator[RawRow]:
         for line in lines:
             row = _raw_decoder.decode(line)
             info = bytes(row.info).decode()
-            yield RawRow(row.song_num, row.status, None if info == "null" else info, row.error)
+            yield RawRow(row.song_num, row.status, None if info == "null" else info, row.error, row.key)
 
 
 class Compressor:

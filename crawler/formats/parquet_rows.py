@@ -1,4 +1,4 @@
-"""Rows as Parquet: song_num int64, status, info as JSON text, error; the same schema in every part.
+"""Rows as Parquet: song_num int64, status, info as JSON text, error, and with KEYS key; the same schema in every part.
 
 pyarrow takes 0.2 s and 50 MB to import, so that only a part in this format imports it.
 """
@@ -20,22 +20,25 @@ _GROUP_CHARACTERS = 4 << 20
 
 
 class Parquet:
-    """A part as a Parquet file."""
+    """A part as a Parquet file; `keyed`: its rows have a key."""
 
     suffix = "parquet"
     note: str | None = None
 
+    def __init__(self, *, keyed: bool = False) -> None:
+        self._keyed = keyed
+
     def encode(self, lines: bytes) -> bytes:
         """Write a file; raises BadSetting where pyarrow is not installed."""
         arrow, parquet = _libraries()
+        schema = _schema(self._keyed)
         file = BytesIO()
         # Neither a time nor a path goes into the file, so that equal rows are equal bytes.
         options = {"compression": "zstd", "store_schema": False, "write_page_checksum": True}
-        with parquet.ParquetWriter(file, _schema(), use_dictionary=["status", "error"], **options) as writer:
+        with parquet.ParquetWriter(file, schema, use_dictionary=["status", "error"], **options) as writer:
             for rows in _groups(raw_rows(lines)):
-                writer.write_batch(
-                    arrow.record_batch([list(column) for column in zip(*rows, strict=True)], schema=_schema())
-                )
+                columns = list(map(list, zip(*rows, strict=True)))
+                writer.write_batch(arrow.record_batch(columns[: len(schema)], schema=schema))
         return file.getvalue()
 
     def decode(self, data: bytes) -> list[Row]:
@@ -44,7 +47,7 @@ class Parquet:
         try:
             file = parquet.ParquetFile(arrow.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
             table = file.read(use_threads=False)
-            if not table.schema.equals(_schema()):
+            if not table.schema.equals(_schema(self._keyed)):
                 raise ValueError("its columns are not those of every part")
             return [parse_row(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
         except (ValueError, RecursionError, OSError, arrow.ArrowException) as error:
@@ -75,8 +78,9 @@ def _libraries() -> tuple[ModuleType, ModuleType]:
 
 
 @cache
-def _schema() -> Any:
+def _schema(keyed: bool) -> Any:
     arrow, _ = _libraries()
     fields = [("song_num", arrow.int64(), False), ("status", arrow.string(), False)]
     fields += [("info", arrow.string(), True), ("error", arrow.string(), True)]
+    fields += [("key", arrow.string(), False)] if keyed else []
     return arrow.schema([arrow.field(name, kind, nullable=nullable) for name, kind, nullable in fields])

@@ -48,3 +48,10 @@ class JsonLines:
 JSON_LINES: Format = JsonLines()
 
 FORMATS: dict[FormatName, Format] = {"jsonl": JSON_LINES, "csv": Csv(), "parquet": Parquet()}
+
+_KEYED: dict[FormatName, Format] = {"jsonl": JSON_LINES, "csv": Csv(keyed=True), "parquet": Parquet(keyed=True)}
+
+
+def format_of(name: FormatName, *, keyed: bool) -> Format:
+    """Return a format by its name, for rows with keys if `keyed`: they have one column more."""
+    return (_KEYED if keyed else FORMATS)[name]

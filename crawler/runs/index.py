@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import msgspec
@@ -25,7 +25,7 @@ from crawler.core.errors import Damaged, NewerVersion, ObjectExists
 from crawler.core.ports import Store
 from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.runs.manifest import CommittedPart
-from crawler.runs.spec import RunSpec, short_digest
+from crawler.runs.spec import KeysDigest, RunSpec, Source, short_digest
 from crawler.runs.store import RunStore
 
 # The scope of the runs that are handed to a queue, whatever was asked for (fan_out/fleet.py).
@@ -34,19 +34,21 @@ FANNED_OUT = "fanned-out"
 _LATEST = 9_999_999_999_999  # ms of an epoch in the year 2286: what TIME counts down from
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
+class Claim(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Hold one claim of next:. `run` took `songs`; `found` is the highest number found by the finished runs before.
 
-    The songs up to `found` are asked for again: they may have been born after they were found missing.
+    The songs up to `found` are asked for again: they may have been born after they were found missing. `keys` are those
+    that the songs stand for.
     """
 
     run: str
     songs: str
     found: int
+    keys: KeysDigest | None = None
 
-    def is_of(self, spec: RunSpec, source: str) -> bool:
+    def is_of(self, spec: RunSpec, source: Source) -> bool:
         """Tell whether a run is the claim's: another request may have begun one of that name first."""
-        return (spec.songs, spec.source_digest) == (self.songs, source)
+        return (spec.songs, spec.source_id, spec.keys) == (self.songs, source.id, self.keys)
 
 
 class RunIndex(msgspec.Struct, frozen=True):
@@ -74,9 +76,9 @@ class RunIndex(msgspec.Struct, frozen=True):
         for scope in scopes:
             self._mark(f"index/ended/{scope}/{run}")
 
-    def newest_unfinished(self, scope: str) -> RunSpec | None:
-        """Find the newest run of a scope that is neither finished nor stopped."""
-        return next(self.unfinished(scope), None)
+    def newest_unfinished(self, scope: str, fits: Callable[[RunSpec], bool] = lambda _: True) -> RunSpec | None:
+        """Find the newest run of a scope that fits and is neither finished nor stopped."""
+        return next(filter(fits, self.unfinished(scope)), None)
 
     def unfinished(self, scope: str) -> Iterator[RunSpec]:
         """Find the runs of a scope that are neither finished nor stopped, the newest first."""
@@ -90,14 +92,18 @@ class RunIndex(msgspec.Struct, frozen=True):
             elif spec := self._spec_in(scope, run):
                 yield spec
 
-    def finished_since(self, scope: str, instant: float) -> RunSpec | None:
-        """Find the newest run of a scope that finished (and was not merely stopped) since an epoch second."""
+    def finished_since(
+        self, scope: str, instant: float, fits: Callable[[RunSpec], bool] = lambda _: True
+    ) -> RunSpec | None:
+        """Find the newest run of a scope that fits and finished (was not merely stopped) since an epoch second."""
         ended = [(s.created_at, _last(s.name)) for s in self.store.list(f"index/ended/{scope}/")]
         for _, run in sorted((pair for pair in ended if pair[0] >= instant), reverse=True):
             run_store = self.run_store(run)
             # The marker may be days younger than the manifest: a call that died between them left it to the next.
             finished_at = run_store.finished_at()
-            if finished_at is not None and finished_at >= instant and (spec := self._spec_in(scope, run)):
+            if finished_at is None or finished_at < instant:
+                continue
+            if (spec := self._spec_in(scope, run)) and fits(spec):
                 return spec
         return None
 
@@ -127,26 +133,39 @@ class RunIndex(msgspec.Struct, frozen=True):
         data = self.store.read(f"firings/{job}/{time}.json")
         return None if data is None else msgspec.json.decode(data, type=str)
 
-    def claim(self, source: str, count: int, run: str | None) -> Claim:
-        """Give the claim of next: that is to be worked on: the last one while it is unfinished, else a new one."""
+    def claim(self, source: Source, count: int, run: str | None) -> Claim:
+        """Give the claim of next: that is to be worked on: the last one while it may be continued, else a new one.
+
+        An unfinished run that may not be is stopped first, and the new claim takes what it has not committed.
+        """
         while True:
-            number, claim = self.next_claim(source, count, run)
+            number, claim, closed = self._next_claim(source, count, run)
+            if closed:  # before it is read what is left of it
+                self.run_store(closed).stop()
+                number, claim, _ = self._next_claim(source, count, run)
             if number is None:
                 return claim
             with suppress(ObjectExists):
                 data = msgspec.json.encode(claim)
-                self.store.create(f"next/{source}/{number:06d}.json", data, {"attempt": self.call_id})
+                self.store.create(f"next/{source.id}/{number:06d}.json", data, {"attempt": self.call_id})
                 return claim
 
-    def next_claim(self, source: str, count: int, run: str | None) -> tuple[int | None, Claim]:
-        """Give the claim that next: means now, and its number if it has yet to be made."""
-        last = self._last_claim(source)
-        if last and not self._over(last[1], source):
-            return None, last[1]
-        number = last[0] + 1 if last else 1
-        found, again = self._outcome(last[1], source) if last else (0, SongSet())
-        songs = again | SongSet.of([(found + 1, found + count)])
-        return number, Claim(run=run or f"next-{source[:8]}-{number:06d}", songs=str(songs), found=found)
+    def next_claim(self, source: Source, count: int, run: str | None) -> Claim:
+        """Give the claim that next: means now; one that has yet to be made is not."""
+        return self._next_claim(source, count, run)[1]
+
+    def _next_claim(self, source: Source, count: int, run: str | None) -> tuple[int | None, Claim, str | None]:
+        """Give the claim that next: means now, its number if it has yet to be made, and the run to stop before."""
+        number, last = self._last_claim(source)
+        spec = self.run_store(last.run).spec() if last else None
+        if last and not self._over(last, spec, source):
+            return None, last, None
+        found, songs = self._outcome(last, spec, source, count) if last else (0, _after_found(0, count, source))
+        if last and not songs:  # all keys are done
+            return None, last, None
+        name = run or f"{_stem(source)}-{number + 1:06d}"
+        claim = Claim(run=name, songs=str(songs), found=found, keys=source.keys_digest)
+        return number + 1, claim, last.run if last and self._to_close(last, spec, source) else None
 
     def _spec_in(self, scope: str, run: str) -> RunSpec | None:
         """Read a run that a scope's marker names; None: it never began, is damaged, or is another request's.
@@ -163,26 +182,44 @@ class RunIndex(msgspec.Struct, frozen=True):
             raise
         return spec if spec and scope in (FANNED_OUT, *scopes_of(spec.request_digest, spec.job)) else None
 
-    def _last_claim(self, source: str) -> tuple[int, Claim] | None:
-        names = [stored.name for stored in self.store.list(f"next/{source}/")]
-        if not names:
-            return None
-        number = int(_last(names[-1]).partition(".")[0])
-        return number, msgspec.json.decode(self.store.read(names[-1]) or b"", type=Claim)
+    def _last_claim(self, source: Source) -> tuple[int, Claim | None]:
+        """Give the highest number of a claim, 0 if there is none, and the last claim of the source's keys."""
+        names = [stored.name for stored in self.store.list(f"next/{source.id}/")]
+        for name in reversed(names):
+            claim = msgspec.json.decode(self.store.read(name) or b"", type=Claim)
+            if source.has_keys(claim.keys):
+                return int(_last(names[-1]).partition(".")[0]), claim
+        return int(_last(names[-1]).partition(".")[0]) if names else 0, None
 
-    def _over(self, claim: Claim, source: str) -> bool:
+    def _over(self, claim: Claim, spec: RunSpec | None, source: Source) -> bool:
+        """Tell whether a claim is no longer to be worked on; `spec` is that of the run of its name."""
+        if spec is None:
+            return False
         run_store = self.run_store(claim.run)
-        spec = run_store.spec()
-        return spec is not None and (not claim.is_of(spec, source) or run_store.finished() or run_store.stopped())
+        continued = claim.is_of(spec, source) and source.may_continue(spec)
+        return not continued or run_store.finished() or run_store.stopped()
 
-    def _outcome(self, claim: Claim, source: str) -> tuple[int, SongSet]:
-        """Give the highest number found by the finished next: runs up to this claim's, and those to ask for again."""
+    def _to_close(self, claim: Claim, spec: RunSpec | None, source: Source) -> bool:
+        """Tell whether a claim's run is still to be worked on by nobody who asks for next: now."""
+        if spec is None or not claim.is_of(spec, source) or source.may_continue(spec):
+            return False
         run_store = self.run_store(claim.run)
-        spec = run_store.spec()
-        if spec is None or not claim.is_of(spec, source) or not run_store.finished():
-            return claim.found, SongSet.parse(claim.songs) - _span(claim.found + 1, LARGEST_SONG_NUM)
+        return not run_store.finished() and not run_store.stopped()
+
+    def _outcome(self, claim: Claim, spec: RunSpec | None, source: Source, count: int) -> tuple[int, SongSet]:
+        """Give the highest number found by the runs of next: up to this claim's, and the songs to claim after it.
+
+        These are those to ask for again and `count` more, or what a run left that may not be continued.
+        """
+        claimed, run_store = SongSet.parse(claim.songs), self.run_store(claim.run)
+        finished = run_store.finished()
+        if spec is None or not claim.is_of(spec, source) or (not finished and source.may_continue(spec)):
+            again = claimed - _span(claim.found + 1, LARGEST_SONG_NUM)
+            return claim.found, again | _after_found(claim.found, count, source)
         parts = [run_store.with_sets(part) for part in run_store.parts(spec)]
-        return _after(parts, set(run_store.rests(spec)), claim.found)
+        found, again = _after(parts, set(run_store.rests(spec)), claim.found)
+        rest = SongSet() if finished else claimed - SongSet.of(pair for part in parts for pair in part.key.songs.ranges)
+        return found, again | (rest or _after_found(found, count, source))
 
     def _stopped(self, run: str) -> bool:
         """Tell whether a run was stopped before it was finished."""
@@ -220,6 +257,17 @@ def _last_found(part: CommittedPart) -> int:
     others = (part.tally.missing_songs or SongSet()) | (part.tally.failed_songs or SongSet())
     songs = part.key.songs - others
     return songs.last if songs else 0
+
+
+def _after_found(found: int, count: int, source: Source) -> SongSet:
+    """Give the `count` numbers after the highest found, as far as there are keys."""
+    last = found + count if source.keys is None else min(found + count, len(source.keys))
+    return _span(found + 1, last)
+
+
+def _stem(source: Source) -> str:
+    """Give what the names of a source's runs of next: begin with, short enough for more to follow."""
+    return f"next-{source.name[:45] if source.name else source.digest[:8]}"
 
 
 def _span(first: int, last: int) -> SongSet:

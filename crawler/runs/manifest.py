@@ -22,6 +22,10 @@ from crawler.runs.tally import Tally
 _SPEC_FIELDS = {
     1: ("run", "parent", "asked", "source", "source_digest", "format"),
     2: ("version", "run", "parent", "asked", "source", "source_digest", "format", "created_at"),
+    3: (
+        *("version", "run", "parent", "asked", "source", "source_name", "source_digest", "answers_digest", "keys"),
+        *("format", "created_at"),
+    ),
 }
 
 

@@ -6,8 +6,9 @@ checksums and manifest say of the rows what the rows say themselves.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,34 @@ class Proof:
     faults: list[str] = field(default_factory=list)
 
 
+class KeysProof:
+    """The keys of a run's rows: none without KEYS, one in each row with them.
+
+    A run of all lines is held against the digest of the keys that it was begun with; one of some of them can't be.
+    """
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._keys = spec.keys
+        self._whole = spec.keys is not None and len(spec.grid.songs) == spec.keys.lines
+        self._hasher = hashlib.sha256()
+        self._rows = 0
+
+    def add(self, rows: Iterable[Row]) -> Iterator[str]:
+        """Take the rows of the next part; yields what is wrong with their keys."""
+        for row in rows:
+            if (row.key is None) != (self._keys is None):
+                yield f"the row of {row.song_num} has {'no' if row.key is None else 'a'} key"
+            if self._whole:
+                self._hasher.update(f"{chr(10) if self._rows else ''}{row.key}".encode())
+                self._rows += 1
+
+    def faults(self) -> Iterator[str]:
+        """Yield what is wrong with all keys together, where every row is there."""
+        all_there = self._keys and self._whole and self._rows == self._keys.lines
+        if self._keys and all_there and self._hasher.hexdigest()[:16] != self._keys.digest:
+            yield "the keys of its rows are not those that run.json was written for"
+
+
 def verify_run(run_index: RunIndex, run: str) -> Proof:
     """Read a run again, whole; one made of another run's numbers is held against that one's manifest too.
 
@@ -50,7 +79,8 @@ def verify_run(run_index: RunIndex, run: str) -> Proof:
     spec = _verify_spec(run_store, proof)
     if spec is None:
         return proof
-    parts = list(_verify_objects(run_store, spec, proof))
+    keys = KeysProof(spec)
+    parts = list(_verify_objects(run_store, spec, proof, keys))
     grid = run_store.end(spec, parts)
     if grid is None:
         proof.faults.append("the open range has no end: no part edge has enough missing numbers before it")
@@ -59,7 +89,7 @@ def verify_run(run_index: RunIndex, run: str) -> Proof:
     proof.parts = len(parts)
     for status, songs in add_counts(part.tally for part in parts).by_status().items():
         setattr(proof, status, songs)
-    proof.faults += [*_gap_faults(grid, parts), *_manifest_faults(run_store, spec, grid, parts)]
+    proof.faults += [*keys.faults(), *_gap_faults(grid, parts), *_manifest_faults(run_store, spec, grid, parts)]
     proof.faults += _parent_faults(run_index, spec)
     return proof
 
@@ -78,7 +108,7 @@ def _verify_spec(run_store: RunStore, proof: Proof) -> RunSpec | None:
     return spec
 
 
-def _verify_objects(run_store: RunStore, spec: RunSpec, proof: Proof) -> Iterator[CommittedPart]:
+def _verify_objects(run_store: RunStore, spec: RunSpec, proof: Proof, keys: KeysProof) -> Iterator[CommittedPart]:
     """Read every object of the run; yields the parts that could be read, tallied by their rows."""
     for stored in run_store.store.list(f"runs/{spec.run}/"):
         name = stored.name.removeprefix(f"runs/{spec.run}/")
@@ -89,7 +119,7 @@ def _verify_objects(run_store: RunStore, spec: RunSpec, proof: Proof) -> Iterato
             proof.faults.append(f"{name} does not belong to the run")
             continue
         try:
-            part, faults = _verify_part(key, stored, run_store.store.read(stored.name) or b"")
+            part, faults = _verify_part(key, stored, run_store.store.read(stored.name) or b"", keys)
         except (StoreUnavailable, ValueError) as error:  # a store says of damaged bytes that it can't give them
             proof.faults.append(f"{name} can't be read: {error}")
             continue
@@ -97,11 +127,11 @@ def _verify_objects(run_store: RunStore, spec: RunSpec, proof: Proof) -> Iterato
         yield part
 
 
-def _verify_part(key: PartKey, stored: StoredObject, data: bytes) -> tuple[CommittedPart, list[str]]:
+def _verify_part(key: PartKey, stored: StoredObject, data: bytes, keys: KeysProof) -> tuple[CommittedPart, list[str]]:
     rows = key.format.decode(data)
     tally = Tally()
     tally.count_rows(rows)
-    faults = [*_row_faults(key, rows), *_metadata_faults(Tally.from_metadata(stored.metadata), tally)]
+    faults = [*_row_faults(key, rows), *keys.add(rows), *_metadata_faults(Tally.from_metadata(stored.metadata), tally)]
     really = msgspec.structs.replace(stored, size=len(data), crc32c=crc32c(data))
     if really != stored:
         faults.append(f"its bytes (CRC-32C {really.crc32c}) are not those that were stored ({stored.crc32c})")

@@ -204,7 +204,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     *_files("run.json emptied", lambda run: _forge(run / "run.json", b""), "run.json"),
     *_fields("run.json", run="other", asked="1-99", songs="1-99", source="http://other/{song_num}", format="csv"),
     *_fields("run.json", source_digest="0", part_songs=10, created_at="2020-01-01T00:00:00.000Z", parent="other"),
-    *_fields("run.json", end_after_missing=10, job="other", version=3),
+    *_fields("run.json", end_after_missing=10, job="other", version=4),
     *_json("run.json", "version taken away", lambda content: content.pop("version")),
     *_json("run.json", "part_songs taken away", lambda content: content.pop("part_songs")),
     *_json("run.json", "numbers that are none", lambda content: content.update(songs="1-x")),

@@ -19,9 +19,9 @@ def test_a_newer_run_is_refused_and_the_others_are_not(standing: Deployed, capsy
     folder = standing.output / "runs" / newer
     content = json.loads((folder / "run.json").read_bytes())
     (folder / ".run.json.meta").unlink()
-    (folder / "run.json").write_text(json.dumps(content | {"version": 3}))
+    (folder / "run.json").write_text(json.dumps(content | {"version": 4}))
     sentence = (
-        f"runs/{newer}/run.json has version 3; this release reads 1 and 2: "
+        f"runs/{newer}/run.json has version 4; this release reads 1 to 3: "
         "use the release that stored it, or a newer one."
     )
 

@@ -197,7 +197,7 @@ class TaskVisit(CrawlCall):
         run_index = self.run_index(time.end)
         fleet = fleet_of(self._queue, self, run_index)
         run, asked = self._delivery.run, self._delivery.task
-        self.spec, plan = fleet.assignment(run, asked, SOURCE.digest)
+        self.spec, plan = fleet.assignment(run, asked, SOURCE)
         with self.opened_call(run_index, self.spec, CallTime(time.began, plan.deadline_seconds)) as call:
             task = TaskCall(fleet, call, asked, plan, self._alone, self._delivery.retries)
             report = run_coroutine(self.scheduler, task.carry_out())

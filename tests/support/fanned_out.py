@@ -28,7 +28,7 @@ from crawler.fan_out.task_call import TaskCall
 from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.index import RunIndex
-from crawler.runs.spec import RunSpec
+from crawler.runs.spec import RunSpec, Source
 from crawler.runs.store import RunStore
 from support.fakes import FakeFetcher, FakeQueue
 from support.runs import run_spec
@@ -96,7 +96,7 @@ class World:
         clock = SystemClock()
         with ThreadPoolExecutor(1) as creating, ThreadPoolExecutor(2) as commits:
             fleet = self.fleet(creating)
-            spec, plan = fleet.assignment(self.spec.run, task, self.spec.source_digest)
+            spec, plan = fleet.assignment(self.spec.run, task, Source(self.spec.source, self.spec.source_digest))
             chance = random.Random(1)
             call = RunCall(
                 fleet.run_index,

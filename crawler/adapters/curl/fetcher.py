@@ -76,9 +76,13 @@ class CurlFetcher:
         allow_private: bool = False,
         authorities: str | None = None,
         rate_headers: RateHeaders | None = None,
+        key_of: Callable[[int], str] | None = None,
     ) -> None:
-        """`authorities` names a file of the certificates to trust, instead of those that requests does."""
-        self.url_of = compile_template(url, partial(quote, safe=_URL_SAFE))
+        """`authorities` names a file of the certificates to trust, instead of those that requests does.
+
+        `key_of` gives the key of a number; None: an item is its own key.
+        """
+        self.url_of = compile_template(url, partial(quote, safe=_URL_SAFE), key_of=key_of)
         self.host = urlsplit(url).hostname or ""
         self.over_tls = urlsplit(url).scheme == "https"
         self.song = song

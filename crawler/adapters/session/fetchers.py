@@ -61,9 +61,11 @@ class DeclaredFetcher:
         song: DeclaredSong,
         max_song_bytes: int,
         rate_headers: RateHeaders | None = None,
+        key_of: Callable[[int], str] | None = None,
     ) -> None:
+        """`key_of` gives the key of a number; None: an item is its own key."""
         self._session = session
-        self._url_of = compile_template(url)
+        self._url_of = compile_template(url, key_of=key_of)
         self._song = song
         self._max_song_bytes = max_song_bytes
         self._rate_headers = rate_headers
@@ -112,14 +114,20 @@ class FunctionFetcher:
     """A fetcher that tries songs with a user's single-request function, in either form.
 
     `f(session, song_num)` returns the info; `f(session, song_num, song_urls)` appends `(song_num, info)` to a list.
+    With `key_of` both are given the number's key in its place.
     """
 
     def __init__(
-        self, session: requests.Session, function: Callable[..., Any], rate_headers: RateHeaders | None = None
+        self,
+        session: requests.Session,
+        function: Callable[..., Any],
+        rate_headers: RateHeaders | None = None,
+        key_of: Callable[[int], str] | None = None,
     ) -> None:
         self._session = session
         self._rate_headers = rate_headers
         self._function = function
+        self._key_of = key_of
         self._appends = _takes_three(function)
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
@@ -127,6 +135,8 @@ class FunctionFetcher:
 
         What its last answer announces of a quota, if it came through the session, goes with the verdict.
         """
+        if self._key_of:
+            item = self._key_of(item)
         if not isinstance(self._session, LimitedSession):
             return self._call(item, timeout)
         self._session.forget_headers()

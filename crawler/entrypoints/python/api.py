@@ -21,13 +21,14 @@ from crawler.adapters.runtime.clock import SystemClock
 from crawler.adapters.runtime.daemon_threads import DaemonThreads
 from crawler.adapters.runtime.event_loop import run_coroutine
 from crawler.adapters.session.fetchers import FunctionFetcher
-from crawler.app.composition import limiter_of, open_store
+from crawler.app.composition import key_file_of, limiter_of, open_store
 from crawler.app.crawl_request import CrawlRequest
 from crawler.app.deployment import Deployment
-from crawler.app.fetchers import declared_fetcher, obey_robots, robots_file_of, session_of
+from crawler.app.fetchers import declared_fetcher, function_fetchers, obey_robots, robots_file_of, session_of
 from crawler.app.parameters import parse_run_name
 from crawler.app.progress_bar import bar
 from crawler.app.source_file import with_source
+from crawler.app.source_identity import function_source
 from crawler.core.errors import BadRequest, SongNotFetched
 from crawler.core.limits import Limits
 from crawler.core.ports import Fetcher
@@ -41,7 +42,6 @@ from crawler.engine.workers import gather_songs
 from crawler.entrypoints.python.songs import Songs, StoredSongs
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.selection import NumberRanges
-from crawler.runs.spec import Source
 
 SongFunction = Callable[..., Any]
 
@@ -88,7 +88,8 @@ def crawl(
 
     A function is `f(session, item) -> info` (None: missing) or the article's `f(session, item, song_urls)`. Items are
     ints, strings or any objects. With `output` (gs://bucket/prefix or a folder) they are song numbers, of one function;
-    the crawl is durable (the same call continues), and its songs come ascending. `settings` are those of the
+    the crawl is durable (the same call continues), and its songs come ascending; with `keys`, a file of them, the
+    function is given a number's key in its place. `settings` are those of the
     environment, in lower case. Raises UpstreamUnavailable if the upstream as a whole refuses, BadSetting or BadRequest
     for what can't be done.
     """
@@ -104,6 +105,8 @@ def crawl(
         raise BadRequest("run names a stored run; allowed: together with output.")
     if "deadline_seconds" in settings:
         raise BadRequest("deadline_seconds is for a stored run; allowed: together with output.")
+    if "keys" in settings:
+        raise BadRequest("keys is for a stored run; allowed: together with output, or the keys themselves as items.")
     options = _settings(settings)
     chunks: list[Collected] = []
     with session_of(options) as session, bar(partial(_progress, chunks, _total(pairs)), shown=progress):
@@ -154,9 +157,10 @@ def _crawl_durably(
     deployment = Deployment(
         settings,
         open_store(settings.output, settings.storage_emulator_host),
-        Source.of_function(_name(function, run)),
-        lambda opened: FunctionFetcher(opened.enter_context(session_of(settings)), function),
+        function_source(settings, _name(function, run), function),
+        function_fetchers(settings, function),
         limiter_of(settings.limits),
+        key_file=key_file_of(settings),
     )
     request = CrawlRequest(NumberRanges(songs), parse_run_name("run", run) if run else None)
     result = deployment.crawl(request, seconds or math.inf, shown=progress)

@@ -22,7 +22,18 @@ BUNDLED = [
 ]
 # What says where a run goes, what code runs, what may be reached, or how long a call may take.
 NOT_THE_APIS = {
-    *("SOURCE", "SONG_FUNCTION", "OUTPUT", "FORMAT", "PART_SONGS", "DEADLINE_SECONDS", "MAX_SONGS", "SSL_CERT_FILE"),
+    *(
+        "SOURCE",
+        "SOURCE_NAME",
+        "KEYS",
+        "SONG_FUNCTION",
+        "OUTPUT",
+        "FORMAT",
+        "PART_SONGS",
+        "DEADLINE_SECONDS",
+        "MAX_SONGS",
+        "SSL_CERT_FILE",
+    ),
     *("QUEUE", "SERVICE_URL", "INVOKER", "STORAGE_EMULATOR_HOST", "CLOUD_TASKS_EMULATOR_HOST"),
     "ALLOW_PRIVATE_UPSTREAM",
 }

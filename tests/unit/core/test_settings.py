@@ -15,7 +15,9 @@ CANARY = "canary-7Qf"
 
 DEFAULTS: dict[str, Any] = {
     "SOURCE": None,
+    "SOURCE_NAME": None,
     "SONG_URL": None,
+    "KEYS": None,
     "SONG_INFO": "@",
     "SONG_MISSING": None,
     "SONG_RETRY": None,
@@ -47,6 +49,13 @@ DEFAULTS: dict[str, Any] = {
 
 GOOD: dict[str, dict[str, Any]] = {
     "SOURCE": {"deezer-tracks": "deezer-tracks", "": None},
+    "SOURCE_NAME": {"tracks.2026_a-b": "tracks.2026_a-b", "": None},
+    "KEYS": {
+        "ids.txt": "ids.txt",
+        "gs://bucket/a b/ids.txt": "gs://bucket/a b/ids.txt",
+        "C:\\ids": "C:\\ids",
+        "": None,
+    },
     "SONG_URL": {
         "https://api.deezer.com/track/{song_num}": "https://api.deezer.com/track/{song_num}",
         "http://127.0.0.1:8001/songs/{song_num}.json?_shape=object": (
@@ -55,6 +64,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "https://[2001:db8::1]:8443/?id={song_num}": "https://[2001:db8::1]:8443/?id={song_num}",
         "https://example.com/CIK{song_num:010}.json": "https://example.com/CIK{song_num:010}.json",
         "https://example.com/{song_num:01}/{song_num:012}": "https://example.com/{song_num:01}/{song_num:012}",
+        "https://example.com/{song_key:path}?q={song_key}": "https://example.com/{song_key:path}?q={song_key}",
         "https://example.com/{x}/{song_num}?q={{song_num}}": "https://example.com/{x}/{song_num}?q={{song_num}}",
         "": None,
     },
@@ -132,6 +142,9 @@ BAD: dict[str, tuple[str, ...]] = {
         "https://example.com/{song_num:}",
         "https://example.com/{song_num:010d}/{song_num}",
         "https://example.com/#{song_num:010}",
+        "https://{song_key}.example.com/",
+        "https://example.com/{song_key:010}/{song_num}",
+        "https://example.com/{song_key:}/{song_num}",
         "https://example.com:0/{song_num}",
         "https://example.com:99999/{song_num}",
         "https://[::1/{song_num}",
@@ -139,6 +152,8 @@ BAD: dict[str, tuple[str, ...]] = {
         "https://example.com/{song_num}\n",
         "https://exämple.com/{song_num}",
     ),
+    "SOURCE_NAME": ("Songs", "-a", "a b", "a/b", "é", "a" * 64),
+    "KEYS": ("gs://bucket", "gs://bucket/", "gs:/b/o", "https://example.com/ids.txt", "s3://bucket/ids"),
     "SONG_FUNCTION": ("songs", "songs.request_song_info", "songs:", ":f", "songs:f()", "songs:a.b", "1:f", "a b:f"),
     "OUTPUT": (
         "",
@@ -251,7 +266,7 @@ def test_bad_values_are_refused_in_one_sentence(name: str) -> None:
             "https://api.deezer.com/track/7",
             "SONG_URL is 'https://api.deezer.com/track/7'; allowed: an http or https URL with {song_num} after the "
             "host and no user name in it, such as https://api.deezer.com/track/{song_num} ({song_num:01} to "
-            "{song_num:012}: with zeros in front).",
+            "{song_num:012}: with zeros in front; {song_key} or {song_key:path}: see KEYS).",
         ),
     ],
     ids=["a number", "a choice", "a place", "auto or a number", "a template"],

@@ -36,7 +36,7 @@ def deployment(tmp_path: Path) -> Iterator[Deployment]:
 
 def chosen_late(deployment: Deployment, folder: Path) -> str:
     """Give the run that a call for 1-5 means which looked into the index too early."""
-    order = deployment._order(parse_crawl([("songs", "1-5")], b"", deployment.bounds), None)
+    order = deployment._order(parse_crawl([("songs", "1-5")], b"", deployment.bounds), None, deployment.source)
     return resolve_run(RunIndex(FolderBefore(folder), "late"), order, time.time()).run
 
 

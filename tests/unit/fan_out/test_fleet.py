@@ -19,8 +19,11 @@ from crawler.fan_out.fleet import Fleet
 from crawler.fan_out.plan import ENQUEUING_SECONDS, NAMES_LAST_SECONDS, Plan, Task
 from crawler.fan_out.task_call import CAREFUL_RETRIES, MOST_DEATHS
 from crawler.runs.index import FANNED_OUT, RunIndex, scopes_of
+from crawler.runs.spec import Source
 from crawler.runs.status import run_summary
 from crawler.runs.verify import verify_run
+
+SOURCE = Source(SPEC.source, SPEC.source_digest)
 
 
 @pytest.fixture
@@ -431,7 +434,7 @@ def test_sweep_leaves_a_newer_releases_run_to_it(world: World) -> None:
         each.queue.tasks.clear()
     for name in ("run.json", ".run.json.meta"):
         (world.folder / "runs/trial" / name).unlink()
-    world.run_store.begin(run_spec("1-40", version=3))
+    world.run_store.begin(run_spec("1-40", version=4))
 
     assert {swept["run"]: swept["state"] for swept in other.sweep()} == {"other": "enqueued"}
 
@@ -455,21 +458,21 @@ def fleet(world: World) -> Iterator[Fleet]:
 def test_a_task_of_no_run_is_refused(fleet: Fleet) -> None:
     """Name the run and the sweep that are not there."""
     with pytest.raises(UnknownRun, match=r"There is no run other whose sweep 0 enqueued this\."):
-        fleet.assignment("other", Task(sweep=0, first=0, last=0), SPEC.source_digest)
+        fleet.assignment("other", Task(sweep=0, first=0, last=0), SOURCE)
     with pytest.raises(UnknownRun, match="sweep 7"):
-        fleet.assignment("trial", Task(sweep=7, first=0, last=0), SPEC.source_digest)
+        fleet.assignment("trial", Task(sweep=7, first=0, last=0), SOURCE)
 
 
 def test_a_task_past_the_grid_is_refused(fleet: Fleet) -> None:
     """Say how many parts there are."""
     with pytest.raises(BadRequest, match=r"last is 10; allowed: a whole number up to 9\."):
-        fleet.assignment("trial", Task(sweep=0, first=0, last=10), SPEC.source_digest)
+        fleet.assignment("trial", Task(sweep=0, first=0, last=10), SOURCE)
 
 
 def test_a_task_is_never_done_with_another_song_api(fleet: Fleet) -> None:
     """Refuse the tasks that a function enqueued before it was given another SONG_URL."""
     with pytest.raises(RunConflict, match="of another source"):
-        fleet.assignment("trial", Task(sweep=0, first=0, last=0), "another")
+        fleet.assignment("trial", Task(sweep=0, first=0, last=0), Source("sim://other", "another"))
 
 
 @pytest.mark.parametrize("last", range(4))

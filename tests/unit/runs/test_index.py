@@ -15,12 +15,12 @@ from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, Verdict, found
 from crawler.formats.jsonl_rows import Compressor, encode_row
 from crawler.runs.index import Claim, RunIndex, run_of, scopes_of
-from crawler.runs.spec import RunSpec
+from crawler.runs.spec import RunSpec, Source
 from crawler.runs.tally import Tally
 
 SCOPE = scopes_of(run_spec("1-4").request_digest, None)[0]
 JOB = "job-fedcba9876543210"
-SOURCE = "0123456789abcdef"  # of run_spec
+SOURCE = Source("sim://{song_num}", "0123456789abcdef")  # of run_spec
 CREATED_MS = 1_700_000_000_000
 
 
@@ -223,7 +223,7 @@ def test_claims_follow_one_another(run_index: RunIndex) -> None:
 
     assert first == Claim(run="next-01234567-000001", songs="1-8", found=0)
     assert second == Claim(run="by-name", songs="7-9", found=6)
-    assert stored(run_index, "next/") == [f"next/{SOURCE}/{number:06d}.json" for number in (1, 2)]
+    assert stored(run_index, "next/") == [f"next/{SOURCE.id}/{number:06d}.json" for number in (1, 2)]
 
 
 def test_a_claim_that_found_nothing_leaves_the_highest_as_it_was(run_index: RunIndex) -> None:
@@ -247,7 +247,7 @@ def test_an_unfinished_claim_is_gone_on_with(run_index: RunIndex) -> None:
     again.append(run_index.claim(SOURCE, 3, "other"))
 
     assert again == [first, first]
-    assert stored(run_index, "next/") == [f"next/{SOURCE}/000001.json"]
+    assert stored(run_index, "next/") == [f"next/{SOURCE.id}/000001.json"]
 
 
 def test_a_stopped_claim_counts_for_nothing(run_index: RunIndex) -> None:
@@ -262,10 +262,10 @@ def test_a_stopped_claim_counts_for_nothing(run_index: RunIndex) -> None:
 
 
 def test_looking_for_a_claim_makes_none(run_index: RunIndex) -> None:
-    """Say which claim would be made, and its number, and store nothing."""
-    number, claim = run_index.next_claim(SOURCE, 8, None)
+    """Say which claim would be made, and store nothing."""
+    claim = run_index.next_claim(SOURCE, 8, None)
 
-    assert (number, claim.songs) == (1, "1-8")
+    assert claim == Claim(run="next-01234567-000001", songs="1-8", found=0)
     assert stored(run_index) == []
 
 
@@ -290,6 +290,6 @@ def test_claims_of_another_source_are_its_own(run_index: RunIndex) -> None:
     """Begin at 1 for every source."""
     run_index.claim(SOURCE, 8, None)
 
-    other = run_index.claim("f" * 16, 3, None)
+    other = run_index.claim(Source("sim://other", "f" * 16), 3, None)
 
     assert other == Claim(run="next-ffffffff-000001", songs="1-3", found=0)

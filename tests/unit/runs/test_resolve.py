@@ -79,7 +79,7 @@ def test_a_scheduled_runs_name_fits_whatever_the_job_is_called(tmp_path: Path) -
 
 def test_next_goes_on_with_a_claim_made_for_another_count(tmp_path: Path) -> None:
     """Whoever asks for next: while a claim is unfinished works on it, also where its maker died before the run."""
-    run_index(tmp_path).claim(order("next:5").source.digest, 5, None)
+    run_index(tmp_path).claim(order("next:5").source, 5, None)
 
     specs = [resolve_run(run_index(tmp_path), order(songs), time.time()) for songs in ("next:7", "next:5", "next:9")]
 
@@ -88,7 +88,7 @@ def test_next_goes_on_with_a_claim_made_for_another_count(tmp_path: Path) -> Non
 
 def test_a_claim_whose_name_another_request_took_is_passed_over(tmp_path: Path) -> None:
     """next: claims its numbers again if the run it named belongs to somebody else, and takes no number from there."""
-    run_index(tmp_path).claim(order("next:5").source.digest, 5, "trial")
+    run_index(tmp_path).claim(order("next:5").source, 5, "trial")
     foreign = resolve_run(run_index(tmp_path), order("50-60", run="trial"), time.time())
 
     spec = resolve_run(run_index(tmp_path), order("next:5"), time.time())
@@ -142,16 +142,16 @@ def test_a_new_run_is_of_todays_version(tmp_path: Path) -> None:
     """Write the version into run.json."""
     spec = resolve_run(run_index(tmp_path), order("1-10"), time.time())
 
-    assert json.loads((tmp_path / "runs" / spec.run / "run.json").read_bytes())["version"] == STORED_VERSION == 2
+    assert json.loads((tmp_path / "runs" / spec.run / "run.json").read_bytes())["version"] == STORED_VERSION == 3
 
 
 @pytest.mark.parametrize("name", [None, "trial"], ids=["unnamed", "named"])
 def test_nothing_begins_beside_a_newer_releases_run(tmp_path: Path, name: str | None) -> None:
     """Refuse the call whose run a newer release has begun: the songs would be crawled twice."""
     spec = resolve_run(run_index(tmp_path), order("1-10", run=name), time.time())
-    store_version(tmp_path / "runs" / spec.run / "run.json", 3)
+    store_version(tmp_path / "runs" / spec.run / "run.json", 4)
 
-    with pytest.raises(NewerVersion, match=rf"runs/{spec.run}/run\.json has version 3"):
+    with pytest.raises(NewerVersion, match=rf"runs/{spec.run}/run\.json has version 4"):
         resolve_run(run_index(tmp_path), order("1-10", run=name), time.time())
 
     assert len(list((tmp_path / "runs").iterdir())) == 1
@@ -162,9 +162,9 @@ def test_a_newer_run_is_no_parent(tmp_path: Path, of: str) -> None:
     """Refuse to take numbers from a run or a manifest of a form that is not known."""
     spec = resolve_run(run_index(tmp_path), order("1-10", run="trial"), time.time())
     write_manifest(tmp_path, spec)
-    store_version(tmp_path / "runs/trial" / of, 3)
+    store_version(tmp_path / "runs/trial" / of, 4)
 
-    with pytest.raises(NewerVersion, match=rf"runs/trial/{of} has version 3"):
+    with pytest.raises(NewerVersion, match=rf"runs/trial/{of} has version 4"):
         resolve_run(run_index(tmp_path), order("failed:trial"), time.time())
 
 

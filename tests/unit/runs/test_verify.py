@@ -334,9 +334,9 @@ def test_a_version_that_is_gone_is_noticed(run: Path, name: str) -> None:
 
 def test_a_newer_run_is_not_judged(run: Path) -> None:
     """Refuse to judge a run whose form is not known, rather than call it damaged."""
-    edit(run / "run.json", version=3)
+    edit(run / "run.json", version=4)
 
-    with pytest.raises(NewerVersion, match=r"runs/trial/run\.json has version 3"):
+    with pytest.raises(NewerVersion, match=r"runs/trial/run\.json has version 4"):
         verify(run)
 
 
