@@ -111,14 +111,14 @@ def _check(piece: bytes, lines: list[bytes], before: int) -> None:
     if len(max(lines, key=len)) > MOST_KEY_BYTES:
         line = next(index for index, line in enumerate(lines, before + 1) if len(line) > MOST_KEY_BYTES)
         raise ValueError(f"has a key of more than {MOST_KEY_BYTES} bytes: line {line}")
-    if match := _CONTROL.search(piece):
-        line = before + 1 + piece.count(b"\n", 0, match.start())
-        raise ValueError(f"has a control character: line {line}")
     try:
         piece.decode()
     except UnicodeDecodeError as error:
         line = before + 1 + piece.count(b"\n", 0, error.start)
         raise ValueError(f"is no text in UTF-8: line {line}") from None
+    if match := _CONTROL.search(piece):
+        line = before + 1 + piece.count(b"\n", 0, match.start())
+        raise ValueError(f"has a control character: line {line}")
 
 
 def _shared(groups: list[array[int]]) -> set[int]:

@@ -244,7 +244,7 @@ def _after(parts: list[CommittedPart], cut_off: set[int], found: int) -> tuple[i
     highest: dict[str, int] = defaultdict(lambda: found)  # by the call that found it
     for part in parts:
         highest[part.tally.call_id] = max(highest[part.tally.call_id], _last_found(part))
-    top = max(found, *highest.values())
+    top = max([found, *highest.values()])
     again = SongSet()
     for part in parts:
         mixed = part.key.index in cut_off or not part.tally.call_id

@@ -50,12 +50,6 @@ DEFAULTS: dict[str, Any] = {
 GOOD: dict[str, dict[str, Any]] = {
     "SOURCE": {"deezer-tracks": "deezer-tracks", "": None},
     "SOURCE_NAME": {"tracks.2026_a-b": "tracks.2026_a-b", "": None},
-    "KEYS": {
-        "ids.txt": "ids.txt",
-        "gs://bucket/a b/ids.txt": "gs://bucket/a b/ids.txt",
-        "C:\\ids": "C:\\ids",
-        "": None,
-    },
     "SONG_URL": {
         "https://api.deezer.com/track/{song_num}": "https://api.deezer.com/track/{song_num}",
         "http://127.0.0.1:8001/songs/{song_num}.json?_shape=object": (
@@ -68,6 +62,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "https://example.com/{x}/{song_num}?q={{song_num}}": "https://example.com/{x}/{song_num}?q={{song_num}}",
         "": None,
     },
+    "KEYS": {"ids.txt": "ids.txt", "gs://bucket/a b/ids.txt": "gs://bucket/a b/ids.txt", "": None},
     "SONG_INFO": {"data.song": "data.song"},
     "SONG_MISSING": {"error.code == `800`": "error.code == `800`", "": None},
     "SONG_RETRY": {"error.code == `4`": "error.code == `4`", "": None},

@@ -17,7 +17,7 @@ from crawler.core.verdict import MISSING, Verdict, found
 from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row
 from crawler.runs.grid import PartKey
 from crawler.runs.index import RunIndex, scopes_of
-from crawler.runs.resolve import Order, resolve_run
+from crawler.runs.resolve import Order, plan_run, resolve_run
 from crawler.runs.scheduled import ScheduledCall
 from crawler.runs.selection import parse_selection
 from crawler.runs.spec import RUN_NAME, STORED_VERSION, RunSpec, Source
@@ -181,3 +181,120 @@ def test_a_marker_that_leads_to_another_requests_run_is_passed_over(tmp_path: Pa
     spec = resolve_run(run_index(tmp_path), order("1-10"), time.time())
 
     assert spec.songs == "1-10"
+
+
+# The answers digest: a run goes on under what it was begun with, and nothing else.
+
+
+def under(songs: str, answers_digest: str | None, **fields: Any) -> Order:
+    """Make what a call asks for under some settings."""
+    return order(songs, source=Source("sim://{song_num}", "0123456789abcdef", None, answers_digest), **fields)
+
+
+def test_a_run_is_continued_under_its_own_digest_alone(tmp_path: Path) -> None:
+    """Begin another run for other settings, beside the unfinished one, to which its own settings come back."""
+    first, other, back = (
+        resolve_run(run_index(tmp_path), under("1-10", digest), time.time())
+        for digest in ("a" * 16, "b" * 16, "a" * 16)
+    )
+
+    assert back.run == first.run != other.run
+    assert (first.answers_digest, other.answers_digest) == ("a" * 16, "b" * 16)
+
+
+def test_a_run_finished_under_other_settings_is_not_todays(tmp_path: Path) -> None:
+    """Crawl anew the same day where the code was edited; answer from the store where it was not."""
+    first = resolve_run(run_index(tmp_path), under("1-10", "a" * 16), time.time())
+    write_manifest(tmp_path, first)
+    again, edited = (
+        resolve_run(run_index(tmp_path), under("1-10", digest), time.time()) for digest in ("a" * 16, "b" * 16)
+    )
+
+    assert again.run == first.run != edited.run
+
+
+def test_a_named_run_of_other_settings_is_refused(tmp_path: Path) -> None:
+    """Say that the name is taken, and what is allowed."""
+    resolve_run(run_index(tmp_path), under("1-10", "a" * 16, run="trial"), time.time())
+
+    with pytest.raises(RunConflict) as refusal:
+        resolve_run(run_index(tmp_path), under("1-10", "b" * 16, run="trial"), time.time())
+
+    assert str(refusal.value) == (
+        "The run trial was begun with other settings or code for its answers than today's; "
+        "allowed: another run name, or what it was begun with."
+    )
+
+
+@pytest.mark.parametrize("name", [None, "trial"])
+def test_a_run_that_tells_no_digest_may_be_continued(tmp_path: Path, name: str | None) -> None:
+    """Go on with a run of an earlier release, which stored none, under whatever settings."""
+    first = resolve_run(run_index(tmp_path), order("1-10", run=name), time.time())
+
+    assert resolve_run(run_index(tmp_path), under("1-10", "b" * 16, run=name), time.time()).run == first.run
+
+
+def test_a_scheduled_call_continues_its_own_digest_alone(tmp_path: Path) -> None:
+    """Give each delivery of a firing one run, and the same firing under other settings another."""
+    call = ScheduledCall("projects/p/locations/eu/jobs/nightly", "20261123t020000z")
+    later = ScheduledCall("projects/p/locations/eu/jobs/nightly", "20261124t020000z")
+    runs = [
+        resolve_run(run_index(tmp_path), under("1-10", digest, scheduled_call=scheduled_call), time.time()).run
+        for digest, scheduled_call in [("a" * 16, call), ("a" * 16, call), ("b" * 16, call), ("b" * 16, later)]
+    ]
+
+    assert runs[0] == runs[1] != runs[2] == runs[3]
+
+
+def test_next_closes_a_run_of_other_settings_and_claims_its_rest(tmp_path: Path) -> None:
+    """Stop the run where it stands; the new one takes what no part holds, and the next goes on after both."""
+    first = resolve_run(run_index(tmp_path), under("next:12", "a" * 16), time.time())
+    run_store = run_index(tmp_path).run_store(first.run)
+    store_part(run_store, first.grid[1], (5, MISSING, 7, 8))
+    rest = resolve_run(run_index(tmp_path), under("next:12", "b" * 16), time.time())
+    again = resolve_run(run_index(tmp_path), under("next:5", "b" * 16), time.time())
+
+    assert run_store.stopped()
+    assert (rest.songs, again.run) == ("1-4,9-12", rest.run)
+    rest_store = run_index(tmp_path).run_store(rest.run)
+    store_part(rest_store, rest.grid[0], (1, 2, 3, 4))
+    store_part(rest_store, rest.grid[1], (9, MISSING, 11, MISSING))
+    rest_store.finish(rest, rest.grid, rest_store.parts(rest))
+    assert resolve_run(run_index(tmp_path), under("next:5", "b" * 16), time.time()).songs == "12-16"
+
+
+def test_looking_at_next_closes_nothing(tmp_path: Path) -> None:
+    """Plan the rest of a run of other settings, and leave that as it is."""
+    first = resolve_run(run_index(tmp_path), under("next:12", "a" * 16), time.time())
+
+    assert plan_run(run_index(tmp_path), under("next:12", "b" * 16), time.time()).songs == "1-12"
+    assert not run_index(tmp_path).run_store(first.run).stopped()
+
+
+def test_next_goes_on_under_other_settings_after_a_finished_run(tmp_path: Path) -> None:
+    """Count what finished runs of the source found, whatever their settings were."""
+    first = resolve_run(run_index(tmp_path), under("next:4", "a" * 16), time.time())
+    run_store = run_index(tmp_path).run_store(first.run)
+    store_part(run_store, first.grid[0], (1, 2, 3, 4))
+    run_store.finish(first, first.grid, run_store.parts(first))
+
+    assert resolve_run(run_index(tmp_path), under("next:4", "b" * 16), time.time()).songs == "5-8"
+
+
+def test_failed_songs_are_tried_again_under_other_settings(tmp_path: Path) -> None:
+    """Take the numbers of a run that other settings crawled: they may be what made its songs fail."""
+    first = resolve_run(run_index(tmp_path), under("1-10", "a" * 16, run="trial"), time.time())
+    (tmp_path / "runs" / first.run / "manifest.json").write_bytes(b'{"missing_songs": "", "failed_songs": "3"}')
+
+    assert resolve_run(run_index(tmp_path), under("failed:trial", "b" * 16), time.time()).songs == "3"
+
+
+def test_a_name_stands_for_the_source_whatever_its_digest(tmp_path: Path) -> None:
+    """Go on by SOURCE_NAME, in runs and in the claims of next:, though the address has changed."""
+    sources = [Source(f"sim://{version}", version * 16, "tracks") for version in "ab"]
+    runs = [resolve_run(run_index(tmp_path), order("1-10", source=source), time.time()).run for source in sources]
+    claims = [resolve_run(run_index(tmp_path), order("next:5", source=source), time.time()).run for source in sources]
+
+    assert runs[0] == runs[1]
+    assert claims == ["next-tracks-000001"] * 2
+    assert [path.name for path in (tmp_path / "next").iterdir()] == ["tracks"]

@@ -39,3 +39,24 @@ def test_item_is_written_as_it_is() -> None:
 
     assert fill("{song_num}") == "/a%20b/{song_num}/{song_num}"
     assert fill(7) == "/a%20b/0007/7"
+
+
+@pytest.mark.parametrize(
+    ("template", "key", "filled"),
+    [
+        ("/{song_key}", "a b/ü?#%&+", "/a%20b%2F%C3%BC%3F%23%25%26%2B"),
+        ("/{song_key}", "AZaz09-._~", "/AZaz09-._~"),
+        ("/{song_key:path}?id={song_key}", "10.1000/a b", "/10.1000/a%20b?id=10.1000%2Fa%20b"),
+        ("/{song_num:03}/{song_key}/{song_num}", "x", "/007/x/7"),
+        ("/{song_key}", "{song_num}", "/%7Bsong_num%7D"),
+        ("/{song_key:x}/{song_keys}", "k", "/{song_key:x}/{song_keys}"),
+    ],
+)
+def test_key_stands_where_its_placeholder_stood(template: str, key: str, filled: str) -> None:
+    """Percent-encode all of the key of a number but unreserved characters, and slashes where they are to stay."""
+    assert compile_template(template, key_of={7: key}.__getitem__)(7) == filled
+
+
+def test_an_item_is_its_own_key_where_there_are_none() -> None:
+    """Take the item itself for the key."""
+    assert compile_template("/{song_key}")("a/b") == "/a%2Fb"
