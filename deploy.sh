@@ -10,8 +10,8 @@ CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 DEPLOY_SETTINGS="PROJECT REGION FUNCTION BUCKET SCHEDULE SCHEDULE_SONGS TIME_ZONE ATTEMPT_DEADLINE MEMORY CPU TIMEOUT
     CONCURRENCY FAN_OUT TASKS_AT_ONCE TASKS_PER_SECOND HEADERS_SECRET SONG_HEADERS"
 # What the function reads: passed on where it is set. OUTPUT, DEADLINE_SECONDS and THREADS always are.
-CRAWL_SETTINGS="SOURCE SONG_URL SONG_INFO SONG_MISSING SONG_RETRY RESPONSE_RULES SONG_FUNCTION FORMAT PART_SONGS
-    MAX_PER_SECOND MAX_AT_ONCE REQUEST_TIMEOUT_SECONDS MAX_ATTEMPTS MAX_SONG_BYTES MAX_SONGS END_AFTER_MISSING ROBOTS
+CRAWL_SETTINGS="SOURCE SOURCE_NAME SONG_URL KEYS SONG_INFO SONG_MISSING SONG_RETRY RESPONSE_RULES SONG_FUNCTION FORMAT
+    PART_SONGS MAX_PER_SECOND MAX_AT_ONCE REQUEST_TIMEOUT_SECONDS MAX_ATTEMPTS MAX_SONG_BYTES MAX_SONGS END_AFTER_MISSING ROBOTS
     USER_AGENT SSL_CERT_FILE RATE_HEADERS ALLOW_PRIVATE_UPSTREAM OUTPUT DEADLINE_SECONDS"
 # What is known, and left out: emulators are for tests, and where the queue is this script says itself.
 LEFT_OUT="STORAGE_EMULATOR_HOST CLOUD_TASKS_EMULATOR_HOST QUEUE SERVICE_URL INVOKER"
@@ -62,11 +62,10 @@ Request headers that hold a key:
   HEADERS_SECRET   name of the secret in Secret Manager that becomes SONG_HEADERS
   SONG_HEADERS     JSON object of headers; stored in that secret, never in the function's settings
 
-All other settings of the crawl are passed on: SONG_INFO, SONG_MISSING, SONG_RETRY, RESPONSE_RULES (@file: one that
-.gcloudignore lets in), FORMAT, PART_SONGS, MAX_PER_SECOND, MAX_AT_ONCE, REQUEST_TIMEOUT_SECONDS, MAX_ATTEMPTS,
-MAX_SONG_BYTES, MAX_SONGS, END_AFTER_MISSING, ROBOTS, USER_AGENT, SSL_CERT_FILE (a file that .gcloudignore lets in),
-RATE_HEADERS,
-ALLOW_PRIVATE_UPSTREAM, OUTPUT (below the bucket), DEADLINE_SECONDS (below TIMEOUT). README.md says what each means.
+All other settings of the crawl are passed on: SOURCE_NAME, KEYS (gs://bucket/object), SONG_INFO, SONG_MISSING,
+SONG_RETRY, RESPONSE_RULES (@file: one that .gcloudignore lets in), FORMAT, PART_SONGS, MAX_PER_SECOND, MAX_AT_ONCE,
+REQUEST_TIMEOUT_SECONDS, MAX_ATTEMPTS, MAX_SONG_BYTES, MAX_SONGS, END_AFTER_MISSING, ROBOTS, USER_AGENT,
+SSL_CERT_FILE (a file that .gcloudignore lets in), RATE_HEADERS, ALLOW_PRIVATE_UPSTREAM, OUTPUT (below the bucket), DEADLINE_SECONDS (below TIMEOUT). README.md says what each means.
 
 docs/deploy.md goes through it step by step: what to type, what it costs, who may do what, how to take it down.
 END
@@ -247,8 +246,12 @@ check_songs() {
         die "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num}" \
             "(or SOURCE, an API by name; or SONG_FUNCTION, your own single-request function)."
     [[ -z $SONG_URL || -z $SONG_FUNCTION ]] || die "SONG_URL and SONG_FUNCTION are both set; allowed: one of them."
-    [[ -z $SONG_URL ]] || matches SONG_URL 'https?://[^]/?#@{}[:space:]]+[/?][^[:space:]]*[{]song_num(:0[1-9]|:01[0-2])?[}][^[:space:]]*' \
+    [[ -z $SONG_URL ]] || matches SONG_URL 'https?://[^]/?#@{}[:space:]]+[/?][^[:space:]]*[{](song_num(:0[1-9]|:01[0-2])?|song_key(:path)?)[}][^[:space:]]*' \
         "an http or https URL with {song_num} after the host, such as https://api.deezer.com/track/{song_num}"
+    [[ -z $SOURCE_NAME ]] || matches SOURCE_NAME '[a-z0-9][a-z0-9._-]{0,62}' \
+        "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit"
+    [[ -z $KEYS ]] || matches KEYS 'gs://[a-z0-9][a-z0-9._-]{1,220}/.+' \
+        "gs://bucket/object, which the function can read wherever it runs (gcloud storage cp puts a file there)"
     [[ -z $SONG_FUNCTION ]] || check_song_function
     [[ -z $FORMAT ]] || matches FORMAT 'jsonl|csv|parquet' "jsonl, csv or parquet"
     [[ -z $ROBOTS ]] || matches ROBOTS 'obey|ignore' "obey or ignore"
@@ -427,6 +430,10 @@ runtime() {
     for role in $BUCKET_ROLES; do
         grant storage buckets add-iam-policy-binding "gs://$BUCKET" "--member=serviceAccount:$RUNTIME" "--role=$role"
     done
+    local keys_bucket=${KEYS#gs://}
+    [[ -z $KEYS || ${keys_bucket%%/*} == "$BUCKET" ]] ||
+        grant storage buckets add-iam-policy-binding "gs://${keys_bucket%%/*}" "--member=serviceAccount:$RUNTIME" \
+            --role=roles/storage.objectViewer
 }
 BUCKET_ROLES="roles/storage.objectCreator roles/storage.objectViewer"
 

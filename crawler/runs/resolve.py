@@ -93,8 +93,8 @@ def _named(run_index: RunIndex, order: Order, run: str, epoch: float) -> RunSpec
 def _fired(run_index: RunIndex, order: Order, scheduled_call: ScheduledCall, epoch: float) -> RunSpec:
     """Go on with the job's unfinished run; every delivery of one scheduled call goes to one, whatever became of it."""
     job = scopes_of(order.digest, scheduled_call.job)[1]
-    firing = job if order.run_hash == order.digest[:8] else f"{job}-{order.run_hash}"
-    run = run_index.scheduled_call(firing, scheduled_call.time)
+    marked = job if order.run_hash == order.digest[:8] else f"{job}-{order.run_hash}"
+    run = run_index.scheduled_call(marked, scheduled_call.time)
     if run is None:
         unfinished = run_index.newest_unfinished(job, order.may_continue)
         if unfinished:
@@ -104,7 +104,7 @@ def _fired(run_index: RunIndex, order: Order, scheduled_call: ScheduledCall, epo
         else:
             # Jobs of two locations may have one name and fire in one second: the hash keeps their requests apart.
             run = run_index.free_name(f"{scheduled_call.run_name}-{order.run_hash}")
-        run = run_index.fired(firing, scheduled_call.time, run)
+        run = run_index.fired(marked, scheduled_call.time, run)
     return run_index.run_store(run).spec() or _begin(run_index, order, run, epoch)
 
 

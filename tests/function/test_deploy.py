@@ -136,6 +136,7 @@ def test_every_setting_of_the_crawl_is_passed_on(copy: Copy) -> None:
     listed = {name: listed_in_script(name) for name in ("CRAWL_SETTINGS", "LEFT_OUT")}
     values = {
         "SOURCE": "deezer-tracks",
+        "KEYS": "gs://lists/ids.txt",
         "FORMAT": "csv",
         "MAX_AT_ONCE": "5",
         "ROBOTS": "obey",
@@ -248,6 +249,9 @@ REFUSALS = [
     ({"SONG_URL": "", "SOURCE": "no-such-api"}, "SOURCE is 'no-such-api'; allowed: a TOML file, or a name"),
     ({"SONG_URL": "", "SOURCE": "api.toml"}, "SOURCE is 'api.toml', and there is no such file"),
     ({"SONG_URL": "", "SOURCE": "../api.toml"}, "SOURCE is '../api.toml'; allowed: a TOML file below"),
+    ({"SOURCE_NAME": "Tracks"}, "SOURCE_NAME is 'Tracks'; allowed: 1 to 63 of a-z"),
+    ({"KEYS": "ids.txt"}, "KEYS is 'ids.txt'; allowed: gs://bucket/object, which the function can read"),
+    ({"KEYS": "gs://lists"}, "KEYS is 'gs://lists'; allowed: gs://bucket/object"),
     ({"PROJECT": "My Project"}, "PROJECT is 'My Project'; allowed: the id"),
     ({"PROJECT": ""}, "PROJECT is not set, and gcloud has none"),
     ({"REGION": "us"}, "REGION is 'us'; allowed: a region"),
@@ -334,6 +338,20 @@ def test_your_own_function_must_be_uploaded(own_copy: Copy) -> None:
 
     assert refused.errors.endswith("add a line to .gcloudignore: !/songs.py\n")
     assert settings_passed(taken.command("functions", "deploy"))["SONG_FUNCTION"] == settings["SONG_FUNCTION"]
+
+
+def test_keys_in_another_bucket_may_be_read(copy: Copy) -> None:
+    """Let the function read the bucket of KEYS, and pass on a URL with a key in it; the runs' own it reads anyway."""
+    settings = {"PROJECT": "fake-project", "SONG_URL": "https://api.example.com/{song_key:path}"}
+
+    other = copy.run(**settings, KEYS="gs://lists/ids.txt")
+    own = copy.run(**settings, KEYS="gs://fake-project-songs/ids.txt")
+
+    assert settings_passed(other.command("functions", "deploy"))["KEYS"] == "gs://lists/ids.txt"
+    assert [
+        command[3] for command in other.all("storage", "buckets", "add-iam-policy-binding") if "lists" in command[3]
+    ] == ["gs://lists"]
+    assert len(other.all("storage", "buckets")) == len(own.all("storage", "buckets")) + 1
 
 
 def test_a_source_of_ones_own_must_be_uploaded(own_copy: Copy) -> None:

@@ -235,7 +235,7 @@ def test_a_run_that_tells_no_digest_may_be_continued(tmp_path: Path, name: str |
 
 
 def test_a_scheduled_call_continues_its_own_digest_alone(tmp_path: Path) -> None:
-    """Give each delivery of a firing one run, and the same firing under other settings another."""
+    """Give each delivery of a scheduled call one run, and under other settings another."""
     call = ScheduledCall("projects/p/locations/eu/jobs/nightly", "20261123t020000z")
     later = ScheduledCall("projects/p/locations/eu/jobs/nightly", "20261124t020000z")
     runs = [
