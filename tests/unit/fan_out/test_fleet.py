@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.fanned_out import DEADLINE, SPEC, World
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
 from crawler.core.errors import BadRequest, RunConflict, StoreUnavailable, UnknownRun, UpstreamUnavailable
+from crawler.core.key_list import KeyList
 from crawler.core.records import StoredObject
 from crawler.core.verdict import Verdict, found, refused, throttled
 from crawler.fan_out.fleet import Fleet
@@ -473,6 +475,25 @@ def test_a_task_is_never_done_with_another_song_api(fleet: Fleet) -> None:
     """Refuse the tasks that a function enqueued before it was given another SONG_URL."""
     with pytest.raises(RunConflict, match="of another source"):
         fleet.assignment("trial", Task(sweep=0, first=0, last=0), Source("sim://other", "another"))
+
+
+def test_a_task_is_never_done_under_other_settings_or_keys(fleet: Fleet) -> None:
+    """Refuse the tasks of a run that other code began, or whose keys are no longer those of the file."""
+    keys = KeyList.parse("".join(f"{number}\n" for number in range(40)).encode())
+    others = KeyList.parse(b"0\n1\n")
+    source = msgspec.structs.replace(SOURCE, keys=keys, answers_digest="a" * 16)
+    spec = run_spec("1-40", run="keyed", version=3, keys=source.keys_digest, answers_digest="a" * 16)
+    fleet.run_index.run_store("keyed").begin(spec)
+    plan = fleet.sweeps("trial").plan(0)
+    assert plan
+    fleet.sweeps("keyed").begin(0, plan)
+    task = Task(sweep=0, first=0, last=0)
+
+    assert fleet.assignment("keyed", task, source)[0] == spec
+    with pytest.raises(RunConflict, match=r"^The run keyed is of other keys: KEYS does not begin with the 40 that it"):
+        fleet.assignment("keyed", task, msgspec.structs.replace(source, keys=others))
+    with pytest.raises(RunConflict, match=r"^The run keyed was begun with other settings or code for its answers"):
+        fleet.assignment("keyed", task, msgspec.structs.replace(source, answers_digest="b" * 16))
 
 
 @pytest.mark.parametrize("last", range(4))
