@@ -11,7 +11,7 @@ from crawler.core.ports import Fetcher
 from crawler.core.records import STATUSES, Status
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import Verdict, failed
-from crawler.formats.jsonl_rows import STATUS, Compressor, Line, encode_row
+from crawler.formats.jsonl_rows import STATUS, Compressor, Line, encode_row, with_key
 from crawler.runs.grid import PartKey
 from crawler.runs.tally import Tally
 
@@ -162,4 +162,4 @@ class PartWriter:
 
 
 def _encode_keyed_row(key_of: Callable[[int], str], number: int, outcome: Verdict, *, is_json: bool = False) -> bytes:
-    return encode_row(number, outcome, is_json=is_json, key=key_of(number))
+    return with_key(encode_row(number, outcome, is_json=is_json), key_of(number))

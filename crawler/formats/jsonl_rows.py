@@ -24,16 +24,21 @@ _COMPRESSION_LEVEL = 1
 _GZIP = 31  # wbits: 2**15 window, gzip header (whose time stamp zlib leaves 0, so equal rows are equal bytes)
 
 
-def encode_row(song_num: int, outcome: Verdict, *, is_json: bool = False, key: str | None = None) -> bytes:
+def encode_row(song_num: int, outcome: Verdict, *, is_json: bool = False) -> bytes:
     """Write one row as a JSON line; raises TypeError or ValueError for info that JSON can't hold.
 
     `is_json` says that the info was read from JSON, and spares it the second look.
     """
-    row = _encode(Row(song_num, STATUS[outcome.kind], outcome.info, outcome.error, key)) + b"\n"
+    row = _encode(Row(song_num, STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
     # The encoder writes NaN as null, a set as an array, bytes as a text: read back, they are not what they were.
     if not is_json and outcome.info is not None and _decoder.decode(row).info != outcome.info:
         _require_json(outcome.info)
     return row
+
+
+def with_key(row: bytes, key: str) -> bytes:
+    """Add a song's key to its row: only the rows of runs with KEYS pay for it."""
+    return b'%s,"key":%s}\n' % (row[:-2], _encode(key))
 
 
 def _require_json(value: Any) -> None:

@@ -10,13 +10,14 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.core.records import Row
 from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, retry
-from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row, gunzip
+from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row, gunzip, with_key
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -214,3 +215,14 @@ def test_lines_that_are_no_rows_are_refused(lines: bytes) -> None:
 def test_rows_are_read_from_any_gzip() -> None:
     """Read rows that another program compressed."""
     assert decode_rows(gzip.compress(ROWS[6], 9)) == [Row(7, "found", {"title": "Song 400", "n": 7})]
+
+
+@pytest.mark.parametrize("outcome", [found({"a": [1]}), MISSING, failed("timeout")], ids=["found", "missing", "failed"])
+def test_a_row_with_a_key_is_a_row(outcome: Verdict) -> None:
+    """Read the same row back, with its key as it was."""
+    row = encode_row(7, outcome)
+    (plain,) = decode_rows(gzip.compress(row))
+    (keyed,) = decode_rows(gzip.compress(with_key(row, 'a"\\é/')))
+
+    assert keyed.key == 'a"\\é/'
+    assert msgspec.structs.replace(keyed, key=None) == plain
