@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from support.fakes import FakeFetcher
 
@@ -97,3 +98,11 @@ def test_a_run_keeps_what_it_learned(tmp_path: Path) -> None:
     assert learned
     assert learned.per_second == pytest.approx(200, rel=0.9)
     assert not learned.throttles
+
+
+def test_rates_are_kept_by_a_sources_name(tmp_path: Path) -> None:
+    """Keep what a run learned under SOURCE_NAME, where the source has one, and start from there."""
+    named = msgspec.structs.replace(deployment(tmp_path), source=msgspec.structs.replace(SOURCE, name="tracks"))
+    named.crawl(CrawlRequest(parse_selection("1-100"), "trial"))
+
+    assert [stored.name for stored in FolderStore(tmp_path).list("rates/")] == ["rates/tracks/trial.json"]
