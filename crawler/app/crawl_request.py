@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from crawler.core.records import Status
 from crawler.runs.selection import Selection
 
 
@@ -32,3 +33,11 @@ class Look(msgspec.Struct, frozen=True):
 
     parts: bool = False
     download: bool = False
+
+
+class RowsWanted(msgspec.Struct, frozen=True):
+    """Which rows of a run are wanted: so many after a number, of a status or of all."""
+
+    limit: int
+    status: Status | None = None
+    after: int = -1

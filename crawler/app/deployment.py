@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from crawler.engine.run_call import RunCall
     from crawler.reporting.report import Report
     from crawler.runs.resolve import Order
+    from crawler.views.run_rows import RunRows
 
 # Commits at once: compressing takes a core for milliseconds, a bucket's answer some 50 ms.
 _COMMIT_THREADS = 2
@@ -145,6 +146,12 @@ class Deployment(msgspec.Struct, frozen=True):
         from crawler.reporting.report import run_report
 
         return run_report(*self._known(run), SystemClock().epoch())
+
+    def rows(self, run: str) -> RunRows:
+        """Return the rows of a run, to be read from the store; raises UnknownRun."""
+        from crawler.views.run_rows import RunRows
+
+        return RunRows(*self._known(run))
 
     def runs(self, limit: int, after: str) -> tuple[list[RunSummary], str | None]:
         """Say how a page of runs stand, newest first, and after which the next page comes; None: there is none."""

@@ -10,8 +10,9 @@ from typing import Any
 
 import msgspec
 
-from crawler.app.crawl_request import CrawlRequest, Look, RequestBounds
+from crawler.app.crawl_request import CrawlRequest, Look, RequestBounds, RowsWanted
 from crawler.core.errors import BadRequest, RequestTooLarge
+from crawler.core.records import STATUSES
 from crawler.core.song_set import LARGEST_SONG_NUM
 from crawler.fan_out.plan import Task
 from crawler.runs.selection import SONGS_HELP, SONGS_PATTERN, Selection, count_selected, parse_selection
@@ -19,10 +20,12 @@ from crawler.runs.spec import RUN_NAME
 
 MOST_BODY_BYTES = 64 << 10
 PAGE, MOST_PAGE = 20, 100
+ROWS, MOST_ROWS = 50, 1000
 _AFTER = re.compile(rf"([0-9]{{13}}-{RUN_NAME.pattern})?", re.ASCII)  # the name of an entry of the index
 _MOST_PLACES = 999_999_999
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
+_SONG_NUM = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -75,6 +78,17 @@ def parse_page(query: Iterable[tuple[str, str]]) -> tuple[int, str]:
 def parse_look(query: Iterable[tuple[str, str]]) -> Look:
     """Read how one run is to be shown; raises BadRequest."""
     return Look(**_read_query(query, LOOK_PARAMETERS))
+
+
+def parse_rows(query: Iterable[tuple[str, str]]) -> RowsWanted:
+    """Read which rows of a run are wanted; raises BadRequest."""
+    return RowsWanted(**{"limit": ROWS, **_read_query(query, ROWS_PARAMETERS)})
+
+
+def parse_song_num(value: str) -> int:
+    """Read a song number of a path; raises BadRequest."""
+    song_num: int = SONG_PARAMETER.read("song_num", value, _NO_BOUNDS)
+    return song_num
 
 
 def _read_query(query: Iterable[tuple[str, str]], parameters: Mapping[str, Parameter]) -> dict[str, Any]:
@@ -170,7 +184,7 @@ def _text(pattern: re.Pattern[str], allowed: str, meaning: str) -> Parameter:
             raise _bad(name, value, allowed)
         return value
 
-    return Parameter(read, lambda _: {"type": "string", "pattern": f"^{pattern.pattern}$"}, meaning)
+    return Parameter(read, lambda _: {"type": "string", "pattern": f"^(?:{pattern.pattern})$"}, meaning)
 
 
 def _number(least: float, most: Callable[[RequestBounds], float], what: str, meaning: str) -> Parameter:
@@ -187,6 +201,14 @@ def _whole_number(least: int, most: Callable[[RequestBounds], int], meaning: str
         return int(_parse_number(name, value, _WHOLE_NUMBER, least, most(bounds), allowed))
 
     return Parameter(read, lambda c: {"type": "integer", "minimum": least, "maximum": most(c)}, meaning)
+
+
+def _song_num(meaning: str) -> Parameter:
+    def read(name: str, value: Any, _: RequestBounds) -> int:
+        allowed = f"a song number from 0 to {LARGEST_SONG_NUM}"
+        return int(_parse_number(name, value, _SONG_NUM, 0, LARGEST_SONG_NUM, allowed))
+
+    return Parameter(read, lambda _: {"type": "integer", "minimum": 0, "maximum": LARGEST_SONG_NUM}, meaning)
 
 
 def _flag(meaning: str) -> Parameter:
@@ -215,6 +237,12 @@ CRAWL_PARAMETERS: dict[str, Parameter] = {
 PAGE_PARAMETERS: dict[str, Parameter] = {
     "limit": _whole_number(1, lambda _: MOST_PAGE, f"how many runs; {PAGE} if not given"),
     "after": _text(_AFTER, "what `next` of the page before says", "where the page before ended: its `next`"),
+}
+SONG_PARAMETER = _song_num("the song's number")
+ROWS_PARAMETERS: dict[str, Parameter] = {
+    "status": _text(re.compile("|".join(STATUSES)), ", ".join(STATUSES), "only songs of this status"),
+    "after": _song_num("only songs with a number above this one: what `next` of the page before says"),
+    "limit": _whole_number(1, lambda _: MOST_ROWS, f"how many rows at most; {ROWS} if not given"),
 }
 LOOK_PARAMETERS: dict[str, Parameter] = {
     "parts": _flag("1: say also which parts are committed"),

@@ -4,6 +4,7 @@
     ├── BadRequest            400  mend the request: the sentence names the field, its value and what is allowed
     │   ├── Forbidden         403  call from the function's own page, not from another site's
     │   ├── UnknownRun        404  list the runs, name one of them
+    │   ├── UnknownSong       404  name a song that the run was asked for, or wait until its part is stored
     │   ├── MethodNotAllowed  405  use a method of the sentence
     │   ├── RunConflict       409  choose another run name, or ask for what the run asked for
     │   └── RequestTooLarge   413  send a smaller body
@@ -44,6 +45,12 @@ class Forbidden(BadRequest):
 
 class UnknownRun(BadRequest):
     """No run, or no page, has this name."""
+
+    http_status = 404
+
+
+class UnknownSong(BadRequest):
+    """A run has no row of this number: it was not asked for, or is not stored yet."""
 
     http_status = 404
 

@@ -71,8 +71,10 @@ class Grid(msgspec.Struct, frozen=True):
         key = self._starting(name)
         return key if key and name.startswith(f"{key.stem}.") and name != key.name else None
 
+    def covering(self, song_num: int) -> PartKey | None:
+        """Give the part that a number belongs to; None for one that was not asked for."""
+        return self[self.songs.position(song_num) // self.part_songs] if song_num in self.songs else None
+
     def _starting(self, name: str) -> PartKey | None:
         match = _STEM.match(name)
-        if match is None or int(match[1]) not in self.songs:
-            return None
-        return self[self.songs.position(int(match[1])) // self.part_songs]
+        return self.covering(int(match[1])) if match else None

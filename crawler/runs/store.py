@@ -73,11 +73,15 @@ class RunStore(msgspec.Struct, frozen=True):
 
         One listing, unless an object lacks its metadata; of some places it reads no more than it must.
         """
+        return list(self.iterate_parts(spec, part_range))
+
+    def iterate_parts(self, spec: RunSpec, part_range: range | None = None) -> Iterator[CommittedPart]:
+        """Yield what `parts` lists, a page of the listing at a time."""
         # The metadata is in the tally; kept twice it would weigh half as much again in a run of 10,000 parts.
-        return [
+        return (
             CommittedPart(key, msgspec.structs.replace(stored, metadata={}), self._tally(key, stored))
             for key, stored in self._listed("songs-", spec.grid.find, spec, part_range)
-        ]
+        )
 
     def is_whole(self, spec: RunSpec, start: int) -> bool:
         """Tell whether the parts tile the grid, from a place on and round; the listing ends at the first gap."""

@@ -29,7 +29,7 @@ RANKS = (
     {"core"},
     {"formats", "rate_control", "upstream"},
     {"runs", "adapters"},
-    {"engine", "reporting"},
+    {"engine", "reporting", "views"},
     {"fan_out"},
     {"app"},
     {"entrypoints"},

@@ -15,12 +15,15 @@ from crawler.app.parameters import (
     CRAWL_PARAMETERS,
     LOOK_PARAMETERS,
     PAGE_PARAMETERS,
+    ROWS_PARAMETERS,
     RUN_PARAMETER,
+    SONG_PARAMETER,
     TASK_PARAMETERS,
     Parameter,
 )
+from crawler.core.records import Row
 from crawler.core.settings import VERSION
-from crawler.entrypoints.http.bodies import Problem, RunsPage
+from crawler.entrypoints.http.bodies import Problem, RunsPage, SongsPage
 from crawler.fan_out.plan import SweepReport, TaskReport
 from crawler.runs.summary import RunSummary
 
@@ -33,7 +36,7 @@ _RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "in
 _MEANINGS = {
     400: "The request is wrong; the sentence names the field, its value and what is allowed.",
     403: "Another web site sent this through somebody's browser.",
-    404: "There is no such run, or no queue.",
+    404: "There is no such run, no row of this song in it, or no queue.",
     409: "The run's name belongs to another request.",
     413: "The body is over 64 KiB.",
     500: "The deployment is wrong; the sentence names what to change.",
@@ -43,7 +46,7 @@ _MEANINGS = {
 
 def describe(bounds: RequestBounds) -> dict[str, Any]:
     """Return the document; `bounds` are those of this deployment's parameters."""
-    kinds = [RunSummary, RunsPage, TaskReport, SweepReport, Problem]
+    kinds = [RunSummary, RunsPage, Row, SongsPage, TaskReport, SweepReport, Problem]
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_SCHEMAS)
     document = {
         "openapi": "3.1.0",
@@ -106,6 +109,22 @@ def _paths(bounds: RequestBounds) -> dict[str, Any]:
                 "summary": "Say how a run stands; a browser gets the report",
                 "parameters": look,
                 "responses": _responses("How the run stands.", RunSummary, 400, 404, 500, 503, page=True),
+            }
+        },
+        "/runs/{run}/songs": {
+            "get": {
+                "operationId": "songs",
+                "summary": "List a run's rows by song number, all or those of a status",
+                "parameters": [run, *_query(ROWS_PARAMETERS, bounds)],
+                "responses": _responses("A page of rows.", SongsPage, 400, 404, 500, 503),
+            }
+        },
+        "/runs/{run}/songs/{song_num}": {
+            "get": {
+                "operationId": "song",
+                "summary": "Return one song's row",
+                "parameters": [run, {**_parameter("song_num", SONG_PARAMETER, bounds, "path"), "required": True}],
+                "responses": _responses("The row.", Row, 400, 404, 500, 503),
             }
         },
         "/runs/{run}/stop": {

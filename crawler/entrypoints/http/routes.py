@@ -13,13 +13,25 @@ import msgspec
 
 from crawler.app.deployment import Deployment
 from crawler.app.json_log import LOGGER
-from crawler.app.parameters import parse_crawl, parse_look, parse_page, parse_run_name, parse_task
+from crawler.app.parameters import (
+    parse_crawl,
+    parse_look,
+    parse_page,
+    parse_rows,
+    parse_run_name,
+    parse_song_num,
+    parse_task,
+)
 from crawler.core.errors import Forbidden, MethodNotAllowed, SongcrawlError, UnknownRun
-from crawler.entrypoints.http.bodies import Problem, RunsPage
+from crawler.entrypoints.http.bodies import Problem, RunsPage, SongsPage
 from crawler.fan_out.plan import TaskReport
 from crawler.runs.scheduled import parse_scheduled_call
 from crawler.runs.summary import CallResult, Reason
 
+_PATHS = (
+    *("/", "/runs", "/runs/RUN", "/runs/RUN/songs", "/runs/RUN/songs/SONG_NUM", "/runs/RUN/stop", "/runs/RUN/parts"),
+    *("/sweep", "/openapi.json"),
+)
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 if TYPE_CHECKING:
@@ -85,6 +97,13 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
         case ["runs", run]:
             _allow(request, "/runs/RUN", "GET")
             return _run(open_deployment(), parse_run_name("run", run), request)
+        case ["runs", run, "songs"]:
+            _allow(request, "/runs/RUN/songs", "GET")
+            return _songs(open_deployment(), parse_run_name("run", run), request)
+        case ["runs", run, "songs", song_num]:
+            _allow(request, "/runs/RUN/songs/SONG_NUM", "GET")
+            rows = open_deployment().rows(parse_run_name("run", run))
+            return _json(200, rows.row(parse_song_num(song_num)))
         case ["runs", run, "stop"]:
             _allow(request, "/runs/RUN/stop", "POST")
             _refuse_other_sites(request)
@@ -100,7 +119,10 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
         case ["openapi.json"]:
             _allow(request, "/openapi.json", "GET")
             return _openapi(open_deployment())
-    allowed = "/, /runs, /runs/RUN, /runs/RUN/stop, /runs/RUN/parts, /sweep, /openapi.json"
+    allowed = (
+        "/, /runs, /runs/RUN, /runs/RUN/songs, /runs/RUN/songs/SONG_NUM, /runs/RUN/stop, /runs/RUN/parts, /sweep, "
+    )
+    allowed += "/openapi.json"
     raise UnknownRun(f"There is nothing at {request.path[:150]}; allowed: {allowed}.")
 
 
@@ -140,6 +162,12 @@ def _run(deployment: Deployment, run: str, request: HttpRequest) -> HttpResponse
     if _from_browser(request):
         return _report(deployment, run, download=look.download)
     return _json(200, deployment.state(run, coverage=look.parts))
+
+
+def _songs(deployment: Deployment, run: str, request: HttpRequest) -> HttpResponse:
+    wanted = parse_rows(request.query)
+    songs, last = deployment.rows(run).page(wanted.limit, wanted.status, wanted.after)
+    return _json(200, SongsPage(songs=songs, next=None if last is None else f"after={last}"))
 
 
 def _page(request: HttpRequest) -> HttpResponse:

@@ -443,3 +443,45 @@ def test_a_song_that_fails_does_not_fail_the_call(function: Function) -> None:
 
     assert response.status == 200
     assert [read(response)[name] for name in ("found", "failed", "remaining")] == [2, 1, 0]
+
+
+def test_a_songs_row_is_answered_by_its_number(function: Function) -> None:
+    """Return the row as it is stored; 404 for a song that the run was not asked for."""
+    function.send("POST", "/", {"songs": "1-3", "run": "trial"})
+
+    response = function.send("GET", "/runs/trial/songs/2")
+    unknown = function.send("GET", "/runs/trial/songs/4")
+
+    assert (response.status, json.loads(response.body)) == (200, {"song_num": 2, "status": "found", "info": 2})
+    assert (unknown.status, problem(unknown)) == (404, "The run trial was not asked for 4; its songs are 1-3.")
+
+
+def test_rows_are_listed_in_pages(function: Function) -> None:
+    """Return rows by number, with the query of the next page while there is one."""
+    function.send("POST", "/", {"songs": "1-5", "run": "trial"})
+
+    first = json.loads(function.send("GET", "/runs/trial/songs?limit=3").body)
+    second = json.loads(function.send("GET", f"/runs/trial/songs?limit=3&{first['next']}").body)
+
+    assert [[row["song_num"] for row in page["songs"]] for page in (first, second)] == [[1, 2, 3], [4, 5]]
+    assert second["next"] is None
+    assert json.loads(function.send("GET", "/runs/trial/songs?status=missing").body) == {"songs": [], "next": None}
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("/runs/trial/songs/x", 'song_num is "x"; allowed: a song number from 0 to 999999999999.'),
+        ("/runs/trial/songs/-1", 'song_num is "-1"; allowed: a song number from 0 to 999999999999.'),
+        ("/runs/trial/songs?status=done", 'status is "done"; allowed: found, missing, failed.'),
+        ("/runs/trial/songs?limit=1001", 'limit is "1001"; allowed: a whole number from 1 to 1000.'),
+        ("/runs/trial/songs?before=1", '"before" is no parameter; allowed: status, after, limit.'),
+    ],
+)
+def test_rows_that_can_not_be_listed_are_a_sentence(function: Function, address: str, sentence: str) -> None:
+    """Name the parameter, its value and what is allowed."""
+    function.send("POST", "/", {"songs": "1-3", "run": "trial"})
+
+    response = function.send("GET", address)
+
+    assert (response.status, problem(response)) == (400, sentence)
