@@ -17,6 +17,7 @@ from crawler.app.crawl_request import CrawlRequest, RequestBounds
 from crawler.app.fetchers import obey_robots
 from crawler.app.json_log import LOGGER
 from crawler.app.key_file import KeyFile
+from crawler.app.live_runs import LiveRuns
 from crawler.app.progress_bar import bar, progress_log
 from crawler.app.queueing import Queueing, task_limits
 from crawler.core.deadline import CallTime, Deadline
@@ -64,6 +65,7 @@ class Deployment(msgspec.Struct, frozen=True):
     robots_file: RobotsFile | None = None
     queueing: Queueing = msgspec.field(default_factory=Queueing)
     alone: Lock = msgspec.field(default_factory=Lock)
+    live: LiveRuns = msgspec.field(default_factory=LiveRuns)
     key_file: KeyFile | None = None
 
     @property
@@ -137,9 +139,12 @@ class Deployment(msgspec.Struct, frozen=True):
         return make_plan(spec, run_index.run_store(spec.run).url, self._limits(request).max_per_second)
 
     def state(self, run: str, *, coverage: bool = False) -> RunSummary:
-        """Say how a run stands, from the store alone, if wanted with the places of its parts; raises UnknownRun."""
+        """Say how a run stands, if wanted with the places of its parts; raises UnknownRun.
+
+        From the store alone, but for the figures of a run that this instance is at work on: those are newer.
+        """
         run_store, spec = self._known(run)
-        return run_summary(run_store, spec, SystemClock().epoch(), coverage=coverage)
+        return self.live.update(run_summary(run_store, spec, SystemClock().epoch(), coverage=coverage))
 
     def report(self, run: str) -> Report:
         """Report on a run, from the store alone; raises UnknownRun."""
@@ -218,7 +223,11 @@ class Deployment(msgspec.Struct, frozen=True):
                 limiter=limiter,
                 key_of=key_of,
             )
-            with self._learning(run_index, spec, clock), progress_log(call.progress, _fields(spec)):
+            with (
+                self.live.shown(spec.run, call.progress),
+                self._learning(run_index, spec, clock),
+                progress_log(call.progress, _fields(spec)),
+            ):
                 yield call
         if call.abandoned:
             message = f"{call.abandoned} requests were abandoned: they did not end within their timeout"

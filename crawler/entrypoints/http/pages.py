@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +38,8 @@ def render_page(query: Iterable[tuple[str, str]]) -> Document:
     given = dict(query)
     watch = given.get("watch", "")
     fields = {name: given.get(name, "") for name in ("songs", "max_per_second", "run")}
-    return _document("page.html", script="page.js", watch=watch if RUN_NAME.fullmatch(watch) else "", **fields)
+    watched = watch if RUN_NAME.fullmatch(watch) else ""
+    return _document("page.html", scripts=("songs.js", "page.js"), watch=watched, statuses=STATUSES, **fields)
 
 
 def render_report(report: Report, *, download: bool = False) -> Document:
@@ -72,12 +73,13 @@ def _charts(report: Report) -> dict[str, str]:
     return charts
 
 
-def _document(template: str, script: str | None = None, **values: Any) -> Document:
+def _document(template: str, scripts: Sequence[str] = (), **values: Any) -> Document:
     environment = _environment()
     html = environment.get_template(template).render(icon=_data(_ICON), **values)
+    hashes = [_hash(environment.get_template(script).render()) for script in scripts]
     policy = {
         "default-src": "'none'",
-        "script-src": _hash(environment.get_template(script).render()) if script else "'none'",
+        "script-src": " ".join(hashes) or "'none'",
         "style-src": _hash(environment.get_template("style.css").render()),
         "img-src": "data:",
         "connect-src": "'self'",

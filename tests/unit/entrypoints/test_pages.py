@@ -105,6 +105,9 @@ def test_a_run_is_stopped(browser: Browser, sample: Deployed) -> None:
     page.get_by_role("button", name="Show time and cost").click()
     page.get_by_role("button", name="Start").click()
     expect(page.locator("#state")).to_have_text("running", timeout=SECONDS)
+    expect(page.locator("#found")).not_to_have_text(re.compile("^[0–]$"), timeout=SECONDS)
+    assert page.locator("#strip rect.done").count() == 0  # figures move though no part is stored yet
+    expect(page.locator("#runs tr[data-run=slow] td").nth(3)).not_to_have_text("0", timeout=SECONDS)
 
     page.get_by_role("button", name="Stop").click()
 
@@ -113,6 +116,34 @@ def test_a_run_is_stopped(browser: Browser, sample: Deployed) -> None:
     expect(page.locator("#note")).to_be_hidden()
     assert b"{}" in sample.objects()["runs/slow/stop.json"]
     assert console.complaints == []
+    page.context.close()
+
+
+def test_songs_are_looked_up_and_opened(browser: Browser, sample: Deployed) -> None:
+    """Show a run's first songs, one by its number, those that failed, and each row as a tree."""
+    sample.crawl("1-700", run="shown")
+    page, console = open_page(browser, f"{sample.server.url}/?watch=shown")
+    rows = page.locator("#rows > li")
+    expect(rows).to_have_count(20, timeout=SECONDS)
+    page.get_by_role("button", name="More songs").click()
+    expect(rows).to_have_count(40, timeout=SECONDS)
+
+    page.get_by_label("Song number").fill("77")
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(1, timeout=SECONDS)
+    rows.first.locator("summary").first.click()
+    expect(rows.first.locator(".tree").first).to_contain_text("info")
+
+    page.get_by_label("Song number").fill("")
+    page.get_by_label("Status").select_option("failed")
+    expect(rows).to_have_count(3, timeout=SECONDS)
+    expect(rows.first).to_have_text(re.compile("^211 failed http_400"))
+    page.get_by_label("Song number").fill("800")
+    page.keyboard.press("Enter")
+    expect(page.locator("#look-said")).to_have_text("The run shown was not asked for 800; its songs are 1-700.")
+
+    assert all("404" in complaint for complaint in console.complaints)
+    assert faults(page) == []
     page.context.close()
 
 
@@ -129,6 +160,7 @@ def test_pages_are_accessible_and_their_pictures_are_kept(browser: Browser, samp
     page.goto(f"{url}/?watch=shown")
     expect(page.locator("#state")).to_have_text("complete", timeout=SECONDS)
     expect(page.get_by_role("link", name="Report of shown")).to_be_visible(timeout=SECONDS)
+    page.locator("#rows summary").first.click()
     found += faults(page)
     take_picture(page, f"{look}-run")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

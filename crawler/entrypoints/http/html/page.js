@@ -9,6 +9,9 @@ const SVG = "http://www.w3.org/2000/svg";
 const STORED = "songcrawl-drives";
 const ENDED = ["complete", "stopped"];
 const QUIET_SECONDS = 60;
+const LIST_SECONDS = 5;
+// A stopped run's last parts are still being stored: its figures are final once they have stood still for so long.
+const SETTLED_SECONDS = 10;
 
 const byId = (id) => document.getElementById(id);
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
@@ -20,6 +23,7 @@ const notes = new Map();
 let planned = null;
 let watched = "";
 let older = "";
+let pages = 1;
 
 async function ask(method, path, body) {
   const headers = body ? { "Content-Type": "application/json" } : {};
@@ -185,11 +189,14 @@ async function watch(run) {
   watched = run;
   document.title = run ? `${run} · Songcrawl` : "Songcrawl";
   byId("watch").hidden = !run;
+  showSongsOf("");
   if (!run) return;
   clear(run);
   showNote();
   await begun(run);
   let misses = 0;
+  let seen = "";
+  let moved = Date.now();
   while (watched === run) {
     const asked = performance.now();
     const answer = await ask("GET", `runs/${run}?parts=1`);
@@ -198,7 +205,11 @@ async function watch(run) {
     else byId("about").textContent = reasonOf(answer);
     misses = answer.status === 404 ? misses + 1 : 0;
     const state = answer.content.state;
-    if (state === "complete" || misses > 5 || (state === "stopped" && !drives.has(run))) break;
+    const figures = JSON.stringify([answer.content.remaining, answer.content.parts]);
+    if (figures !== seen) moved = Date.now();
+    seen = figures;
+    const settled = state === "stopped" && !drives.has(run) && Date.now() - moved > SETTLED_SECONDS * 1000;
+    if (state === "complete" || misses > 5 || settled) break;
     const took = (performance.now() - asked) / 1000;
     await pause(Math.max(document.hidden ? 10 : 1, 3 * took));
   }
@@ -251,6 +262,8 @@ function display(answer) {
   byId("again").hidden = answer.state !== "complete" || !answer.failed;
   const percent = share === null ? "" : `${Math.floor(share * 100)}% · `;
   document.title = `${percent}${answer.run} · Songcrawl`;
+  if (answer.parts) showSongsOf(answer.run);
+  updateRow({ ...answer, state });
   announce(answer, state, share);
 }
 
@@ -321,12 +334,29 @@ async function listRuns(query = "") {
   const { status, content } = await ask("GET", `runs?limit=10${query && `&${query}`}`);
   if (status !== 200) return;
   const rows = content.runs.map(row);
+  pages = query ? pages + 1 : 1;
   if (query) byId("runs").append(...rows);
   else byId("runs").replaceChildren(...rows);
   older = content.next;
   byId("older").hidden = !older;
   byId("runs-table").hidden = !byId("runs").children.length;
   byId("no-runs").hidden = !byId("runs-table").hidden;
+}
+
+function updateRow(run) {
+  const line = [...byId("runs").children].find((each) => each.dataset.run === run.run);
+  if (line && !line.contains(document.activeElement)) line.replaceWith(row(run));
+}
+
+// Runs that others drive move too: the list is read again as long as one of it does, unless older pages are shown.
+
+async function refreshRuns() {
+  for (;;) {
+    await pause(LIST_SECONDS);
+    const moving = [...byId("runs").children].some((line) => line.dataset.state === "running" && line.dataset.run !== watched);
+    const busy = byId("runs").contains(document.activeElement);
+    if (moving && !busy && !document.hidden && pages === 1) await listRuns();
+  }
 }
 
 function row(run) {
@@ -344,6 +374,8 @@ function row(run) {
     [whole.format(run.failed), "figure"], [new Date(run.started_at).toLocaleString()], [report],
   ];
   const line = document.createElement("tr");
+  line.dataset.run = run.run;
+  line.dataset.state = run.state;
   line.append(...cells.map(([content, kind]) => cell(content, kind)));
   return line;
 }
@@ -393,3 +425,4 @@ window.addEventListener("popstate", () => watch(new URLSearchParams(location.sea
 watch(byId("watch").dataset.run);
 for (const call of kept()) resume(call);
 listRuns();
+refreshRuns();
