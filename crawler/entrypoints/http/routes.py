@@ -123,7 +123,7 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
         "/, /runs, /runs/RUN, /runs/RUN/songs, /runs/RUN/songs/SONG_NUM, /runs/RUN/stop, /runs/RUN/parts, /sweep, "
     )
     allowed += "/openapi.json"
-    raise UnknownRun(f"There is nothing at {request.path[:150]}; allowed: {allowed}.")
+    raise UnknownRun(f"There is nothing at {request.path[:100]}; allowed: {allowed}.")
 
 
 def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> HttpResponse:
