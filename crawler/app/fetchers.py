@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from crawler.adapters.robots_fetcher import Fetch, RobotsFile
+from crawler.app.access_tokens import access_tokens_of
 from crawler.app.json_log import LOGGER
 from crawler.app.source_identity import declared_source, function_source
 from crawler.core.errors import BadSetting
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import requests
 
     from crawler.adapters.curl.fetcher import CurlFetcher
-    from crawler.adapters.session.fetchers import DeclaredFetcher, FunctionFetcher
+    from crawler.adapters.session.fetchers import DeclaredFetcher
     from crawler.upstream.rate_headers import RateHeaders
 
 
@@ -41,6 +42,7 @@ class MakeFetcher(Protocol):
 
 def song_of(settings: Settings) -> tuple[Source, MakeFetcher]:
     """Name what the settings crawl, and how to open its fetcher; raises BadSetting."""
+    access_tokens_of(settings)  # raises BadSetting for what can't be, before the first crawl
     if settings.song_function is None:
         url, rules = _declared_url(settings), _response_rules(settings.response_rules)
         _check_keys(settings, url)
@@ -53,8 +55,14 @@ def song_of(settings: Settings) -> tuple[Source, MakeFetcher]:
 
 
 def session_of(settings: Settings) -> requests.Session:
-    """Open a session as the settings want it."""
+    """Open a session as the settings want it; one that can send an access token where TOKEN_URL is set."""
     from crawler.adapters.session.fetchers import open_session
+
+    kind: dict[str, Any] = {}
+    if settings.token_url:
+        from crawler.adapters.session.bearer import BearerSession
+
+        kind["kind"] = BearerSession
 
     session = open_session(
         settings.max_at_once,
@@ -62,6 +70,7 @@ def session_of(settings: Settings) -> requests.Session:
         settings.song_headers,
         max_song_bytes=settings.max_song_bytes,
         allow_private=settings.allow_private_upstream,
+        **kind,
     )
     session.verify = settings.ssl_cert_file or True
     return session
@@ -75,6 +84,17 @@ def declared_fetcher(
 
     url, song = _declared_url(settings), _declared_song(settings, _response_rules(settings.response_rules))
     return DeclaredFetcher(session, url, song, settings.max_song_bytes, _rate_headers(settings), key_of)
+
+
+def bearing(settings: Settings, session: requests.Session, fetcher: Fetcher) -> Fetcher:
+    """Return a fetcher that sends the access token through `session`, opened by `session_of`, if one is wanted."""
+    tokens = access_tokens_of(settings)
+    if tokens is None:
+        return fetcher
+    from crawler.adapters.session.bearer import BearerFetcher, BearerSession
+
+    assert isinstance(session, BearerSession)
+    return BearerFetcher(fetcher, session, tokens)
 
 
 def robots_file_of(settings: Settings) -> RobotsFile | None:
@@ -151,7 +171,8 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Make
 
     def make_fetcher(opened: ExitStack, key_of: Callable[[int], str] | None = None) -> Fetcher:
         if (curl_fetcher := fetcher_class()) is None:
-            return declared_fetcher(settings, opened.enter_context(session_of(settings)), key_of)
+            session = opened.enter_context(session_of(settings))
+            return bearing(settings, session, declared_fetcher(settings, session, key_of))
         return curl_fetcher(
             url,
             song,
@@ -162,6 +183,7 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Make
             authorities=settings.ssl_cert_file,
             rate_headers=_rate_headers(settings),
             key_of=key_of,
+            tokens=access_tokens_of(settings),
         )
 
     return make_fetcher
@@ -170,11 +192,11 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Make
 def function_fetchers(settings: Settings, function: Callable[..., Any]) -> MakeFetcher:
     """Say how to open the fetcher of a user's function."""
 
-    def make_fetcher(opened: ExitStack, key_of: Callable[[int], str] | None = None) -> FunctionFetcher:
+    def make_fetcher(opened: ExitStack, key_of: Callable[[int], str] | None = None) -> Fetcher:
         from crawler.adapters.session.fetchers import FunctionFetcher
 
         session = opened.enter_context(session_of(settings))
-        return FunctionFetcher(session, function, _rate_headers(settings), key_of)
+        return bearing(settings, session, FunctionFetcher(session, function, _rate_headers(settings), key_of))
 
     return make_fetcher
 

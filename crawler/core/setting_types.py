@@ -103,6 +103,23 @@ def headers(text: str) -> dict[str, str]:
     return pairs
 
 
+def token_url(text: str) -> str | None:
+    """Read the address of a token server, with no user name in it."""
+    url = urlsplit(text)
+    whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
+    if text and (not whole or "#" in text or not re.fullmatch(r"[!-~]+", text)):
+        raise ValueError(text)
+    return text or None
+
+
+def form(text: str) -> dict[str, str]:
+    """Read a JSON object of form fields."""
+    fields = msgspec.json.decode(text or "{}", type=dict[str, str])
+    if "" in fields:
+        raise ValueError("no name")
+    return fields
+
+
 def rate_headers(text: str) -> str | dict[str, str]:
     """Read auto, ignore, or a JSON object that names the headers `remaining` and perhaps `reset` and `limit`."""
     if text in ("auto", "ignore"):

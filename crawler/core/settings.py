@@ -112,6 +112,31 @@ SETTINGS = (
         secret=True,
     ),
     Setting(
+        "TOKEN_URL",
+        "",
+        types.token_url,
+        "an https URL with no user name and no # in it, such as https://accounts.example.com/api/token",
+        "where access tokens are asked for (OAuth 2.0 client credentials), sent as Authorization: Bearer",
+        redact=redact_url,
+    ),
+    Setting(
+        "TOKEN_FORM",
+        "",
+        types.form,
+        "a JSON object of names and texts, such as "
+        '{"grant_type": "client_credentials", "client_id": "...", "client_secret": "..."}',
+        "JSON object of the form that TOKEN_URL is sent, grant_type=client_credentials if unset; never logged",
+        secret=True,
+    ),
+    Setting(
+        "TOKEN_HEADERS",
+        "{}",
+        types.headers,
+        'a JSON object of header names and texts, such as {"Authorization": "Basic ..."}',
+        "JSON object of the headers that TOKEN_URL is sent; never logged",
+        secret=True,
+    ),
+    Setting(
         "OUTPUT",
         "songs",
         types.output,
@@ -277,6 +302,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     response_rules: list[Any] | str
     song_function: str | None
     song_headers: dict[str, str]
+    token_url: str | None
+    token_form: dict[str, str]
+    token_headers: dict[str, str]
     output: str
     format: FormatName
     part_songs: int | None

@@ -19,6 +19,7 @@ class Kind(Enum):
     RETRY = "retry"  # this attempt failed, another may not: counted against MAX_ATTEMPTS
     THROTTLED = "throttled"  # the upstream asks us to slow down: not counted
     REFUSED = "refused"  # the upstream as a whole is down or refuses us: no song's fault
+    AGAIN = "again"  # made in vain, or not at all, for want of an access token: as if it had not been
 
     # Members are single objects. Enum's own hash is a function in Python, called several times for every song.
     __hash__ = object.__hash__
@@ -71,6 +72,9 @@ MISSING = Verdict(Kind.MISSING)
 
 # Not asked for at all: the upstream's robots.txt disallows it.
 FORBIDDEN = Verdict(Kind.FAILED, error="robots")
+# Sent with an access token that is old now; and not sent, since there was none.
+AGAIN = Verdict(Kind.AGAIN, error="access_token")
+UNSENT = Verdict(Kind.AGAIN, error="access_token")
 
 
 def found(info: Any) -> Verdict:

@@ -219,6 +219,7 @@ class Dispatcher:
         """Have the limiter learn from verdicts; returns those that end their songs, and tries the other songs again."""
         with self.limiter:
             found = self._outage_probe.observe_found(settled, now)
+            settled = settled if found else self._send_again(settled, now)
             judged = [] if found else self._outage_probe.observe(settled, now)
             for attempt, verdict in settled:
                 if verdict.quota:
@@ -227,6 +228,18 @@ class Dispatcher:
                 return of_chunks
         weighed = [(attempt, self._weigh(attempt, verdict, now, counts=counts)) for attempt, verdict, counts in judged]
         return _of_chunks((attempt, outcome) for attempt, outcome in weighed if outcome)
+
+    def _send_again(self, settled: _Pairs, now: float) -> _Pairs:
+        """Have songs drawn anew whose attempts are to be as if they had not been; return the others."""
+        again = [attempt for attempt, verdict in settled if verdict.kind is Kind.AGAIN]
+        if not again:
+            return settled
+        self.limiter.release(len(again))
+        for attempt in again:
+            if not attempt.chunk.is_canary:
+                anew = Attempt(attempt.chunk, attempt.index, attempt.number, attempt.throttles)
+                self._backlog.retry(now, anew)
+        return [pair for pair in settled if pair[1].kind is not Kind.AGAIN]
 
     def _weigh(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> Verdict | None:
         """Turn a verdict into the song's outcome, which nobody keeps of a canary; None: it has none yet."""

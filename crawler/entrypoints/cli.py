@@ -73,6 +73,9 @@ _GROUPS = {
         "RESPONSE_RULES",
         "SONG_FUNCTION",
         "SONG_HEADERS",
+        "TOKEN_URL",
+        "TOKEN_FORM",
+        "TOKEN_HEADERS",
     ),
     "the output": ("OUTPUT", "FORMAT", "PART_SONGS"),
     "pace and patience": (

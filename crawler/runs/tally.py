@@ -10,7 +10,7 @@ import msgspec
 
 from crawler.core.records import STATUSES, Counts, Row, Status
 from crawler.core.song_set import SongSet
-from crawler.core.verdict import FORBIDDEN, Kind, Verdict
+from crawler.core.verdict import FORBIDDEN, UNSENT, Kind, Verdict
 
 # Cloud Storage allows 8 KiB of metadata for an object (https://cloud.google.com/storage/quotas#objects): two sets of
 # numbers of at most this many characters and a latency histogram fit.
@@ -48,8 +48,8 @@ class Tally(Counts):
     call_id: str = ""
 
     def record(self, attempts: Sequence[tuple[float, Verdict]]) -> None:
-        """Count attempts, each with its latency in seconds; none was made at a song that is forbidden."""
-        made = [(seconds, verdict) for seconds, verdict in attempts if verdict is not FORBIDDEN]
+        """Count attempts, each with its latency in seconds, but for those that sent nothing."""
+        made = [pair for pair in attempts if pair[1] is not FORBIDDEN and pair[1] is not UNSENT]
         self.requests += len(made)
         self.throttled += sum([verdict.kind is _THROTTLED for _, verdict in made])
         self.latencies.update([_FIRST_BUCKET + bisect(_BEGINNINGS, seconds) for seconds, _ in made])

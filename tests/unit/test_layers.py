@@ -52,7 +52,7 @@ OWNERS = {
     "jinja2": {"crawler.entrypoints.http.pages"},
     "jmespath": {"crawler.upstream.expression"},
     "nest_asyncio": {"crawler.adapters.runtime.event_loop"},
-    "pycurl": {"crawler.adapters.curl.fetcher", "crawler.adapters.curl.sockets", "crawler.adapters.curl.transfer"},
+    "pycurl": {f"crawler.adapters.curl.{name}" for name in ("bearer", "fetcher", "sockets", "transfer")},
     "protego": {"crawler.upstream.robots_rules"},
     # For whoever has it: nothing here needs it.
     "pandas": {"crawler.entrypoints.python.songs", "crawler.entrypoints.python.table"},
@@ -64,6 +64,8 @@ OWNERS = {
             "crawler.adapters.session.fetchers",
             "crawler.adapters.session.connections",
             "crawler.adapters.session.responses",
+            "crawler.adapters.session.bearer",
+            "crawler.adapters.session.token_request",
         ),
         *("crawler.adapters.storage.gcs", "crawler.adapters.queue.cloud_tasks"),
     },

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import certifi
@@ -21,12 +21,15 @@ import pycurl
 
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.adapters.curl.transfer import PageTransfer, Transfer, parse_head, parse_whole_head
-from crawler.core.ports import Page
+from crawler.core.ports import Page, Transfers
 from crawler.core.verdict import Verdict, failed
 from crawler.upstream.classify import DeclaredSong
 from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import MOST_REDIRECTS, same_origin
 from crawler.upstream.template import Fill, compile_template
+
+if TYPE_CHECKING:
+    from crawler.adapters.access_tokens import AccessTokens
 
 # What closing takes at most; without a name look-up on its way it is a millisecond.
 _CLOSE_SECONDS = 0.5
@@ -77,6 +80,7 @@ class CurlFetcher:
         authorities: str | None = None,
         rate_headers: RateHeaders | None = None,
         key_of: Callable[[int], str] | None = None,
+        tokens: AccessTokens | None = None,
     ) -> None:
         """`authorities` names a file of the certificates to trust, instead of those that requests does.
 
@@ -90,15 +94,23 @@ class CurlFetcher:
         self.allow_private = allow_private
         self.rate_headers = rate_headers
         self.gives_json = song.gives_json
+        self.tokens = tokens
         parse = parse_whole_head if song.reads_headers else partial(parse_head, rate_headers=rate_headers)
         self._parse_head = lru_cache(_HEADS)(parse)
         self._options = _options({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
         self._options[pycurl.CAINFO] = authorities or certifi.where()
         self._options[pycurl.SHARE] = _share()
 
-    def open_transfers(self, most: int) -> CurlTransfers:
+    def open_transfers(self, most: int) -> Transfers:
         """Open what tries `most` songs at once, for the calling thread alone."""
-        return CurlTransfers(self._open_transfer, self.url_of, most, over_tls=self.over_tls)
+        if self.tokens is None:
+            return CurlTransfers(self._open_transfer, self.url_of, most, over_tls=self.over_tls)
+        from crawler.adapters.curl.bearer import BearerTransfer, BearerTransfers
+
+        kind = partial(BearerTransfer, self.tokens, self._options[pycurl.HTTPHEADER])
+        open_transfer = partial(self._open_transfer, kind=kind)
+        transfers = CurlTransfers(open_transfer, self.url_of, most, over_tls=self.over_tls)
+        return BearerTransfers(self.tokens, transfers)
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
@@ -244,7 +256,7 @@ class CurlTransfers:
         self._waiting.clear()
 
 
-def _attempt(transfers: CurlTransfers, item: Any, timeout: float) -> Verdict:
+def _attempt(transfers: Transfers, item: Any, timeout: float) -> Verdict:
     """Try one item, and close the transfers."""
     try:
         transfers.start(None, item, timeout)

@@ -36,13 +36,14 @@ def open_session(
     *,
     max_song_bytes: int = 1 << 20,
     allow_private: bool = False,
+    kind: type[LimitedSession] = LimitedSession,
 ) -> requests.Session:
     """Open a session whose pool fits `max_at_once` threads, and whose responses hold `max_song_bytes` at most.
 
     It takes nothing from the environment (no proxies, no .netrc), never retries by itself, leaves an origin by no
     redirect, and connects to loopback and private addresses only if allowed.
     """
-    session = LimitedSession()
+    session = kind()
     # gzip only: it can be inflated with a bound on what comes out.
     session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
     adapter = LimitedAdapter(max_at_once, max_song_bytes, allow_private)

@@ -24,7 +24,7 @@ from crawler.adapters.session.fetchers import FunctionFetcher
 from crawler.app.composition import key_file_of, limiter_of, open_store
 from crawler.app.crawl_request import CrawlRequest
 from crawler.app.deployment import Deployment
-from crawler.app.fetchers import declared_fetcher, function_fetchers, obey_robots, robots_file_of, session_of
+from crawler.app.fetchers import bearing, declared_fetcher, function_fetchers, obey_robots, robots_file_of, session_of
 from crawler.app.parameters import parse_run_name
 from crawler.app.progress_bar import bar
 from crawler.app.source_file import with_source
@@ -65,7 +65,7 @@ async def get_data_asynchronously(song_nums: Iterable[Any], song_urls: list[Any]
     """Gather `request_song_info` over the numbers, in threads, and append what it found to `song_urls`, in order."""
     settings = _settings({})
     with session_of(settings) as session:
-        fetcher: Fetcher = FunctionFetcher(session, request_song_info)
+        fetcher = bearing(settings, session, FunctionFetcher(session, request_song_info))
         limiter = limiter_of(settings.limits)
         if file := robots_file_of(settings):
             patience = settings.request_timeout_seconds
@@ -111,7 +111,7 @@ def crawl(
     chunks: list[Collected] = []
     with session_of(options) as session, bar(partial(_progress, chunks, _total(pairs)), shown=progress):
         fetchers: list[tuple[Fetcher, Iterable[Any]]] = [
-            (FunctionFetcher(session, function), items) for function, items in pairs
+            (bearing(options, session, FunctionFetcher(session, function)), items) for function, items in pairs
         ]
         run_coroutine(_gather(fetchers, options.limits, limiter_of(options.limits), chunks))
     return Songs(chunks)

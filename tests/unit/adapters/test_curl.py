@@ -50,6 +50,7 @@ def curl(url: str, **options: Any) -> CurlFetcher:
 def transfers_of(fetcher: CurlFetcher, most: int = 8) -> Iterator[CurlTransfers]:
     """Open transfers for the block."""
     transfers = fetcher.open_transfers(most)
+    assert isinstance(transfers, CurlTransfers)  # no access token is wanted
     try:
         yield transfers
     finally:

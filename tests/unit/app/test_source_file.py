@@ -35,7 +35,7 @@ NOT_THE_APIS = {
         "SSL_CERT_FILE",
     ),
     *("QUEUE", "SERVICE_URL", "INVOKER", "STORAGE_EMULATOR_HOST", "CLOUD_TASKS_EMULATOR_HOST"),
-    "ALLOW_PRIVATE_UPSTREAM",
+    *("ALLOW_PRIVATE_UPSTREAM", "TOKEN_FORM", "TOKEN_HEADERS"),
 }
 
 
@@ -189,7 +189,16 @@ def test_what_is_the_deployments_is_refused(field: str, value: str, shown: str) 
     )
 
 
-@pytest.mark.parametrize("field", ["token_form", "token_headers", "api_key", "SONG_URL", "songurl"])
+@pytest.mark.parametrize("field", ["token_form", "token_headers"])
+def test_credentials_for_a_token_are_refused_without_their_value(field: str) -> None:
+    """Let no source file hold what a token is asked for with."""
+    sentence = sentence_for(f'{field} = {{client_secret = "{CANARY}"}}')
+
+    assert f"{field} is a value that can't be used, which a source does not set; allowed: song_url, " in sentence
+    assert CANARY not in sentence
+
+
+@pytest.mark.parametrize("field", ["api_key", "SONG_URL", "songurl"])
 def test_what_is_no_setting_is_refused_without_its_value(field: str) -> None:
     """Name the field and what is allowed, and no value, which may be a secret."""
     sentence = sentence_for(f'{field} = "{CANARY}"')

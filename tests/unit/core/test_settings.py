@@ -24,6 +24,9 @@ DEFAULTS: dict[str, Any] = {
     "RESPONSE_RULES": [],
     "SONG_FUNCTION": None,
     "SONG_HEADERS": {},
+    "TOKEN_URL": None,
+    "TOKEN_FORM": {},
+    "TOKEN_HEADERS": {},
     "OUTPUT": "songs",
     "FORMAT": "jsonl",
     "PART_SONGS": None,
@@ -73,6 +76,19 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "SONG_FUNCTION": {"songs:request_song_info": "songs:request_song_info", "my.songs:f1": "my.songs:f1", "": None},
     "SONG_HEADERS": {'{"Authorization": "Bearer x y", "X-Empty": ""}': {"Authorization": "Bearer x y", "X-Empty": ""}},
+    "TOKEN_URL": {
+        "https://accounts.example.com/api/token": "https://accounts.example.com/api/token",
+        "http://127.0.0.1:8001/token?tenant=7": "http://127.0.0.1:8001/token?tenant=7",
+        "": None,
+    },
+    "TOKEN_FORM": {
+        '{"grant_type": "client_credentials", "client_secret": "ä &="}': {
+            "grant_type": "client_credentials",
+            "client_secret": "ä &=",
+        },
+        "": {},
+    },
+    "TOKEN_HEADERS": {'{"Authorization": "Basic eA=="}': {"Authorization": "Basic eA=="}},
     "OUTPUT": {
         "gs://bucket": "gs://bucket",
         "gs://my-bucket.example/a/b c": "gs://my-bucket.example/a/b c",
@@ -118,6 +134,14 @@ NO_NUMBERS = ("", "x", "-1", "+1", " 1", "1 ", "1\n", "１", "1_0", "1e3", "nan"
 
 BAD: dict[str, tuple[str, ...]] = {
     "RESPONSE_RULES": ("[", "{}", "null", "@", "rules.json", '[{"status": 403}'),
+    "TOKEN_URL": (
+        "accounts.example.com/token",
+        "ftp://accounts.example.com/token",
+        "https:///token",
+        "https://accounts.example.com:0/token",
+        "https://accounts.example.com/token#part",
+        "https://accounts.example.com/to ken",
+    ),
     "SONG_URL": (
         "https://api.deezer.com/track/7",
         "https://api.deezer.com/track/{num}",
@@ -221,7 +245,8 @@ def test_the_tables_here_name_every_setting() -> None:
     """Have a default and a good value for each, and bad ones for each that does not take any text."""
     assert list(DEFAULTS) == list(GOOD) == list(TABLE)
     assert set(TABLE) - set(BAD) == {
-        *("SOURCE", "SONG_INFO", "SONG_MISSING", "SONG_RETRY", "SONG_HEADERS", "SSL_CERT_FILE"),
+        *("SOURCE", "SONG_INFO", "SONG_MISSING", "SONG_RETRY", "SSL_CERT_FILE"),
+        *("SONG_HEADERS", "TOKEN_FORM", "TOKEN_HEADERS"),  # secrets, which no sentence shows
     }
 
 
@@ -278,6 +303,26 @@ def test_a_secret_is_never_in_the_sentence(text: str) -> None:
         "SONG_HEADERS is a value that can't be used; allowed: a JSON object of header names and texts, "
         'such as {"Authorization": "Bearer ..."}.'
     )
+    assert sentence_for("TOKEN_HEADERS", text).startswith("TOKEN_HEADERS is a value that can't be used; allowed: ")
+
+
+BAD_FORMS = ("[", "[]", f'"{CANARY}"', f'{{"a": {{"b": "{CANARY}"}}}}', '{"expires": 3600}', '{"": "x"}')
+
+
+@pytest.mark.parametrize("text", BAD_FORMS)
+def test_a_form_that_is_refused_is_not_shown(text: str) -> None:
+    """Refuse what is no object of texts, without a word of what it holds."""
+    assert sentence_for("TOKEN_FORM", text) == (
+        "TOKEN_FORM is a value that can't be used; allowed: a JSON object of names and texts, such as "
+        '{"grant_type": "client_credentials", "client_id": "...", "client_secret": "..."}.'
+    )
+
+
+def test_a_password_in_a_token_url_is_not_in_the_sentence() -> None:
+    """Show an address that is refused without its user name, password and query."""
+    sentence = sentence_for("TOKEN_URL", f"https://me:{CANARY}@accounts.example.com/token?key={CANARY}")
+
+    assert sentence.startswith("TOKEN_URL is '…@accounts.example.com/token?…'; allowed: an https URL")
 
 
 @pytest.mark.parametrize(
