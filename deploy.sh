@@ -8,11 +8,14 @@ CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 # What this script reads itself.
 DEPLOY_SETTINGS="PROJECT REGION FUNCTION BUCKET SCHEDULE SCHEDULE_SONGS TIME_ZONE ATTEMPT_DEADLINE MEMORY CPU TIMEOUT
-    CONCURRENCY FAN_OUT TASKS_AT_ONCE TASKS_PER_SECOND HEADERS_SECRET SONG_HEADERS"
+    CONCURRENCY FAN_OUT TASKS_AT_ONCE TASKS_PER_SECOND HEADERS_SECRET SONG_HEADERS
+    TOKEN_SECRET TOKEN_FORM TOKEN_HEADERS_SECRET TOKEN_HEADERS"
+# Which setting names the secret that becomes which setting of the function.
+SECRETS="HEADERS_SECRET:SONG_HEADERS TOKEN_SECRET:TOKEN_FORM TOKEN_HEADERS_SECRET:TOKEN_HEADERS"
 # What the function reads: passed on where it is set. OUTPUT, DEADLINE_SECONDS and THREADS always are.
 CRAWL_SETTINGS="SOURCE SOURCE_NAME SONG_URL KEYS SONG_INFO SONG_MISSING SONG_RETRY RESPONSE_RULES SONG_FUNCTION FORMAT
     PART_SONGS MAX_PER_SECOND MAX_AT_ONCE REQUEST_TIMEOUT_SECONDS MAX_ATTEMPTS MAX_SONG_BYTES MAX_SONGS END_AFTER_MISSING ROBOTS
-    USER_AGENT SSL_CERT_FILE RATE_HEADERS ALLOW_PRIVATE_UPSTREAM OUTPUT DEADLINE_SECONDS"
+    TOKEN_URL USER_AGENT SSL_CERT_FILE RATE_HEADERS ALLOW_PRIVATE_UPSTREAM OUTPUT DEADLINE_SECONDS"
 # What is known, and left out: emulators are for tests, and where the queue is this script says itself.
 LEFT_OUT="STORAGE_EMULATOR_HOST CLOUD_TASKS_EMULATOR_HOST QUEUE SERVICE_URL INVOKER"
 
@@ -62,11 +65,17 @@ Request headers that hold a key:
   HEADERS_SECRET   name of the secret in Secret Manager that becomes SONG_HEADERS
   SONG_HEADERS     JSON object of headers; stored in that secret, never in the function's settings
 
+An API that wants access tokens (TOKEN_URL), and what it gives them for; secrets as the above:
+  TOKEN_SECRET     name of the secret that becomes TOKEN_FORM
+  TOKEN_FORM       JSON object of form fields, such as {"grant_type": "client_credentials", "client_secret": "..."}
+  TOKEN_HEADERS_SECRET, TOKEN_HEADERS
+                   the same for headers, where the API wants Basic authentication
+
 All other settings of the crawl are passed on: SOURCE_NAME, KEYS (gs://bucket/object), SONG_INFO, SONG_MISSING,
 SONG_RETRY, RESPONSE_RULES (@file: one that .gcloudignore lets in), FORMAT, PART_SONGS, MAX_PER_SECOND, MAX_AT_ONCE,
 REQUEST_TIMEOUT_SECONDS, MAX_ATTEMPTS, MAX_SONG_BYTES, MAX_SONGS, END_AFTER_MISSING, ROBOTS, USER_AGENT,
-SSL_CERT_FILE (a file that .gcloudignore lets in), RATE_HEADERS, ALLOW_PRIVATE_UPSTREAM, OUTPUT (below the bucket),
-DEADLINE_SECONDS (below TIMEOUT). README.md says what each means.
+SSL_CERT_FILE (a file that .gcloudignore lets in), RATE_HEADERS, TOKEN_URL, ALLOW_PRIVATE_UPSTREAM,
+OUTPUT (below the bucket), DEADLINE_SECONDS (below TIMEOUT). README.md says what each means.
 
 docs/deploy.md goes through it step by step: what to type, what it costs, who may do what, how to take it down.
 END
@@ -258,11 +267,26 @@ check_songs() {
     [[ -z $ROBOTS ]] || matches ROBOTS 'obey|ignore' "obey or ignore"
     [[ -z $MAX_PER_SECOND ]] || matches MAX_PER_SECOND '[0-9]{1,7}([.][0-9]{1,9})?' "0, or a number of requests a second"
     [[ -z $MAX_AT_ONCE ]] || whole_number MAX_AT_ONCE 1 1000 "a whole number from 1 to 1000"
-    [[ -z $HEADERS_SECRET ]] || matches HEADERS_SECRET '[A-Za-z0-9_-]{1,255}' \
-        "the name of a secret: letters, digits, hyphens and underscores"
-    [[ -z $SONG_HEADERS || $HEADERS_SECRET ]] ||
-        die "SONG_HEADERS is set, and HEADERS_SECRET is not; allowed: both, since headers hold keys and a function's" \
-            "settings can be read by many: HEADERS_SECRET names the secret that will hold them."
+    check_secrets
+}
+
+check_secrets() {
+    local pair name setting seen=""
+    for pair in $SECRETS; do
+        name=${pair%:*} setting=${pair#*:}
+        [[ -z ${!setting} || ${!name} ]] ||
+            die "$setting is set, and $name is not; allowed: both, since it holds keys and a function's settings can be" \
+                "read by many: $name names the secret that will hold it."
+        [[ ${!name} ]] || continue
+        matches "$name" '[A-Za-z0-9_-]{1,255}' "the name of a secret: letters, digits, hyphens and underscores"
+        ! is_listed "${!name}" "$seen" || die "$name is '${!name}', as another is; allowed: a secret for each."
+        seen="$seen ${!name}"
+    done
+    [[ $TOKEN_URL || $SOURCE || -z $TOKEN_SECRET$TOKEN_HEADERS_SECRET ]] ||
+        die "TOKEN_URL is not set, and a secret for it is; allowed: the https URL where access tokens are asked for."
+    [[ -z $TOKEN_URL || $ALLOW_PRIVATE_UPSTREAM == 1 ]] ||
+        matches TOKEN_URL 'https://[^]/?#@{}[:space:]]+([/?][^#[:space:]]*)?' \
+            "an https URL, such as https://accounts.example.com/api/token"
 }
 
 check_source() {
@@ -390,7 +414,7 @@ services() {
     local names=(cloudfunctions run cloudbuild artifactregistry storage iam logging)
     [[ -z $SCHEDULE && $FAN_OUT == 0 ]] || names+=(cloudscheduler)
     [[ $FAN_OUT == 0 ]] || names+=(cloudtasks)
-    [[ -z $HEADERS_SECRET ]] || names+=(secretmanager)
+    [[ -z $HEADERS_SECRET$TOKEN_SECRET$TOKEN_HEADERS_SECRET ]] || names+=(secretmanager)
     run services enable "${names[@]/%/.googleapis.com}"
 }
 
@@ -438,25 +462,32 @@ runtime() {
 }
 BUCKET_ROLES="roles/storage.objectCreator roles/storage.objectViewer"
 
-secret() {
-    [[ $HEADERS_SECRET ]] || return 0
-    if there secrets describe "$HEADERS_SECRET"; then
-        renew_secret
-    elif [[ $SONG_HEADERS ]]; then
-        printf '%s' "$SONG_HEADERS" | # from its standard input, where no list of processes shows it
-            run secrets create "$HEADERS_SECRET" --replication-policy=automatic "--labels=made-by=$FUNCTION" --data-file=-
+secrets() {
+    local pair name
+    for pair in $SECRETS; do
+        name=${pair%:*}
+        [[ -z ${!name} ]] || secret "${!name}" "${pair#*:}"
+    done
+}
+
+secret() { # secret NAME SETTING
+    if there secrets describe "$1"; then
+        renew_secret "$1" "${!2}"
+    elif [[ ${!2} ]]; then
+        printf '%s' "${!2}" | # from its standard input, where no list of processes shows it
+            run secrets create "$1" --replication-policy=automatic "--labels=made-by=$FUNCTION" --data-file=-
     elif [[ -z $DRY_RUN ]]; then
-        die "There is no secret $HEADERS_SECRET in $PROJECT; set SONG_HEADERS once, from which it is made, or type:" \
-            "printf '{\"Authorization\": \"Bearer ...\"}' | gcloud secrets create $HEADERS_SECRET --data-file=-"
+        die "There is no secret $1 in $PROJECT; set $2 once, from which it is made, or type:" \
+            "printf '{\"NAME\": \"...\"}' | gcloud secrets create $1 --data-file=-"
     fi
-    grant secrets add-iam-policy-binding "$HEADERS_SECRET" "--member=serviceAccount:$RUNTIME" \
+    grant secrets add-iam-policy-binding "$1" "--member=serviceAccount:$RUNTIME" \
         --role=roles/secretmanager.secretAccessor
 }
 
-renew_secret() { # only what differs becomes a version, or each deployment would leave one
-    [[ $SONG_HEADERS ]] || return 0
-    [[ $(gcloud secrets versions access latest "--secret=$HEADERS_SECRET" 2>/dev/null) == "$SONG_HEADERS" ]] ||
-        printf '%s' "$SONG_HEADERS" | run secrets versions add "$HEADERS_SECRET" --data-file=-
+renew_secret() { # renew_secret NAME VALUE: only what differs becomes a version, or each deployment would leave one
+    [[ $2 ]] || return 0
+    [[ $(gcloud secrets versions access latest "--secret=$1" 2>/dev/null) == "$2" ]] ||
+        printf '%s' "$2" | run secrets versions add "$1" --data-file=-
 }
 
 # Attempts without end: the queue holds the tasks while an upstream is down.
@@ -511,8 +542,12 @@ url_to_be() {
 }
 
 crawl_function() {
-    local secret=(--clear-secrets) url=""
-    [[ -z $HEADERS_SECRET ]] || secret=("--set-secrets=SONG_HEADERS=$HEADERS_SECRET:latest")
+    local secret=(--clear-secrets) url="" pair name all=""
+    for pair in $SECRETS; do
+        name=${pair%:*}
+        [[ -z ${!name} ]] || all="$all${all:+,}${pair#*:}=${!name}:latest"
+    done
+    [[ -z $all ]] || secret=("--set-secrets=$all")
     if ((FAN_OUT)); then
         url=$(url_to_be)
     fi
@@ -619,16 +654,23 @@ delete_roles() { # or deleted accounts would stand in the policies of what stays
     done
 }
 
+delete_secrets() {
+    local pair name
+    for pair in $SECRETS; do
+        name=${pair%:*}
+        [[ -z ${!name} ]] || delete_secret "${!name}"
+    done
+}
+
 delete_secret() { # one that was here before, or serves others too, stays
-    [[ $HEADERS_SECRET ]] || return 0
     local maker=$FUNCTION
     if [[ -z $DRY_RUN ]]; then
-        maker=$(gcloud secrets describe "$HEADERS_SECRET" --format='value(labels.made-by)' 2>/dev/null) || return 0
+        maker=$(gcloud secrets describe "$1" --format='value(labels.made-by)' 2>/dev/null) || return 0
     fi
     if [[ $maker == "$FUNCTION" ]]; then
-        run secrets delete "$HEADERS_SECRET" --quiet
+        run secrets delete "$1" --quiet
     else
-        revoke secrets remove-iam-policy-binding "$HEADERS_SECRET" "--member=serviceAccount:$RUNTIME" \
+        revoke secrets remove-iam-policy-binding "$1" "--member=serviceAccount:$RUNTIME" \
             --role=roles/secretmanager.secretAccessor
     fi
 }
@@ -639,7 +681,7 @@ delete() {
     delete_if_there scheduler jobs -- "$SWEEP" "--location=$REGION"
     delete_if_there tasks queues -- "$FUNCTION" "--location=$REGION"
     delete_if_there functions -- "$FUNCTION" "--region=$REGION"
-    delete_secret
+    delete_secrets
     delete_roles
     local email
     for email in "$RUNTIME" "$CALLER" "$BUILDER"; do
@@ -655,7 +697,7 @@ deploy() {
     invoker
     bucket
     runtime
-    secret
+    secrets
     queue
     builder
     crawl_function

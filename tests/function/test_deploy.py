@@ -16,6 +16,14 @@ from crawler.core.settings import Settings
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 
+HELD_IN_SECRETS = {"SONG_HEADERS", "TOKEN_FORM", "TOKEN_HEADERS"}
+TOKENS = {
+    "TOKEN_URL": "https://accounts.example.com/token",
+    "TOKEN_SECRET": "form",
+    "TOKEN_FORM": '{"client_secret": "k-123"}',
+    "TOKEN_HEADERS_SECRET": "basic",
+    "TOKEN_HEADERS": '{"Authorization": "Basic k-123"}',
+}
 ALL = {**SETTINGS, **HARD, "SCHEDULE": "0 3 * * *", "FAN_OUT": "1", "HEADERS_SECRET": "keys"}
 RUNTIME = "serviceAccount:songcrawl-runtime@fake-project.iam.gserviceaccount.com"
 BUILDER = "serviceAccount:songcrawl-builder@fake-project.iam.gserviceaccount.com"
@@ -112,6 +120,10 @@ def test_the_bucket_is_private_and_keeps_everything(copy: Copy) -> None:
         ({"CPU": "0.5", "MEMORY": "1Gi"}, {"concurrency": "1", "cpu": "0.5", "memory": "1Gi"}),
         ({"TIMEOUT": "30m", "CPU": "2", "MEMORY": "8Gi"}, {"timeout": "1800s", "cpu": "2", "memory": "8Gi"}),
         ({"HEADERS_SECRET": "keys", "SONG_HEADERS": "{}"}, {"set-secrets": "SONG_HEADERS=keys:latest"}),
+        (
+            {"HEADERS_SECRET": "keys", "SONG_HEADERS": "{}", **TOKENS},
+            {"set-secrets": "SONG_HEADERS=keys:latest,TOKEN_FORM=form:latest,TOKEN_HEADERS=basic:latest"},
+        ),
         ({}, {"clear-secrets": "", "gen2": "", "no-allow-unauthenticated": "", "runtime": "python313"}),
     ],
 )
@@ -141,12 +153,14 @@ def test_every_setting_of_the_crawl_is_passed_on(copy: Copy) -> None:
         "MAX_AT_ONCE": "5",
         "ROBOTS": "obey",
         "OUTPUT": "gs://fake-project-songs/a b",
+        "TOKEN_URL": "https://accounts.example.com/token",
+        "ALLOW_PRIVATE_UPSTREAM": "0",
     }
     given = {name: values.get(name, "7") for name in listed["CRAWL_SETTINGS"] - {"SONG_FUNCTION", "SONG_URL"}}
 
     passed = settings_passed(copy.run(**SETTINGS, **given).command("functions", "deploy"))
 
-    assert {s.name for s in CRAWL_SETTINGS} <= listed["CRAWL_SETTINGS"] | listed["LEFT_OUT"] | {"SONG_HEADERS"}
+    assert {s.name for s in CRAWL_SETTINGS} <= listed["CRAWL_SETTINGS"] | listed["LEFT_OUT"] | HELD_IN_SECRETS
     assert passed == given | {"SONG_URL": SETTINGS["SONG_URL"], "THREADS": "8"}
 
 
@@ -291,6 +305,13 @@ REFUSALS = [
     ({"TIME_ZONE": "Central European"}, "TIME_ZONE is 'Central European'; allowed: the name of a time zone"),
     ({"HEADERS_SECRET": "my keys"}, "HEADERS_SECRET is 'my keys'; allowed: the name of a secret"),
     ({"SONG_HEADERS": '{"Key": "k-123"}'}, "SONG_HEADERS is set, and HEADERS_SECRET is not"),
+    ({"TOKEN_FORM": '{"client_secret": "k-123"}'}, "TOKEN_FORM is set, and TOKEN_SECRET is not"),
+    ({"TOKEN_HEADERS": '{"Authorization": "k-123"}'}, "TOKEN_HEADERS is set, and TOKEN_HEADERS_SECRET is not"),
+    ({"TOKEN_SECRET": "a b"}, "TOKEN_SECRET is 'a b'; allowed: the name of a secret"),
+    ({"TOKEN_SECRET": "form"}, "TOKEN_URL is not set, and a secret for it is"),
+    ({"HEADERS_SECRET": "keys", "TOKEN_SECRET": "keys"}, "TOKEN_SECRET is 'keys', as another is"),
+    ({"TOKEN_URL": "http://a.example/token"}, "TOKEN_URL is 'http://a.example/token'; allowed: an https URL"),
+    ({"TOKEN_URL": "https://me:x@a.example/token"}, "; allowed: an https URL"),
 ]
 
 
@@ -449,6 +470,22 @@ def test_a_secret_goes_in_by_standard_input_only(copy: Copy) -> None:
     assert [c for c in outcome.commands if "k-123" in " ".join(c)] == []
     assert "k-123" not in outcome.output + outcome.errors
     assert "k-123" not in copy.run("--dry-run", **ALL, SONG_HEADERS=headers).output
+
+
+def test_what_a_token_is_asked_for_with_goes_into_secrets(copy: Copy) -> None:
+    """Make a secret for the form and one for the headers, readable by the function alone, and pass on the address."""
+    outcome = copy.run(**SETTINGS, **TOKENS)
+    dry = copy.run("--dry-run", **SETTINGS, **TOKENS)
+
+    made = {command[2]: outcome.inputs[outcome.commands.index(command)] for command in outcome.all("secrets", "create")}
+    bound = {command[2] for command in outcome.all("secrets", "add-iam-policy-binding")}
+    assert made == {"form": TOKENS["TOKEN_FORM"], "basic": TOKENS["TOKEN_HEADERS"]}
+    assert bound == {"form", "basic"}
+    assert settings_passed(outcome.command("functions", "deploy"))["TOKEN_URL"] == TOKENS["TOKEN_URL"]
+    assert "secretmanager.googleapis.com" in outcome.command("services", "enable")
+    assert "TOKEN_FORM=form:latest" in dry.output
+    assert "gcloud secrets add-iam-policy-binding form " in dry.output
+    assert "k-123" not in outcome.output + outcome.errors + dry.output + str(outcome.commands)
 
 
 @pytest.mark.parametrize(("stored", "versions"), [("{}", 0), ('{"old": "1"}', 1)])

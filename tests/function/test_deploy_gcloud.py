@@ -79,6 +79,7 @@ def deploy_twice(folder: Path) -> Recorded:
         (copy.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (copy.folder / name).write_text("# nobody's business\n")
     asked = {"FAN_OUT": "1", "SCHEDULE": "0 3 * * *", "HEADERS_SECRET": "keys", "SONG_HEADERS": HEADERS}
+    asked |= {"TOKEN_URL": "https://accounts.example.com/token", "TOKEN_SECRET": "form", "TOKEN_FORM": HEADERS}
     with GoogleCloud() as cloud:
         environment = cloud.environment(folder / "config") | dict(SETTINGS) | HARD | asked
         first = copy.run_with_gcloud(environment)
@@ -138,8 +139,8 @@ def test_the_function_has_every_setting(recorded: Recorded) -> None:
         }.items()
     )
     assert "k-123" not in json.dumps(function)
-    (secret,) = service["secretEnvironmentVariables"]
-    assert (secret["key"], secret["secret"], secret["version"]) == ("SONG_HEADERS", "keys", "latest")
+    secrets = {(one["key"], one["secret"], one["version"]) for one in service["secretEnvironmentVariables"]}
+    assert secrets == {("SONG_HEADERS", "keys", "latest"), ("TOKEN_FORM", "form", "latest")}
     assert (service["availableMemory"], service["availableCpu"], service["timeoutSeconds"]) == ("512Mi", "1", 1800)
     assert (service["maxInstanceRequestConcurrency"], service["maxInstanceCount"]) == (1, 8)
     assert service["serviceAccountEmail"] == RUNTIME
@@ -157,7 +158,7 @@ def test_nobody_else_may_call(recorded: Recorded) -> None:
 
 
 def test_the_runtime_may_do_four_things(recorded: Recorded) -> None:
-    """Bind the function's identity to one bucket, one secret, one queue and the invoker it hands tasks to."""
+    """Bind the function's identity to one bucket, two secrets, one queue and the invoker it hands tasks to."""
     found = {
         (name.rsplit("/", 1)[-1], binding["role"].removeprefix("roles/"))
         for name, bindings in recorded.policies.items()
@@ -169,6 +170,7 @@ def test_the_runtime_may_do_four_things(recorded: Recorded) -> None:
         ("fake-project-songs", "storage.objectCreator"),
         ("fake-project-songs", "storage.objectViewer"),
         ("keys", "secretmanager.secretAccessor"),
+        ("form", "secretmanager.secretAccessor"),
         ("songcrawl", "cloudtasks.enqueuer"),
         ("songcrawl", "cloudtasks.viewer"),
         (CALLER, "iam.serviceAccountUser"),
