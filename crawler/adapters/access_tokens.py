@@ -105,7 +105,8 @@ class AccessTokens:
     def _due(self, now: float, deadline: float) -> AccessToken | None:
         """Return the token if it may be used, and start to ask for another where it is time."""
         fresh = self._usable(now) and self._token and now < self._token.renew_at
-        if not fresh and not self._asking and now >= self._next_at:
+        has_time = self._failure is None or now <= deadline - _LEAST_SECONDS
+        if not fresh and not self._asking and now >= self._next_at and has_time:
             self._start(now, deadline)
         if self._usable(now):
             return self._token
@@ -130,6 +131,8 @@ class AccessTokens:
             result = no_token(type(error).__name__)
         with self._changed:
             self._asking = False
+            if isinstance(result, AccessToken) and result.dies_at <= self._clock():
+                result = no_token("its tokens live no longer than they take to come")
             if isinstance(result, AccessToken):
                 self._token, self._rejected = result, False
                 self._failure, self._failures, self._next_at = None, 0, -math.inf
@@ -153,7 +156,7 @@ class AccessTokens:
             raise UpstreamUnavailable(failure.sentence)
         patience = _PATIENCE_SECONDS if self._token else _NEVER_HAD_SECONDS
         wait = self._next_at - now
-        late = self._next_at > deadline - _LEAST_SECONDS
+        late = max(now, self._next_at) > deadline - _LEAST_SECONDS
         if late or wait > _LONGEST_WAIT_SECONDS or now - self._failing_since >= patience:
             raise UpstreamUnavailable(failure.sentence, math.ceil(failure.retry_after or 0.0) or None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import socket
 import sys
 import time
 import zlib
@@ -17,7 +18,9 @@ from typing import Any
 import msgspec
 import pytest
 from servers import Page
-from servers.tokens import TokenApi
+from servers.tokens import GOOD, TokenApi
+from support.command_line import CommandLine
+from support.deployed import deployed
 from support.stored import audit, read_folder
 
 from crawler import crawl, execute_async_event_loop
@@ -383,3 +386,77 @@ def test_articles_steps_send_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
         execute_async_event_loop(range(11, 21), found)
 
         assert ([song_num for song_num, _ in found], len(api.asked)) == (list(range(1, 21)), 1)
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "function"])
+def test_function_tells_neither_token_nor_credentials(tmp_path: Path, declared: bool) -> None:
+    """Search answers, objects and log of a function that gets tokens, loses them, and gets none any more."""
+    secrets = {"TOKEN_FORM": json.dumps(FORM), "TOKEN_HEADERS": json.dumps(HEADERS)}
+    api = TokenApi()
+    echo = json.dumps({"error": CANARY}).encode()
+    api.answers = failing(api.token(1), Page(500, echo), api.token(3), Page(401, echo))
+    with api:
+        settings = {**api.settings, **secrets, "TOKEN_URL": f"{api.token_url}?key={CANARY}"}
+        if not declared:
+            (tmp_path / "mine.py").write_text(SONG_FUNCTION.format(url=settings.pop("SONG_URL")))
+            settings |= {"SONG_FUNCTION": "mine:song", "PYTHONPATH": str(tmp_path)}
+        with deployed(tmp_path / "songs", **settings) as function:
+            responses = []
+            for songs in ("1-20", "21-40", "41-60"):
+                responses.append(function.call(songs, run=f"r{songs}"))
+                api.revoke()
+            responses += [function.send("GET", path) for path in ("/runs", "/runs/r41-60", "/openapi.json")]
+            logs = function.server.stdout_lines() + function.server.stderr_lines()
+
+    assert [response.status_code for response in responses] == [200, 200, 503, 200, 200, 200]
+    assert "TOKEN_URL answers 401 with an error; set TOKEN_FORM" in responses[2].text
+    assert [len(api.asked), sum(api.songs.values())] == [4, 40 + sum(api.refused.values())]
+    told = [response.text + str(response.headers) for response in responses] + logs
+    told += [name + str(data) for name, data in read_folder(tmp_path / "songs").items()]
+    tokens = [GOOD.format(nth=nth) for nth in range(1, 5)]
+    assert [text for text in told if any(secret in text for secret in (CANARY, *tokens))] == []
+
+
+def test_command_line_tells_neither_token_nor_credentials(tmp_path: Path) -> None:
+    """Search what the command line prints where there is no token, and of its settings."""
+    with TokenApi(answers=failing(Page(403, b""))) as api:
+        settings = {**api.settings, "TOKEN_FORM": json.dumps(FORM), "TOKEN_HEADERS": json.dumps(HEADERS)}
+        command = CommandLine(tmp_path, settings)
+        done = [command.run("crawl", "1-5", "--output", "songs"), command.run("settings")]
+
+    assert [process.returncode for process in done] == [3, 0]
+    assert "TOKEN_URL answers 403 with an error; set TOKEN_FORM" in done[0].stdout
+    assert CANARY not in "".join(process.stdout + process.stderr for process in done)
+
+
+def test_tokens_of_a_second_serve_thousands(tmp_path: Path) -> None:
+    """Crawl for several lives at full speed, one renewal at a time, no song failed and none refused."""
+    with TokenApi(1.0, told=1.0, slow=0.05) as api:
+        status, answer = Crawler(tmp_path, "curl").call(api, "1-2500", MAX_PER_SECOND="1500")
+
+        assert (status, answer["found"], answer["failed"], answer["requests"]) == (200, 2500, 0, 2500), answer
+        assert (api.most_at_once, sum(api.refused.values())) == (1, 0)
+        assert len(api.asked) <= 5
+
+
+def test_token_goes_nowhere_else(crawler: Crawler) -> None:
+    """Follow no redirect of a song out of its origin, as without a token."""
+    with TokenApi() as elsewhere, TokenApi() as api:
+        api.moved = elsewhere.url.format(song_num=7)
+        status, answer = crawler.call(api, "1-3")
+
+        assert (status, answer["failed"], sum(elsewhere.songs.values())) == (200, 3, 0), answer
+        assert len(api.asked) == 1
+
+
+def test_private_token_server_is_not_connected_to(crawler: Crawler) -> None:
+    """Knock at no private address without ALLOW_PRIVATE_UPSTREAM, whatever the songs' own address is."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, TokenApi() as api:
+        listener.settimeout(0.05)
+        token_url = f"https://127.0.0.1:{listener.getsockname()[1]}/token"
+        status, answer = crawler.call(api, "1", TOKEN_URL=token_url, ALLOW_PRIVATE_UPSTREAM="0", ROBOTS="ignore")
+
+        with pytest.raises(TimeoutError):
+            listener.accept()
+        assert (status, answer["detail"][:24]) == (500, "TOKEN_URL is not asked. ")
+        assert "allowed only with ALLOW_PRIVATE_UPSTREAM=1" in answer["detail"]

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl
@@ -21,6 +22,8 @@ from servers.pages import Page, song
 from servers.process import HOST
 
 GOOD = "t-{nth}-canary"
+
+_SERVERS = count()
 
 # What the token server answers to the nth request.
 Answers = Callable[[int], Page]
@@ -47,10 +50,10 @@ class TokenApi:
         self.answers = answers
         self.private = private
         self.slow = slow
+        self.moved: str | None = None  # where every song redirects to
         self.asked: list[tuple[float, dict[str, str], dict[str, str]]] = []
         self.songs: Counter[int] = Counter()
         self.refused: Counter[int] = Counter()
-        self.used: set[str] = set()
         self.robots_authorized = False
         self.most_at_once = 0
         self._at_once = 0
@@ -63,7 +66,8 @@ class TokenApi:
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
         address = f"http://{HOST}:{self._server.server_address[1]}"
-        self.url, self.token_url = f"{address}/songs/{{song_num}}", f"{address}/token"
+        # A port may come again, and a process keeps a token by its address.
+        self.url, self.token_url = f"{address}/songs/{{song_num}}", f"{address}/token/{next(_SERVERS)}"
         return self
 
     def __exit__(
@@ -115,8 +119,7 @@ class TokenApi:
                 self.refused[song_num] += 1
                 error = {"status": 401, "message": "The access token expired"}
                 return Page(401, json.dumps({"error": error}).encode())
-            self.used.add(token)
-        return song(song_num)
+        return Page(302, b"", {"Location": self.moved}) if self.moved else song(song_num)
 
 
 class _Server(ThreadingHTTPServer):

@@ -16,7 +16,7 @@ from support.fakes import FakeChunk, FakeClock, FakeFetcher, PlainController, St
 from crawler.core.deadline import Deadline
 from crawler.core.errors import StoreUnavailable, UpstreamUnavailable
 from crawler.core.limits import Limits
-from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, refused, retry, throttled
+from crawler.core.verdict import AGAIN, MISSING, UNSENT, Kind, Verdict, failed, found, refused, retry, throttled
 from crawler.engine.backlog import MOST_BUFFERED_BYTES, Attempt
 from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.outage_probe import Canary
@@ -661,3 +661,35 @@ def test_error_of_the_store_goes_before_the_upstreams(first: str) -> None:
         scene.dispatcher.stop(error)
 
     assert scene.dispatcher.error is lost
+
+
+@pytest.mark.parametrize("verdict", [AGAIN, UNSENT], ids=["for an old token", "for want of a token"])
+def test_song_that_came_in_vain_was_not_tried(verdict: Verdict) -> None:
+    """Draw it anew at once, through the limiter, at no attempt and whatever came before; nobody learns anything."""
+    chunk, controller = FakeChunk([1, 2]), PlainController(max_at_once=1)
+    scene = Scene(chunk, limits=Limits(max_attempts=1, max_at_once=1), controller=controller)
+    for _ in range(50):
+        attempt = scene.draw()
+        assert (attempt.item, attempt.number, attempt.throttles) == (1, 1, 0)
+        scene.settle(attempt, verdict)
+        assert controller.in_flight == 0
+    scene.run(FakeFetcher())
+
+    assert sorted(chunk.settled) == [(1, found(1)), (2, found(2))]
+    assert scene.clock.waited == []
+
+
+def test_canary_that_came_in_vain_goes_again() -> None:
+    """Send another canary where one was refused for an old token: it has told nothing."""
+    chunk = FakeChunk(range(12))
+    scene = Scene(chunk, limits=Limits(max_attempts=2, max_at_once=1), controller=RateController(max_at_once=1))
+    scene.settle(scene.draw(), found(0))
+    canaries = 0
+    while canaries < 3:
+        attempt = scene.draw()
+        canaries += attempt.chunk.is_canary
+        scene.settle(attempt, AGAIN if attempt.chunk.is_canary else retry("http_500"))
+    scene.run(FakeFetcher())
+
+    assert sorted(item for item, _ in chunk.settled) == list(range(12))
+    assert [verdict for item, verdict in chunk.settled if item == 0] == [found(0)]
