@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from crawler.core.errors import BadSetting
-from crawler.core.settings import SETTINGS, Setting
+from crawler.core.setting_types import Setting
+from crawler.core.settings import SETTINGS
 
 FOLDER = Path(__file__).parents[1] / "sources"
 

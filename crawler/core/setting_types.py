@@ -1,13 +1,15 @@
-"""The types that a setting may have: each reads a text, or raises ValueError or KeyError for one it does not take."""
+"""What a setting is, and the types it may have: each reads a text, or raises ValueError or KeyError for a wrong one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+
+from crawler.core.errors import BadSetting
 
 # Where a song's number stands in a template, and with how many digits at least: as many as it may have; or its key.
 PLACEHOLDER = re.compile(r"\{(song_num(?::0(?:[1-9]|1[0-2]))?|song_key(?::path)?)\}", re.ASCII)
@@ -20,6 +22,27 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 # What requests sends as a header: no line break, no blank before it, and ASCII for every server's sake.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_TEXT = re.compile(r"[!-~][\t -~]*")
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One environment variable; `allowed` completes the sentence "X is ...; allowed: ..."."""
+
+    name: str
+    default: str
+    parse: Callable[[str], Any]
+    allowed: str
+    help: str
+    secret: bool = False
+    redact: Callable[[str], str] = str
+
+    def read(self, environ: Mapping[str, str]) -> Any:
+        """Parse the variable, or its default; raises BadSetting with one sentence, never a secret's value."""
+        text = environ.get(self.name, self.default)
+        try:
+            return self.parse(text)
+        except (ValueError, KeyError):
+            value = "a value that can't be used" if self.secret else repr(self.redact(text)[:200])
+            raise BadSetting(f"{self.name} is {value}; allowed: {self.allowed}.") from None
 
 
 def number(least: float, most: float, kind: type = float) -> Callable[[str], Any]:

@@ -6,16 +6,16 @@ All durations are in seconds, all sizes in bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, get_args
 
 import msgspec
 
 from crawler.core import setting_types as types
-from crawler.core.errors import BadSetting
 from crawler.core.limits import Limits
 from crawler.core.records import FormatName
 from crawler.core.redaction import redact_url
+from crawler.core.setting_types import Setting
 
 VERSION = "0.1.0"
 # A reserved name until the project has an address of its own; whoever deploys sets USER_AGENT to a contact.
@@ -23,27 +23,6 @@ PROJECT_URL = "https://songcrawl.example"
 
 # What an HTTP call may take when neither DEADLINE_SECONDS nor the platform says: nine minutes.
 DEFAULT_DEADLINE_SECONDS = 540.0
-
-
-class Setting(msgspec.Struct, frozen=True):
-    """One environment variable; `allowed` completes the sentence "X is ...; allowed: ..."."""
-
-    name: str
-    default: str
-    parse: Callable[[str], Any]
-    allowed: str
-    help: str
-    secret: bool = False
-    redact: Callable[[str], str] = str
-
-    def read(self, environ: Mapping[str, str]) -> Any:
-        """Parse the variable, or its default; raises BadSetting with one sentence, never a secret's value."""
-        text = environ.get(self.name, self.default)
-        try:
-            return self.parse(text)
-        except (ValueError, KeyError):
-            value = "a value that can't be used" if self.secret else repr(self.redact(text)[:200])
-            raise BadSetting(f"{self.name} is {value}; allowed: {self.allowed}.") from None
 
 
 SETTINGS = (

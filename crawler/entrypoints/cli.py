@@ -18,7 +18,8 @@ from crawler.app.parameters import parse_crawl, parse_run_name
 from crawler.app.source_file import source_names, source_text, title_of
 from crawler.core.errors import BadRequest, SongcrawlError, UnknownRun
 from crawler.core.ports import Store
-from crawler.core.settings import SETTINGS, VERSION, Setting
+from crawler.core.setting_types import Setting
+from crawler.core.settings import SETTINGS, VERSION
 from crawler.runs.index import RunIndex
 from crawler.runs.selection import SONGS_HELP
 from crawler.runs.status import run_summary

@@ -6,7 +6,19 @@ import msgspec
 import pytest
 
 from crawler.core.records import STATUSES, Counts, Row, SongRecord, add_counts
-from crawler.core.verdict import MISSING, Kind, Verdict, failed, found, refused, retry, throttled
+from crawler.core.verdict import (
+    AGAIN,
+    FORBIDDEN,
+    MISSING,
+    UNSENT,
+    Kind,
+    Verdict,
+    failed,
+    found,
+    refused,
+    retry,
+    throttled,
+)
 from crawler.runs.tally import Tally
 
 
@@ -19,6 +31,7 @@ from crawler.runs.tally import Tally
         pytest.param(retry("timeout"), Kind.RETRY, False, id="retry"),
         pytest.param(throttled("http_429", 3.0), Kind.THROTTLED, False, id="throttled"),
         pytest.param(refused("It wants credentials."), Kind.REFUSED, False, id="refused"),
+        pytest.param(AGAIN, Kind.AGAIN, False, id="again"),
     ],
 )
 def test_only_found_missing_and_failed_are_final(verdict: Verdict, kind: Kind, final: bool) -> None:
@@ -28,7 +41,7 @@ def test_only_found_missing_and_failed_are_final(verdict: Verdict, kind: Kind, f
 
 def test_every_kind_is_judged_above() -> None:
     """Know six kinds: a new one must be put in the table of the test before."""
-    assert [kind.value for kind in Kind] == ["found", "missing", "failed", "retry", "throttled", "refused"]
+    assert [kind.value for kind in Kind] == ["found", "missing", "failed", "retry", "throttled", "refused", "again"]
 
 
 @pytest.mark.parametrize(
@@ -69,3 +82,11 @@ def test_counts_add_up() -> None:
 
     assert (summed, summed.songs_done) == (Counts(11, 2, 3), 16)
     assert add_counts([]) == Counts()
+
+
+def test_what_sent_nothing_is_no_request() -> None:
+    """Count an attempt that came in vain, and none that was not made."""
+    tally = Tally()
+    tally.record([(0.1, verdict) for verdict in (found(1), AGAIN, UNSENT, FORBIDDEN)])
+
+    assert (tally.requests, sum(tally.latencies.values())) == (2, 2)
