@@ -146,7 +146,7 @@ def test_a_runs_parts_are_told_if_asked_for(function: Function) -> None:
         ("GET", "/favicon.ico", 404, "There is nothing at /favicon.ico; allowed: /, /runs, "),
         ("GET", "/runs/a/b", 404, "There is nothing at /runs/a/b; "),
         ("POST", "/runs/a/stop/b", 404, "There is nothing at /runs/a/stop/b; "),
-        ("GET", f"/{'a' * 9000}", 404, f"There is nothing at /{'a' * 149}; "),
+        ("GET", f"/{'a' * 9000}", 404, f"There is nothing at /{'a' * 99}; "),
     ],
     ids=lambda value: str(value)[:24],
 )
