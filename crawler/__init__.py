@@ -15,10 +15,18 @@ if TYPE_CHECKING:
         get_data_asynchronously,
         request_song_info,
     )
+    from crawler.entrypoints.python.stored_run import open_run
 
     __version__: str
 
-__all__ = ["SongRecord", "crawl", "execute_async_event_loop", "get_data_asynchronously", "request_song_info"]
+__all__ = [
+    "SongRecord",
+    "crawl",
+    "execute_async_event_loop",
+    "get_data_asynchronously",
+    "open_run",
+    "request_song_info",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -30,6 +38,10 @@ def __getattr__(name: str) -> Any:
         from crawler.core.settings import VERSION
 
         return VERSION
+    if name == "open_run":
+        from crawler.entrypoints.python.stored_run import open_run
+
+        return open_run
     if name in __all__:
         from crawler.entrypoints.python import api as notebook
 

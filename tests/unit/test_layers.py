@@ -55,7 +55,10 @@ OWNERS = {
     "pycurl": {f"crawler.adapters.curl.{name}" for name in ("bearer", "fetcher", "sockets", "transfer")},
     "protego": {"crawler.upstream.robots_rules"},
     # For whoever has it: nothing here needs it.
-    "pandas": {"crawler.entrypoints.python.songs", "crawler.entrypoints.python.table"},
+    "pandas": {
+        *("crawler.entrypoints.python.songs", "crawler.entrypoints.python.stored_run"),
+        "crawler.entrypoints.python.table",
+    },
     "pyarrow": {"crawler.formats.parquet_rows"},
     "pygal": {"crawler.entrypoints.http.charts"},
     # The storage library lets requests' own errors through, so its adapter knows them by name.
@@ -363,7 +366,8 @@ def test_public_names_are_there() -> None:
     """Export the contract's names, sorted, each of them callable and described."""
     assert crawler.__all__ == sorted(crawler.__all__)
     assert set(crawler.__all__) == {
-        *("SongRecord", "crawl", "execute_async_event_loop", "get_data_asynchronously", "request_song_info"),
+        *("SongRecord", "crawl", "open_run"),
+        *("execute_async_event_loop", "get_data_asynchronously", "request_song_info"),
     }
     for name in crawler.__all__:
         assert callable(getattr(crawler, name))

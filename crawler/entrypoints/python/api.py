@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -24,14 +25,22 @@ from crawler.adapters.session.fetchers import FunctionFetcher
 from crawler.app.composition import key_file_of, limiter_of, open_store
 from crawler.app.crawl_request import CrawlRequest
 from crawler.app.deployment import Deployment
-from crawler.app.fetchers import bearing, declared_fetcher, function_fetchers, obey_robots, robots_file_of, session_of
+from crawler.app.fetchers import (
+    bearing,
+    declared_fetcher,
+    function_fetchers,
+    obey_robots,
+    robots_file_of,
+    session_of,
+    song_of,
+)
 from crawler.app.parameters import parse_run_name
 from crawler.app.progress_bar import bar
 from crawler.app.source_file import with_source
 from crawler.app.source_identity import function_source
 from crawler.core.errors import BadRequest, SongNotFetched
 from crawler.core.limits import Limits
-from crawler.core.ports import Fetcher
+from crawler.core.ports import Fetcher, MultiFetcher, PageFetcher
 from crawler.core.settings import SETTINGS, Settings
 from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.core.verdict import Kind
@@ -44,8 +53,10 @@ from crawler.rate_control.limiter import Limiter
 from crawler.runs.selection import NumberRanges
 
 SongFunction = Callable[..., Any]
+_Pair = tuple[SongFunction | None, Iterable[Any]]
 
-_DECLARING = frozenset({"song_url", "song_info", "song_missing", "song_retry", "song_function"})
+_DECLARING = frozenset({"song_url", "song_info", "song_missing", "song_retry"})
+_SHORT_NAMES = {name: f"song_{name}" for name in ("url", "info", "missing", "retry", "headers")}
 
 
 def request_song_info(session: requests.Session, song_num: Any, song_urls: list[Any]) -> None:
@@ -87,34 +98,64 @@ def crawl(
     """Crawl `function, items`, or several `(function, items)` pairs, and block until every item is accounted for.
 
     A function is `f(session, item) -> info` (None: missing) or the article's `f(session, item, song_urls)`. Items are
-    ints, strings or any objects. With `output` (gs://bucket/prefix or a folder) they are song numbers, of one function;
-    the crawl is durable (the same call continues), and its songs come ascending; with `keys`, a file of them, the
-    function is given a number's key in its place. `settings` are those of the
-    environment, in lower case. Raises UpstreamUnavailable if the upstream as a whole refuses, BadSetting or BadRequest
-    for what can't be done.
+    ints, strings or any objects, or a text such as "1-100,205": song numbers. Without a function the song is declared:
+    `crawl("1-100", url="https://api.example.com/songs/{song_num}", info="title")`, where url, info, missing, retry and
+    headers stand for song_url and so on. With `output` (gs://bucket/prefix or a folder) items are song numbers, of one
+    function; the crawl is durable (the same call continues), and its songs come ascending; with `keys`, a file of
+    them, the function is given a number's key in its place. `settings` are those of the environment, in lower case.
+    Raises UpstreamUnavailable if the upstream as a whole refuses, BadSetting or BadRequest for what can't be done.
     """
+    settings = {_SHORT_NAMES.get(name, name): value for name, value in settings.items()}
+    if "song_function" in settings:
+        raise BadRequest("song_function names a function; allowed: the function itself, before its items.")
     pairs = _pairs(tasks)
-    if declared := sorted(_DECLARING & set(settings)):
-        raise BadRequest(f"{declared[0]} declares a song; allowed: a function, or python -m crawler crawl.")
+    declared = sorted(_DECLARING & set(settings))
+    if declared and pairs[0][0] is not None:
+        raise BadRequest(f"{declared[0]} declares a song; allowed: a function, or items alone.")
     if output is not None:
         options = _settings({**settings, "output": output})
         return _crawl_durably(
             pairs, options, run, progress, options.deadline_seconds if "deadline_seconds" in settings else None
         )
+    _refuse_for_memory(run, settings)
+    options = _settings(settings)
+    chunks: list[Collected] = []
+    with ExitStack() as opened:
+        fetchers, limiter = _open_fetchers(pairs, options, opened)
+        opened.enter_context(bar(partial(_progress, chunks, _total(pairs)), shown=progress))
+        run_coroutine(_gather(fetchers, options.limits, limiter, chunks))
+    return Songs(chunks)
+
+
+def _refuse_for_memory(run: str | None, settings: Mapping[str, Any]) -> None:
+    """Raise BadRequest for what only a stored run has."""
     if run is not None:
         raise BadRequest("run names a stored run; allowed: together with output.")
     if "deadline_seconds" in settings:
         raise BadRequest("deadline_seconds is for a stored run; allowed: together with output.")
     if "keys" in settings:
         raise BadRequest("keys is for a stored run; allowed: together with output, or the keys themselves as items.")
-    options = _settings(settings)
-    chunks: list[Collected] = []
-    with session_of(options) as session, bar(partial(_progress, chunks, _total(pairs)), shown=progress):
-        fetchers: list[tuple[Fetcher, Iterable[Any]]] = [
-            (bearing(options, session, FunctionFetcher(session, function)), items) for function, items in pairs
-        ]
-        run_coroutine(_gather(fetchers, options.limits, limiter_of(options.limits), chunks))
-    return Songs(chunks)
+
+
+def _open_fetchers(
+    pairs: list[_Pair], settings: Settings, opened: ExitStack
+) -> tuple[list[tuple[Fetcher, Iterable[Any]]], Limiter]:
+    """Open the functions' fetchers, which share a session, or the declared song's."""
+    limiter = limiter_of(settings.limits)
+    function, items = pairs[0]
+    if function is None:
+        numbers = _song_numbers(items)
+        _, make_fetcher = song_of(settings)
+        fetcher = make_fetcher(opened)
+        if file := robots_file_of(settings):
+            assert isinstance(fetcher, PageFetcher)  # it is SONG_URL's
+            patience = settings.request_timeout_seconds
+            fetcher, limiter = obey_robots(file, fetcher.fetch, patience, fetcher, limiter)
+        return [(fetcher, numbers)], limiter
+    session = opened.enter_context(session_of(settings))
+    return [
+        (bearing(settings, session, FunctionFetcher(session, each)), items) for each, items in pairs if each
+    ], limiter
 
 
 def _progress(chunks: list[Collected], songs: int | None) -> Progress:
@@ -132,7 +173,8 @@ async def _gather(
     workers = limits.max_at_once if songs is None else min(limits.max_at_once, songs)
     with ThreadPoolExecutor(1) as ends:
         dispatcher = Dispatcher(collect(fetchers, chunks), limits, SystemClock(), ends.submit, limiter=limiter)
-        await gather_songs(dispatcher, workers, DaemonThreads())
+        fetcher = fetchers[0][0] if len(fetchers) == 1 and isinstance(fetchers[0][0], MultiFetcher) else None
+        await gather_songs(dispatcher, workers, DaemonThreads(), fetcher)
 
 
 def _total(pairs: Sequence[tuple[Any, Iterable[Any]]]) -> int | None:
@@ -142,11 +184,7 @@ def _total(pairs: Sequence[tuple[Any, Iterable[Any]]]) -> int | None:
 
 
 def _crawl_durably(
-    pairs: list[tuple[SongFunction, Iterable[Any]]],
-    settings: Settings,
-    run: str | None,
-    progress: bool,
-    seconds: float | None,
+    pairs: list[_Pair], settings: Settings, run: str | None, progress: bool, seconds: float | None
 ) -> StoredSongs:
     if len(pairs) != 1:
         raise BadRequest("output takes one function a run; allowed: one call for each function.")
@@ -154,12 +192,18 @@ def _crawl_durably(
     songs = _song_set(items)
     if len(songs) > settings.max_songs:
         raise BadRequest(f"items are {len(songs)} numbers; allowed: {settings.max_songs} (max_songs).")
+    if function is None:
+        source, make_fetcher = song_of(settings)
+    else:
+        source = function_source(settings, _name(function, run), function)
+        make_fetcher = function_fetchers(settings, function)
     deployment = Deployment(
         settings,
         open_store(settings.output, settings.storage_emulator_host),
-        function_source(settings, _name(function, run), function),
-        function_fetchers(settings, function),
+        source,
+        make_fetcher,
         limiter_of(settings.limits),
+        robots_file_of(settings) if function is None else None,
         key_file=key_file_of(settings),
     )
     request = CrawlRequest(NumberRanges(songs), parse_run_name("run", run) if run else None)
@@ -176,20 +220,47 @@ def _name(function: SongFunction, run: str | None) -> str:
     return f"{getattr(named, '__module__', type(named).__module__)}:{name}"
 
 
-def _pairs(tasks: tuple[Any, ...]) -> list[tuple[SongFunction, Iterable[Any]]]:
+def _pairs(tasks: tuple[Any, ...]) -> list[_Pair]:
+    """Read the functions and their items; items alone are of a declared song, which has no function."""
+    if len(tasks) == 1 and not callable(tasks[0]) and not _is_pair(tasks[0]):
+        return [(None, _items(tasks[0]))]
     pairs = [tasks] if len(tasks) == 2 and callable(tasks[0]) else list(tasks)
-    if not pairs or not all(isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0]) for pair in pairs):
-        raise BadRequest("crawl takes a function and its items, or (function, items) pairs.")
-    return pairs
+    if not pairs or not all(map(_is_pair, pairs)):
+        raise BadRequest("crawl takes a function and its items, (function, items) pairs, or items and a url.")
+    return [(function, _items(items)) for function, items in pairs]
+
+
+def _is_pair(task: Any) -> bool:
+    return isinstance(task, tuple) and len(task) == 2 and callable(task[0])
+
+
+def _items(items: Any) -> Iterable[Any]:
+    """Read items that are a text: song numbers, as a call over HTTP names them."""
+    if not isinstance(items, str):
+        return items  # type: ignore[no-any-return]
+    try:
+        return SongSet.parse(items)
+    except ValueError as error:
+        raise BadRequest(f"items: {error}; allowed: a text such as 1-100,205, or a list of any items.") from None
+
+
+def _song_numbers(items: Iterable[Any]) -> Sequence[int] | SongSet:
+    """Return items that are song numbers, in their order; raises BadRequest."""
+    if isinstance(items, SongSet):
+        return items
+    numbers = items if isinstance(items, (range, list)) else list(items)
+    if not all(isinstance(number, int) and 0 <= number <= LARGEST_SONG_NUM for number in numbers):
+        raise BadRequest(f"items are no song numbers; allowed: whole numbers from 0 to {LARGEST_SONG_NUM}.")
+    return numbers
 
 
 def _song_set(items: Iterable[Any]) -> SongSet:
     if isinstance(items, range) and items.step == 1 and len(items) and 0 <= items[0] <= items[-1] <= LARGEST_SONG_NUM:
         return SongSet.of([(items[0], items[-1])])
-    numbers = list(items)
-    if not numbers or not all(isinstance(number, int) and 0 <= number <= LARGEST_SONG_NUM for number in numbers):
-        raise BadRequest(f"items are no song numbers; allowed with output: whole numbers from 0 to {LARGEST_SONG_NUM}.")
-    return SongSet.of_numbers(numbers)
+    numbers = _song_numbers(items)
+    if not numbers:
+        raise BadRequest(f"items are none; allowed with output: whole numbers from 0 to {LARGEST_SONG_NUM}.")
+    return numbers if isinstance(numbers, SongSet) else SongSet.of_numbers(numbers)
 
 
 def _settings(given: Mapping[str, Any]) -> Settings:

@@ -20,13 +20,22 @@ from servers import Page, Upstream, error, missing, song, throttled
 from support.fakes import join_new_threads
 
 import crawler
-from crawler import SongRecord, crawl, execute_async_event_loop, get_data_asynchronously, request_song_info
+from crawler import (
+    SongRecord,
+    crawl,
+    execute_async_event_loop,
+    get_data_asynchronously,
+    open_run,
+    request_song_info,
+)
 from crawler.core.errors import (
     BadRequest,
     BadSetting,
     RunConflict,
     SongNotFetched,
     StoreUnavailable,
+    UnknownRun,
+    UnknownSong,
     UpstreamUnavailable,
 )
 from crawler.core.settings import SETTINGS
@@ -111,6 +120,29 @@ class Wanted:
     """Be a caller's own kind of item."""
 
     number: int
+
+
+def test_items_may_be_song_numbers_in_a_text(fetch: Callable[..., Any]) -> None:
+    """Take "1-3,7" as song numbers, as a call over HTTP does, and not as characters."""
+    assert [record.song_num for record in crawl(fetch, "1-3,7", progress=False)] == [1, 2, 3, 7]
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["in memory", "stored"])
+def test_a_declared_song_needs_no_function(upstream: Upstream, tmp_path: Path, *, stored: bool) -> None:
+    """Crawl a song that a URL and an expression declare, in the order asked for where nothing is stored."""
+    output = {"output": str(tmp_path / "songs")} if stored else {}
+    songs = crawl([3, 1, 101], url=upstream.url, info="title", robots="ignore", progress=False, **output)
+
+    numbers = [1, 3] if stored else [3, 1]
+    assert list(songs) == [(number, f"Song {number}") for number in numbers]
+    assert songs.missing == [101]
+
+
+def test_a_declared_song_obeys_robots_txt(upstream: Upstream) -> None:
+    """Ask for robots.txt first, as every crawl of a declared song does."""
+    crawl("1-2", url=upstream.url, progress=False)
+
+    assert upstream.robots_asked == 1
 
 
 def test_items_may_be_anything(fetch: Callable[..., Any]) -> None:
@@ -201,15 +233,25 @@ def test_settings_come_from_the_environment_too(
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda _f: crawl(), "crawl takes a function and its items, or (function, items) pairs."),
-        (lambda f: crawl(f), "crawl takes a function and its items, or (function, items) pairs."),
-        (lambda f: crawl([1], f), "crawl takes a function and its items, or (function, items) pairs."),
+        (lambda _f: crawl(), "crawl takes a function and its items, (function, items) pairs, or items and a url."),
+        (lambda f: crawl(f), "crawl takes a function and its items, (function, items) pairs, or items and a url."),
+        (lambda f: crawl([1], f), "crawl takes a function and its items, (function, items) pairs, or items and a url."),
         (lambda f: crawl(f, [1], run="trial"), "run names a stored run; allowed: together with output."),
         (lambda f: crawl(f, [1], max_at_one=1), "'max_at_one' is no setting; allowed: allow_private_upstream, "),
         (lambda f: crawl((f, [1]), (f, [2]), output="x"), "output takes one function a run; allowed: one call for "),
-        (lambda f: crawl(f, ["a"], output="x"), "items are no song numbers; allowed with output: whole numbers "),
-        (lambda f: crawl(f, [-1], output="x"), "items are no song numbers; allowed with output: whole numbers "),
-        (lambda f: crawl(f, [], output="x"), "items are no song numbers; allowed with output: whole numbers "),
+        (lambda f: crawl(f, ["a"], output="x"), "items are no song numbers; allowed: whole numbers "),
+        (lambda f: crawl(f, [-1], output="x"), "items are no song numbers; allowed: whole numbers "),
+        (lambda f: crawl(f, [], output="x"), "items are none; allowed with output: whole numbers "),
+        (
+            lambda f: crawl(f, "1-5,x"),
+            "items: 'x' is neither a number from 0 to 999999999999 nor a ",
+        ),
+        (lambda f: crawl(f, [1], url="https://api.example.com/{song_num}"), "song_url declares a song; allowed: a "),
+        (lambda _f: crawl(["a"], url="https://api.example.com/{song_num}"), "items are no song numbers; allowed: "),
+        (
+            lambda _f: crawl("1", song_function="songs:f"),
+            "song_function names a function; allowed: the ",
+        ),
         (lambda f: crawl(f, [1], output="x", run="Bad Name"), 'run is "Bad Name"; allowed: 1 to 63 of a-z'),
     ],
     ids=[
@@ -222,6 +264,10 @@ def test_settings_come_from_the_environment_too(
         "texts stored",
         "negative numbers stored",
         "nothing stored",
+        "a text that names no songs",
+        "a function and a url",
+        "texts of a declared song",
+        "a function by its name",
         "bad run name",
     ],
 )
@@ -343,6 +389,27 @@ def test_durable_crawl_says_where_it_can_not_be_stored(fetch: Callable[..., Any]
 
 
 # The article's three steps.
+
+
+def test_a_stored_run_is_opened(fetch: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read a run by its path or its name: its found songs, any row by its number, how it stands."""
+    output = tmp_path / "songs"
+    crawl(fetch, "98-102", output=str(output), run="trial", progress=False)
+
+    run = open_run(f"{output}/runs/trial")
+    monkeypatch.setenv("OUTPUT", str(output))
+
+    assert list(run) == [(number, info(number)) for number in (98, 99, 100)]
+    assert (len(run), run.missing, run.failed, run.answer.state) == (3, [101, 102], [], "complete")
+    assert (run[99].info, run[101].status) == (info(99), "missing")
+    assert [row.song_num for row in run.rows(after=100)] == [101, 102]
+    assert list(open_run("trial")) == list(run)
+    assert repr(run).startswith("<run trial complete: 3 songs found, 2 missing, 0 failed, in ")
+    assert "Song 98" in run._repr_html_()
+    with pytest.raises(UnknownSong, match=r"not asked for 103; its songs are 98-102\."):
+        run[103]
+    with pytest.raises(UnknownRun, match="There is no run "):
+        open_run("other")
 
 
 def test_article_steps_find_songs(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -600,6 +667,7 @@ def test_public_names_are_those_of_the_readme() -> None:
         "crawl",
         "execute_async_event_loop",
         "get_data_asynchronously",
+        "open_run",
         "request_song_info",
     ]
     with pytest.raises(AttributeError, match="has no attribute 'crawler_of_songs'"):
