@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 from crawler.core.verdict import Verdict
-from crawler.upstream.response_rules import Rule
+from crawler.upstream.response_rules import Action, Rule
+
+NAME = "built-in rule"
+
+
+def _rule(statuses: Iterable[int] | None, action: Action, says: str, **fields: Any) -> Rule:
+    known = None if statuses is None else frozenset(statuses)
+    return Rule(name=NAME, says=says, statuses=known, action=action, **fields)
+
 
 # RFC 9110 is https://www.rfc-editor.org/rfc/rfc9110 (statuses in section 15). The last rules are those of whole
 # classes, which stand for statuses that nobody registered too (RFC 9110, 15: treat x as x00). Retry-After is heeded
 # wherever a song is to be asked for again: servers send it with more than the statuses it was made for.
 BUILT_IN = (
-    # RFC 9110, 15.5.5 and 15.5.11: not found, and gone for good.
-    Rule(statuses=frozenset({404, 410}), action="missing"),
-    # RFC 9110, 15.3.5: the answer has no content, which is how some APIs say that there is nothing under this number.
-    Rule(statuses=frozenset({204}), action="missing"),
-    # RFC 9110, 15.3.3: accepted, and not done yet. GitHub's statistics answer so until they are reckoned
-    # (https://docs.github.com/rest/metrics/statistics): this song is not ready, and the others are not concerned.
-    Rule(statuses=frozenset({202}), action="retry", alone=True),
-    # RFC 6585, 4: too many requests.
-    Rule(statuses=frozenset({429}), action="throttled"),
-    # RFC 9110, 15.5.2 and 15.5.8: credentials are wanted, whichever song is asked for.
-    Rule(
-        statuses=frozenset({401}),
-        action="refused",
+    _rule({404, 410}, "missing", "not found, or gone for good (RFC 9110, 15.5.5 and 15.5.11)"),
+    # Which is how some APIs say that there is nothing under this number.
+    _rule({204}, "missing", "the answer has no content (RFC 9110, 15.3.5)"),
+    # GitHub's statistics answer so until they are reckoned (https://docs.github.com/rest/metrics/statistics): this song
+    # is not ready, and the others are not concerned.
+    _rule({202}, "retry", "accepted, and not done yet (RFC 9110, 15.3.3)", alone=True),
+    _rule({429}, "throttled", "too many requests (RFC 6585, 4)"),
+    _rule(
+        {401},
+        "refused",
+        "credentials are wanted, whichever song is asked for (RFC 9110, 15.5.2)",
         error="The upstream answers 401: it wants credentials; set SONG_HEADERS.",
     ),
-    Rule(
-        statuses=frozenset({407}),
-        action="refused",
+    _rule(
+        {407},
+        "refused",
+        "a proxy wants credentials, whichever song is asked for (RFC 9110, 15.5.8)",
         error="The upstream answers 407: a proxy before it wants credentials.",
     ),
-    # RFC 9110, 15.5.9: the request took too long to come. RFC 8470, 5.2: it came too early. Both ask for another try.
-    Rule(statuses=frozenset({408, 425}), action="retry"),
-    # RFC 9110, 15.4: elsewhere, where SONG_HEADERS must not go.
-    Rule(statuses=frozenset(range(300, 400)), action="failed", error="redirect"),
-    # RFC 9110, 15.5: the request is wrong, and will be the next time.
-    Rule(statuses=frozenset(range(400, 500)), action="failed"),
-    # RFC 9110, 15.3.
-    Rule(statuses=frozenset(range(200, 300)), action="found"),
-    # RFC 9110, 15.6: the server's fault, which may pass; so may what is no status at all.
-    Rule(action="retry"),
+    _rule({408, 425}, "retry", "the request came too late or too early (RFC 9110, 15.5.9; RFC 8470, 5.2)"),
+    # Elsewhere, where SONG_HEADERS must not go.
+    _rule(
+        range(300, 400),
+        "failed",
+        "the song is elsewhere, and no redirect is followed (RFC 9110, 15.4)",
+        error="redirect",
+    ),
+    _rule(range(400, 500), "failed", "the request is wrong, and will be the next time (RFC 9110, 15.5)"),
+    _rule(range(200, 300), "found", "the song, if SONG_INFO picks something from JSON in its body (RFC 9110, 15.3)"),
+    # So may what is no status at all.
+    _rule(None, "retry", "the server's fault, which may pass (RFC 9110, 15.6)"),
 )
 
 

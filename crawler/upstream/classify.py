@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crawler.core.verdict import MISSING, Verdict, failed, found, refused, retry, throttled
+from crawler.core.verdict import Verdict, failed, found, refused, retry
 from crawler.upstream.builtin_rules import built_in
-from crawler.upstream.response_rules import ResponseRules, paused
+from crawler.upstream.response_rules import NO_DECISION, ResponseRules, Rule, paused
 from crawler.upstream.strict_json import decode_json
 
 if TYPE_CHECKING:
@@ -17,6 +17,14 @@ UNRESOLVED = refused("The upstream's host name can't be resolved.")
 UNTRUSTED = refused("The upstream's TLS certificate can't be trusted, or it speaks no TLS we do.")
 
 _NO_JSON = object()
+
+
+class Judgement(NamedTuple):
+    """A verdict, the rule that gave it, and the one that asked for a pause beside it, if any did."""
+
+    verdict: Verdict
+    rule: Rule
+    paused_by: Rule | None = None
 
 
 class DeclaredSong:
@@ -40,6 +48,8 @@ class DeclaredSong:
         self._info = None if info == "@" else _expression("SONG_INFO", info)
         self._missing = _expression("SONG_MISSING", missing) if missing else None
         self._retry = _expression("SONG_RETRY", retry) if retry else None
+        self._missing_rule = Rule(name="SONG_MISSING", says=missing or "", action="missing")
+        self._retry_rule = Rule(name="SONG_RETRY", says=retry or "", action="throttled", error="song_retry")
         self._asks = bool(missing or retry)
         self._rules = ResponseRules(rules)
         self.reads_headers = bool(self._rules)
@@ -60,18 +70,27 @@ class DeclaredSong:
         `headers` are in lower case; they and the time matter where `reads_headers`, the body of an error where
         `reads_errors`.
         """
-        content = _content(body)
-        if not self._rules:
-            return self._judge(status, body, content, retry_after)
-        answer = {"status": status, "headers": headers or {}, "body": _told(body, content), "asked": 1}
-        rule, wait, pause = self._rules.decide(answer, now_epoch)
-        if rule is None:
-            verdict = self._judge(status, body, content, retry_after)
-        elif rule.action == "found":
-            verdict = paused(self._found(body, content), wait)
+        return self.decide(status, body, retry_after, headers, now_epoch).verdict
+
+    def decide(
+        self,
+        status: int,
+        body: bytes | Verdict,
+        retry_after: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        now_epoch: float = 0.0,
+    ) -> Judgement:
+        """Judge one whole response, and say which rule gave the verdict: see `judge`."""
+        content, own = _content(body), NO_DECISION
+        if self._rules:
+            answer = {"status": status, "headers": headers or {}, "body": _told(body, content), "asked": 1}
+            own = self._rules.decide(answer, now_epoch)
+        rule = own.rule or self._said(content) or built_in(status)
+        if rule.action == "found":
+            verdict = paused(self._found(body, content), own.wait)
         else:
-            verdict = rule.verdict(status, wait, retry_after)
-        return paused(verdict, pause)
+            verdict = rule.verdict(status, own.wait, retry_after)
+        return Judgement(paused(verdict, own.pause), rule, own.paused_by)
 
     def judge_body(self, body: bytes, retry_after: float | None = None) -> Verdict:
         """Judge the body of a 200 where there are no rules; the same as `judge`, for what nearly every answer is."""
@@ -79,21 +98,17 @@ class DeclaredSong:
             content = decode_json(body)
         except ValueError:
             return retry("invalid_json")
-        if self._asks and (verdict := self._said(content, retry_after)):
-            return verdict
+        if self._asks and (rule := self._said(content)):
+            return rule.verdict(200, None, retry_after)
         return self._pick(content)
 
-    def _judge(self, status: int, body: bytes | Verdict, content: Any, retry_after: float | None) -> Verdict:
-        if self._asks and content is not _NO_JSON and (verdict := self._said(content, retry_after)):
-            return verdict
-        rule = built_in(status)
-        return self._found(body, content) if rule.action == "found" else rule.verdict(status, None, retry_after)
-
-    def _said(self, content: Any, retry_after: float | None) -> Verdict | None:
-        """Judge what a JSON body says, whatever the status; None: nothing that SONG_RETRY or SONG_MISSING tells."""
+    def _said(self, content: Any) -> Rule | None:
+        """Return the rule by which a JSON body decides, whatever the status; None: neither expression is true of it."""
+        if not self._asks or content is _NO_JSON:
+            return None
         if self._retry and self._retry.holds(content):
-            return throttled("song_retry", retry_after)
-        return MISSING if self._missing and self._missing.holds(content) else None
+            return self._retry_rule
+        return self._missing_rule if self._missing and self._missing.holds(content) else None
 
     def _found(self, body: bytes | Verdict, content: Any) -> Verdict:
         if isinstance(body, Verdict):

@@ -34,9 +34,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     `statuses` and `when` are what it fits, None: all; `action` None: the next rule is asked. `error` is the word in the
     row, or for `refused` a sentence. `wait` counts seconds, `wait_until` names an instant; `alone`: the wait is this
-    song's, and no pause of the crawl.
+    song's, and no pause of the crawl. `name` and `says` tell people which rule it is, and what stands in it.
     """
 
+    name: str = ""
+    says: str = ""
     statuses: frozenset[int] | None = None
     when: Expression | None = None
     action: Action | None = None
@@ -78,11 +80,18 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(NamedTuple):
-    """The rule that decided, None if none did, how long it waits, and the pause that others asked for before."""
+    """The rule that decided, None if none did, how long it waits, and the pause that others asked for before.
 
-    rule: Rule | None
-    wait: float | None
-    pause: float | None
+    `paused_by` is the rule that asked for the pause.
+    """
+
+    rule: Rule | None = None
+    wait: float | None = None
+    pause: float | None = None
+    paused_by: Rule | None = None
+
+
+NO_DECISION = Decision()
 
 
 class ResponseRules:
@@ -97,14 +106,16 @@ class ResponseRules:
     def decide(self, answer: Mapping[str, Any], now_epoch: float) -> Decision:
         """Ask the rules in their order about an answer: `status`, `headers`, `body` and `asked`."""
         pause: float | None = None
+        paused_by: Rule | None = None
         for rule in self._rules:
             if not rule.fits(answer):
                 continue
             wait = rule.seconds(answer, now_epoch)
             if rule.action:
-                return Decision(rule, wait, pause)
-            pause = longer(pause, wait)
-        return Decision(None, None, pause)
+                return Decision(rule, wait, pause, paused_by)
+            if wait is not None and longer(pause, wait) == wait:
+                pause, paused_by = wait, rule
+        return Decision(None, None, pause, paused_by)
 
 
 def longer(wait: float | None, other: float | None) -> float | None:
@@ -152,7 +163,7 @@ class _RuleReader:
                 f"{self._name} is {_shown(self._fields)}, which does nothing; "
                 f"allowed: an action ({', '.join(_ACTIONS)}), a wait, a wait_until."
             )
-        return Rule(**read)
+        return Rule(name=self._name, says=_shown(self._fields), **read)
 
     def statuses(self, field: str) -> frozenset[int]:
         value = self._fields[field]

@@ -271,3 +271,41 @@ def test_a_broken_expression_names_its_variable(variable: str, expression: str, 
 def test_right_calls_are_taken(expression: str) -> None:
     """Take every function of JMESPath, called rightly."""
     assert DeclaredSong(expression)
+
+
+DECIDED: list[tuple[dict[str, Any], int, bytes, str, str]] = [
+    ({}, 200, b'{"id": 1}', "built-in rule", "RFC 9110, 15.3"),
+    ({}, 404, b"", "built-in rule", "RFC 9110, 15.5.5"),
+    ({}, 429, b"", "built-in rule", "RFC 6585, 4"),
+    ({}, 599, b"", "built-in rule", "RFC 9110, 15.6"),
+    ({"missing": "error"}, 200, b'{"error": 1}', "SONG_MISSING", "error"),
+    ({"retry": "error", "missing": "error"}, 404, b'{"error": 1}', "SONG_RETRY", "error"),
+    ({"missing": "error"}, 200, b'{"id": 1}', "built-in rule", "RFC 9110, 15.3"),
+    (
+        {"rules": [{"status": 403, "action": "retry"}, {"status": 404, "action": "failed"}], "missing": "error"},
+        404,
+        b'{"error": 1}',
+        "RESPONSE_RULES, rule 2",
+        '{"status":404,"action":"failed"}',
+    ),
+]
+
+
+@pytest.mark.parametrize(("song", "status", "body", "name", "says"), DECIDED)
+def test_the_rule_that_decided_is_told(song: dict[str, Any], status: int, body: bytes, name: str, says: str) -> None:
+    """Name the rule that gave the verdict, and what stands in it, or the authority of a built-in one."""
+    judgement = DeclaredSong(**song).decide(status, body)
+
+    assert judgement.rule.name == name
+    assert says in judgement.rule.says
+    assert judgement.verdict == DeclaredSong(**song).judge(status, body)
+
+
+def test_the_rule_that_pauses_is_told() -> None:
+    """Name the rule without an action whose pause is the longest, beside the one that decided."""
+    rules = [{"wait": 3}, {"wait": 9}, {"wait": 5}]
+    judgement = DeclaredSong(rules=rules).decide(200, b'{"id": 1}')
+
+    assert (judgement.verdict.retry_after, judgement.rule.name) == (9.0, "built-in rule")
+    assert judgement.paused_by is not None
+    assert judgement.paused_by.name == "RESPONSE_RULES, rule 2"
