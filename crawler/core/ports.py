@@ -97,6 +97,30 @@ class Fetcher(Protocol):
         """Try one item within `timeout` seconds; never raises for what the upstream or a user's function did."""
 
 
+class SentRequest(NamedTuple):
+    """A request as it goes out, but for its body; header names and values are as they are sent."""
+
+    method: str
+    url: str
+    headers: Sequence[tuple[str, str]]
+
+
+class Observer(Protocol):
+    """Whoever looks on while songs are tried: no crawl has one. Calls come from the thread that tries the song."""
+
+    def sent(self, request: SentRequest) -> None:
+        """Hear of a request as it goes out."""
+
+    def sent_body(self, chunk: bytes) -> None:
+        """Hear of what is sent after the head of the latest request."""
+
+    def answered(self, status: int, headers: Mapping[str, str], body: bytes | None) -> None:
+        """Hear of an answer that a user's function got; None: its body is still to be read."""
+
+    def broken(self, why: str) -> None:
+        """Hear why no whole answer came, in the words of the library that asked."""
+
+
 class Page(NamedTuple):
     """An answer that is no song, of whatever status; `target` is where it redirects to, if it does."""
 
@@ -111,6 +135,14 @@ class PageFetcher(Fetcher, Protocol):
 
     def fetch(self, url: str, most_bytes: int, timeout: float) -> Page | Verdict:
         """Ask for a page of `most_bytes` at most, redirected within its origin only; a Verdict says why not."""
+
+
+@runtime_checkable
+class ObservableFetcher(Fetcher, Protocol):
+    """A fetcher that somebody may look at while it works."""
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of each request from now on."""
 
 
 @runtime_checkable

@@ -52,7 +52,9 @@ OWNERS = {
     "jinja2": {"crawler.entrypoints.http.pages"},
     "jmespath": {"crawler.upstream.expression"},
     "nest_asyncio": {"crawler.adapters.runtime.event_loop"},
-    "pycurl": {f"crawler.adapters.curl.{name}" for name in ("bearer", "fetcher", "sockets", "transfer")},
+    "pycurl": {
+        f"crawler.adapters.curl.{name}" for name in ("bearer", "fetcher", "sent_requests", "sockets", "transfer")
+    },
     "protego": {"crawler.upstream.robots_rules"},
     # For whoever has it: nothing here needs it.
     "pandas": {

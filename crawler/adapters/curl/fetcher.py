@@ -19,9 +19,10 @@ from urllib.parse import quote, urlsplit
 import certifi
 import pycurl
 
+from crawler.adapters.curl.sent_requests import tell_requests
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.adapters.curl.transfer import PageTransfer, Transfer, parse_head, parse_whole_head
-from crawler.core.ports import Page, Transfers
+from crawler.core.ports import Observer, Page, Transfers
 from crawler.core.verdict import Verdict, failed
 from crawler.upstream.classify import DeclaredSong
 from crawler.upstream.rate_headers import RateHeaders
@@ -100,6 +101,11 @@ class CurlFetcher:
         self._options = _options({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
         self._options[pycurl.CAINFO] = authorities or certifi.where()
         self._options[pycurl.SHARE] = _share()
+        self._observer: Observer | None = None
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of each request from now on, and of what libcurl says where no whole answer comes."""
+        self._observer = observer
 
     def open_transfers(self, most: int) -> Transfers:
         """Open what tries `most` songs at once, for the calling thread alone."""
@@ -150,6 +156,9 @@ class CurlFetcher:
         )
         for option, value in self._options.items():
             transfer.curl.setopt(option, value)
+        if self._observer:
+            transfer.observer = self._observer
+            tell_requests(transfer.curl, "https" if self.over_tls else "http", self._observer)
         return transfer
 
 

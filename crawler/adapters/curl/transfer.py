@@ -18,7 +18,7 @@ import pycurl
 
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.core.errors import BadSetting
-from crawler.core.ports import Page
+from crawler.core.ports import Observer, Page
 from crawler.core.verdict import Verdict, announcing, failed, found, retry
 from crawler.upstream.address_guard import refusal
 from crawler.upstream.builtin_rules import judge_status
@@ -51,7 +51,10 @@ _TELLING = re.compile(rb"\n(?:content-encoding:|retry-after:|content-length:(?s:
 
 
 class Transfer:
-    """What carries one song after the other on the handle `curl`; `token` stands for the present one."""
+    """What carries one song after the other on the handle `curl`; `token` stands for the present one.
+
+    An `observer`, if there is one, hears what libcurl says where no whole answer comes.
+    """
 
     def __init__(
         self,
@@ -66,6 +69,7 @@ class Transfer:
     ) -> None:
         self.curl = pycurl.Curl()
         self.token: Any = None
+        self.observer: Observer | None = None
         self._sockets = sockets
         self._host = host
         self._song = song
@@ -159,6 +163,8 @@ class Transfer:
         return decode_body(body, encoding, self._most_bytes)
 
     def _judge_error(self, error: int, message: str) -> Verdict:
+        if self.observer:
+            self.observer.broken(message)
         if self._refusal and not self._allowed:
             raise BadSetting(self._refusal)
         if error == pycurl.E_SSL_CONNECT_ERROR and _no_handshake(message):

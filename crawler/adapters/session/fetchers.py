@@ -18,7 +18,7 @@ from crawler.adapters.session.connections import HandshakeError, HeadError, Limi
 from crawler.adapters.session.responses import LimitedSession, NotTakenError
 from crawler.adapters.session.sockets import time_limit
 from crawler.core.errors import SongcrawlError, SongNotFetched
-from crawler.core.ports import Page
+from crawler.core.ports import Observer, Page
 from crawler.core.quota import Quota
 from crawler.core.verdict import MISSING, Kind, Verdict, announcing, failed, found, retry
 from crawler.upstream.builtin_rules import built_in, judge_status
@@ -71,6 +71,10 @@ class DeclaredFetcher:
         self._max_song_bytes = max_song_bytes
         self._rate_headers = rate_headers
         self.gives_json = song.gives_json
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of each request of the session from now on."""
+        _observe(self._session, observer)
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
@@ -131,6 +135,10 @@ class FunctionFetcher:
         self._key_of = key_of
         self._appends = _takes_three(function)
 
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of each request of the session from now on, and of what it is answered."""
+        _observe(self._session, observer)
+
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Call the function for one item; whatever its requests wait for ends after `timeout` seconds in all.
 
@@ -163,6 +171,11 @@ class FunctionFetcher:
             return None
         last = song_urls[-1]
         return last[1] if isinstance(last, tuple) and len(last) == 2 else last
+
+
+def _observe(session: requests.Session, observer: Observer) -> None:
+    if isinstance(session, LimitedSession):
+        session.observer = observer
 
 
 def _takes_three(function: Callable[..., Any]) -> bool:

@@ -10,11 +10,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from http.cookiejar import Cookie
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.cookies import RequestsCookieJar
 from requests.structures import CaseInsensitiveDict
 
+from crawler.core.ports import Observer, SentRequest
 from crawler.core.verdict import Verdict, failed, retry
 from crawler.upstream.builtin_rules import judge_status
 from crawler.upstream.response_limits import MOST_COOKIE_BYTES, MOST_REDIRECTS, readable, same_origin
@@ -76,7 +78,8 @@ class LimitedResponse(requests.Response):
 class LimitedSession(requests.Session):
     """A session that takes nothing from the environment, is not sent elsewhere, and keeps few cookies.
 
-    A redirect that leaves the origin raises NotTakenError: requests would take the deployment's headers along.
+    A redirect that leaves the origin raises NotTakenError: requests would take the deployment's headers along. An
+    `observer`, if there is one, hears of each request and answer.
     """
 
     def __init__(self) -> None:
@@ -85,6 +88,7 @@ class LimitedSession(requests.Session):
         self.max_redirects = MOST_REDIRECTS
         self.cookies = _FewCookies()
         self._heard = threading.local()
+        self.observer: Observer | None = None
 
     @property
     def last_headers(self) -> Mapping[str, str]:
@@ -97,8 +101,26 @@ class LimitedSession(requests.Session):
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a request, and remember the headers of its answer."""
-        response = super().send(request, **kwargs)
+        if self.observer:
+            response = self._send_observed(self.observer, request, kwargs)
+        else:
+            response = super().send(request, **kwargs)
         self._heard.headers = response.headers
+        return response
+
+    def _send_observed(self, observer: Observer, request: requests.PreparedRequest, kwargs: Any) -> requests.Response:
+        host = urlsplit(request.url or "").netloc
+        headers = {"Host": host, **request.headers} if request.headers else {"Host": host}
+        observer.sent(SentRequest(request.method or "", request.url or "", list(headers.items())))
+        if request.body:
+            observer.sent_body(request.body if isinstance(request.body, bytes) else str(request.body).encode())
+        try:
+            response = super().send(request, **kwargs)
+        except Exception as error:
+            observer.broken(str(error))
+            raise
+        body = None if kwargs.get("stream") else response.content
+        observer.answered(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
         return response
 
     def merge_environment_settings(self, _url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
