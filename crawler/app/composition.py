@@ -24,14 +24,12 @@ from crawler.rate_control.limiter import Limiter
 
 def deployment_from(environ: Mapping[str, str]) -> Deployment:
     """Return the deployment of an environment, all settings checked; raises BadSetting for the first that is wrong."""
-    settings = Settings.from_environ(with_source(environ))
+    settings = settings_from(environ)
     if "K_SERVICE" in environ and not settings.output.startswith("gs://"):
         raise BadSetting(
             f"OUTPUT is {settings.output!r}; allowed in the cloud: gs://bucket/prefix, "
             "since a folder there is memory that ends with the instance."
         )
-    if settings.ssl_cert_file and not Path(settings.ssl_cert_file).is_file():
-        raise BadSetting(f"SSL_CERT_FILE is {settings.ssl_cert_file!r}; allowed: a file of certificates in PEM.")
     key_file = key_file_of(settings, in_cloud="K_SERVICE" in environ)
     return_large_blocks()
     source, make_fetcher = song_of(settings)
@@ -45,6 +43,14 @@ def deployment_from(environ: Mapping[str, str]) -> Deployment:
         Queueing.of(settings),
         key_file=key_file,
     )
+
+
+def settings_from(environ: Mapping[str, str]) -> Settings:
+    """Return the settings of an environment and its SOURCE; raises BadSetting for the first that is wrong."""
+    settings = Settings.from_environ(with_source(environ))
+    if settings.ssl_cert_file and not Path(settings.ssl_cert_file).is_file():
+        raise BadSetting(f"SSL_CERT_FILE is {settings.ssl_cert_file!r}; allowed: a file of certificates in PEM.")
+    return settings
 
 
 def key_file_of(settings: Settings, *, in_cloud: bool = False) -> KeyFile | None:

@@ -40,14 +40,20 @@ class MakeFetcher(Protocol):
         """Open the fetcher."""
 
 
-def song_of(settings: Settings) -> tuple[Source, MakeFetcher]:
-    """Name what the settings crawl, and how to open its fetcher; raises BadSetting."""
+def song_of(
+    settings: Settings, observe: Callable[[DeclaredSong], DeclaredSong] | None = None
+) -> tuple[Source, MakeFetcher]:
+    """Name what the settings crawl, and how to open its fetcher; raises BadSetting.
+
+    `observe` may put an observed song in the place of the declared one.
+    """
     access_tokens_of(settings)  # raises BadSetting for what can't be, before the first crawl
     if settings.song_function is None:
         url, rules = _declared_url(settings), _response_rules(settings.response_rules)
         _check_keys(settings, url)
         source = declared_source(msgspec.structs.replace(settings, response_rules=rules))
-        return source, _declared_fetchers(settings, url, _declared_song(settings, rules))
+        song = _declared_song(settings, rules)
+        return source, _declared_fetchers(settings, url, observe(song) if observe else song)
     if settings.song_url is not None:
         raise BadSetting("SONG_URL and SONG_FUNCTION are both set; allowed: one of them.")
     function = _load_function(settings.song_function)
@@ -83,7 +89,7 @@ def declared_fetcher(
     from crawler.adapters.session.fetchers import DeclaredFetcher
 
     url, song = _declared_url(settings), _declared_song(settings, _response_rules(settings.response_rules))
-    return DeclaredFetcher(session, url, song, settings.max_song_bytes, _rate_headers(settings), key_of)
+    return DeclaredFetcher(session, url, song, settings.max_song_bytes, rate_headers_of(settings), key_of)
 
 
 def bearing(settings: Settings, session: requests.Session, fetcher: Fetcher) -> Fetcher:
@@ -181,7 +187,7 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Make
             settings.song_headers,
             allow_private=settings.allow_private_upstream,
             authorities=settings.ssl_cert_file,
-            rate_headers=_rate_headers(settings),
+            rate_headers=rate_headers_of(settings),
             key_of=key_of,
             tokens=access_tokens_of(settings),
         )
@@ -196,12 +202,12 @@ def function_fetchers(settings: Settings, function: Callable[..., Any]) -> MakeF
         from crawler.adapters.session.fetchers import FunctionFetcher
 
         session = opened.enter_context(session_of(settings))
-        return bearing(settings, session, FunctionFetcher(session, function, _rate_headers(settings), key_of))
+        return bearing(settings, session, FunctionFetcher(session, function, rate_headers_of(settings), key_of))
 
     return make_fetcher
 
 
-def _rate_headers(settings: Settings) -> RateHeaders | None:
+def rate_headers_of(settings: Settings) -> RateHeaders | None:
     """Return the reader of limit headers that the settings want; None: they are ignored."""
     if settings.rate_headers == "ignore":
         return None

@@ -120,6 +120,9 @@ class Observer(Protocol):
     def broken(self, why: str) -> None:
         """Hear why no whole answer came, in the words of the library that asked."""
 
+    def raised(self, error: BaseException) -> None:
+        """Hear what a user's function raised."""
+
 
 class Page(NamedTuple):
     """An answer that is no song, of whatever status; `target` is where it redirects to, if it does."""

@@ -1,9 +1,11 @@
-"""What of a URL may be shown and stored: a key may stand in its query, a password before its host."""
+"""What of a URL, of headers and of texts may be shown and stored: a key may stand in any of them."""
 
 from __future__ import annotations
 
+import json
 import re
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, urlsplit
 
 from crawler.core.setting_types import PLACEHOLDER, song_url
 
@@ -25,3 +27,63 @@ def redact_url(text: str) -> str:
 
 def _shown(value: str) -> str:
     return value if PLACEHOLDER.fullmatch(value) else "…"
+
+
+HIDDEN = "(secret)"
+
+# Names of headers and parameters whose values are secrets: not `keyword`, not `author`.
+_SECRET_NAME = re.compile(
+    r"(?:.*[_.-])?(?:sig|pass|pwd|app_?id|client_?id)|.*(?:key(?!word)|token|secret|passw|auth(?!or)|cookie|signature"
+    r"|credential|session|jwt).*",
+    re.IGNORECASE | re.ASCII,
+)
+# What looks like a key, whatever its name: long, and of letters and digits that make no word.
+_KEY = re.compile(r"(?=[^0-9]*[0-9])(?=[^A-Za-z]*[A-Za-z])[A-Za-z0-9_+/=.~-]{20,}", re.ASCII)
+_QUERY = re.compile(r"([?&;])([^?&;=\s]+)=([^&;#\s\"'<>]*)")
+# Headers that many set, and that say nothing of who calls.
+_PLAIN = re.compile(
+    r"accept(-.*)?|content-type|user-agent|cache-control|pragma|referer|origin|from|prefer", re.IGNORECASE
+)
+# What is shorter stands in many a text by chance.
+_LEAST_SECRET = 4
+
+
+class Redactor:
+    """What leaves secrets out of all that is shown: the values of a deployment's own headers, keys in its URL.
+
+    `others` are more secrets. A secret is found wherever it stands: an upstream or an exception may repeat it.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str], others: Iterable[str] = ()) -> None:
+        self._own = {name.lower() for name in headers}
+        values = [value for name, value in headers.items() if not _PLAIN.fullmatch(name)]
+        parts = urlsplit(url)
+        values += [value for _, name, value in _QUERY.findall(f"?{parts.query}") if _is_secret(name, value)]
+        values += [segment for segment in parts.path.split("/") if _KEY.fullmatch(segment)]
+        words = {word for value in [*values, *others] for word in (value, *value.split()[1:])}
+        forms = {form for word in words if len(word) >= _LEAST_SECRET for form in _forms(word)}
+        self._secret = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True)))) if forms else None
+
+    def header(self, name: str, value: str) -> str:
+        """Return the value of a header that was sent, if it may be shown."""
+        own = name.lower() in self._own or _SECRET_NAME.fullmatch(name)
+        return HIDDEN if own else self.text(value)
+
+    def text(self, text: str) -> str:
+        """Return a text without the secrets, and without the values in its URLs' queries that look like some."""
+        known = self._secret.sub(HIDDEN, text) if self._secret else text
+        return _QUERY.sub(_shown_pair, known)
+
+
+def _forms(secret: str) -> set[str]:
+    """Return a secret as it may be written: in a URL, in JSON, in the words of Python."""
+    return {secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return not PLACEHOLDER.search(value) and bool(_SECRET_NAME.fullmatch(name) or _KEY.fullmatch(value))
+
+
+def _shown_pair(match: re.Match[str]) -> str:
+    mark, name, value = match.groups()
+    return f"{mark}{name}={HIDDEN if value and _is_secret(name, value) else value}"

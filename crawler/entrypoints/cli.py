@@ -1,4 +1,4 @@
-"""The command line: `python -m crawler crawl 1-1000`, `plan`, `verify`, `status`, `settings`, `sources`."""
+"""The command line: `python -m crawler crawl 1-1000`, `try`, `plan`, `verify`, `status`, `settings`, `sources`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from crawler.core.errors import BadRequest, SongcrawlError, UnknownRun
 from crawler.core.ports import Store
 from crawler.core.setting_types import Setting
 from crawler.core.settings import SETTINGS, VERSION
+from crawler.entrypoints import try_command
 from crawler.runs.index import RunIndex
 from crawler.runs.selection import SONGS_HELP
 from crawler.runs.status import run_summary
@@ -33,8 +34,8 @@ _EPILOG = """\
 An API whose songs have a number, crawled into the folder songs/runs/first:
 
   export SONG_URL='https://api.example.com/songs/{song_num}'
+  %(prog)s try 77                    one song: is info right? why not?
   %(prog)s plan 1-10000              time and cost; nothing is sent
-  %(prog)s crawl 1-10 --run try      a few first: is info right?
   %(prog)s crawl 1-10000 --run first
   %(prog)s verify songs/runs/first   each number in exactly one row
 
@@ -113,6 +114,10 @@ def _crawl(options: argparse.Namespace) -> int:
     return COMPLETE if result.reason is Reason.COMPLETE else PARTIAL
 
 
+def _try(options: argparse.Namespace) -> int:
+    return try_command.run(options, _given(options))
+
+
 def _plan(options: argparse.Namespace) -> int:
     deployment = deployment_from({**os.environ, **_given(options)})
     _print(deployment.plan(_request(options, deployment)))
@@ -183,6 +188,10 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"songcrawl {VERSION}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", title="commands")
+    text = "ask for a song, or a few, and explain what comes; nothing is stored"
+    command = _add(commands, "try", _try, text, try_command.EPILOG)
+    try_command.add_arguments(command)
+    _add_settings(command)
     for name, run_command, text in (
         ("plan", _plan, "say what a crawl would take, time and cost; nothing is sent or stored"),
         ("crawl", _crawl, "crawl song numbers; the same command again continues"),
@@ -222,6 +231,10 @@ def _add_crawl_arguments(command: argparse.ArgumentParser) -> None:
     command.usage = f"{command.prog} SONGS [--run NAME] [--SETTING VALUE ...]"
     command.add_argument("songs", metavar="SONGS", help=SONGS_HELP)
     command.add_argument("--run", metavar="NAME", help="name of the run (a-z, 0-9, dot, dash, underscore)")
+    _add_settings(command)
+
+
+def _add_settings(command: argparse.ArgumentParser) -> None:
     grouped = {name for names in _GROUPS.values() for name in names}
     groups = {**_GROUPS, "other settings": [s.name for s in SETTINGS if s.name not in grouped]}
     for title, names in groups.items():

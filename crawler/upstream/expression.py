@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import jmespath
 from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.parser import ParsedResult
 
 from crawler.core.errors import BadSetting
+
+
+class Absent(NamedTuple):
+    """A name that an expression asks for, and `where` it is not: an object without it, or what is no object."""
+
+    name: str
+    where: Any
 
 
 class Expression:
@@ -39,6 +46,10 @@ class Expression:
         except (ValueError, TypeError, ArithmeticError, RecursionError):
             return None
 
+    def absent(self, content: Any) -> Iterator[Absent]:
+        """Yield the names that the expression asks for where there are none; not all, where one leads to the other."""
+        return _absent(self._compiled.parsed, content)
+
     def holds(self, content: Any) -> bool:
         """Tell whether what is picked is true as JMESPath has it: not false, null or empty; every number is."""
         value = self.search(content)
@@ -56,3 +67,41 @@ def _calls(node: dict[str, Any]) -> Iterator[ParsedResult]:
     for child in node["children"]:
         if isinstance(child, dict):
             yield from _calls(child)
+
+
+# What these pick each from: the next from what the one before picked, or all from the same.
+_CHAINS = {"subexpression", "index_expression", "pipe", "projection", "filter_projection", "value_projection"}
+_SPREADS = {"projection", "filter_projection", "value_projection"}
+
+
+def _absent(node: dict[str, Any], content: Any) -> Iterator[Absent]:
+    """Yield absent names as an expression is followed through a content."""
+    kind, children = node["type"], [child for child in node["children"] if isinstance(child, dict)]
+    if kind == "field":
+        if content is not None and not (isinstance(content, dict) and node["value"] in content):
+            yield Absent(node["value"], content)
+    elif kind in _CHAINS:
+        for child in children[:2] if kind in _SPREADS else children:  # the third is a filter's condition
+            yield from _absent(child, content)
+            content = _search(child, content)
+            if kind in _SPREADS:  # what follows is asked of each: the first stands for all
+                content = _first_of(content)
+            if content is None:
+                return
+    elif kind == "or_expression":
+        if _search(node, content) is None:
+            yield from _absent(children[0], content)
+    else:
+        for child in children:
+            yield from _absent(child, content)
+
+
+def _search(node: dict[str, Any], content: Any) -> Any:
+    with suppress(ValueError, TypeError, ArithmeticError, RecursionError):
+        return ParsedResult("", node).search(content)
+    return None
+
+
+def _first_of(content: Any) -> Any:
+    values = list(content.values()) if isinstance(content, dict) else content
+    return values[0] if isinstance(values, list) and values else None

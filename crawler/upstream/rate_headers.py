@@ -86,6 +86,13 @@ class RateHeaders:
             self._named = Names(named.get("limit", ""), named["remaining"], resets)
             self._mark = named["remaining"].encode("latin-1")
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the names of all headers that are read, in lower case."""
+        if self._named:
+            return frozenset(_names_of(self._named))
+        return frozenset({_LEFT, _POLICIES, _SHOPIFY}.union(*map(_names_of, _DIALECTS)))
+
     def may_tell(self, head: bytes) -> bool:
         """Tell whether a head, or the names in it, may announce a quota."""
         return self._mark in head.lower()
@@ -103,6 +110,10 @@ class RateHeaders:
         if (used := fields.get(_SHOPIFY)) and (quota := _of_shopify(used)):
             found.append(quota)
         return min(found, key=_tightness, default=None)
+
+
+def _names_of(names: Names) -> set[str]:
+    return {names.limit, names.remaining, names.window, *names.reset} - {""}
 
 
 def _clock(date: str | None, now_epoch: float) -> float:

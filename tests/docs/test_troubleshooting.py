@@ -46,8 +46,9 @@ def _word(call: ast.Call) -> ast.AST | None:
     if name in VERDICTS:
         return call.args[0]
     kinds = {ast.unparse(argument) for argument in call.args} & {"Kind.FAILED", "Kind.RETRY"}
-    words = [keyword.value for keyword in call.keywords if keyword.arg == "error"]
-    return words[0] if name == "Verdict" and kinds and words else None
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    kinds |= {text_of(given.get("action", call))} & VERDICTS if name == "Rule" else set()
+    return given.get("error") if name in ("Verdict", "Rule") and kinds else None
 
 
 def _parts(node: ast.AST) -> list[ast.AST]:

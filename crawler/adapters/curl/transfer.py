@@ -163,10 +163,10 @@ class Transfer:
         return decode_body(body, encoding, self._most_bytes)
 
     def _judge_error(self, error: int, message: str) -> Verdict:
-        if self.observer:
-            self.observer.broken(message)
         if self._refusal and not self._allowed:
             raise BadSetting(self._refusal)
+        if self.observer:
+            self.observer.broken(message)
         if error == pycurl.E_SSL_CONNECT_ERROR and _no_handshake(message):
             return UNTRUSTED
         return _VERDICTS.get(error, _BROKEN)

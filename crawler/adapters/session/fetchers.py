@@ -133,10 +133,12 @@ class FunctionFetcher:
         self._rate_headers = rate_headers
         self._function = function
         self._key_of = key_of
+        self._observer: Observer | None = None
         self._appends = _takes_three(function)
 
     def observe(self, observer: Observer) -> None:
-        """Tell `observer` of each request of the session from now on, and of what it is answered."""
+        """Tell `observer` of each request of the session, its answer, and what the function raises, from now on."""
+        self._observer = observer
         _observe(self._session, observer)
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
@@ -159,10 +161,16 @@ class FunctionFetcher:
         except SongNotFetched as error:
             return error.verdict
         except SystemExit as error:  # a function's own way out is no reason to end the server
+            self._tell(error)
             return retry(type(error).__name__)
         except Exception as error:
+            self._tell(error)
             return _verdict_of_function(error)
         return MISSING if info is None else found(info)
+
+    def _tell(self, error: BaseException) -> None:
+        if self._observer:
+            self._observer.raised(error)
 
     def _append(self, item: Any) -> Any:
         song_urls: list[Any] = []

@@ -116,7 +116,7 @@ class LimitedSession(requests.Session):
             observer.sent_body(request.body if isinstance(request.body, bytes) else str(request.body).encode())
         try:
             response = super().send(request, **kwargs)
-        except Exception as error:
+        except (requests.RequestException, OSError) as error:
             observer.broken(str(error))
             raise
         body = None if kwargs.get("stream") else response.content

@@ -27,6 +27,7 @@ class Recorder:
         self.requests: list[SentRequest] = []
         self.answers: list[tuple[int, bytes | None]] = []
         self.whys: list[str] = []
+        self.errors: list[BaseException] = []
 
     def sent(self, request: SentRequest) -> None:
         """Keep a request."""
@@ -44,6 +45,10 @@ class Recorder:
     def broken(self, why: str) -> None:
         """Keep a reason."""
         self.whys.append(why)
+
+    def raised(self, error: BaseException) -> None:
+        """Keep what a function raised."""
+        self.errors.append(error)
 
 
 @contextmanager
@@ -93,6 +98,17 @@ def test_answer_to_a_function_is_told(upstream: Upstream) -> None:
         fetcher.attempt(7, TIMEOUT)
 
     assert recorder.answers == [(200, b'{"id": 7, "title": "Song 7"}')]
+
+
+def test_what_a_function_raises_is_told(upstream: Upstream) -> None:
+    """Tell the exception itself, which the verdict has only the name of."""
+    recorder = Recorder()
+    with open_session(1, "test", allow_private=True) as session:
+        fetcher = FunctionFetcher(session, lambda _session, song_num: {}[song_num])
+        fetcher.observe(recorder)
+        assert fetcher.attempt(7, TIMEOUT) == retry("KeyError")
+
+    assert [repr(error) for error in recorder.errors] == ["KeyError(7)"]
 
 
 @every

@@ -225,7 +225,7 @@ def test_help_names_every_option(command: CommandLine) -> None:
 
 @pytest.mark.usefixtures("own_environment")
 @pytest.mark.parametrize(
-    "command", [[], ["crawl"], ["plan"], ["verify"], ["status"], ["settings"], ["sources"]], ids=str
+    "command", [[], ["try"], ["crawl"], ["plan"], ["verify"], ["status"], ["settings"], ["sources"]], ids=str
 )
 def test_help_fits_a_terminal(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -251,7 +251,7 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     codes = [int(code) for code in re.findall(r"^  (\d+) +\w", text, re.MULTILINE)]
 
     assert [command_module._parser("").parse_args(shlex.split(line)).run_command.__name__ for line in shown] == [
-        *("_plan", "_crawl", "_crawl", "_verify"),
+        *("_try", "_plan", "_crawl", "_verify"),
     ]
     assert codes == [command_module.COMPLETE, command_module.FAILED, 2, command_module.PARTIAL, 130]
     assert command_module.INTERRUPTED == 130

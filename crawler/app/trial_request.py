@@ -1,0 +1,145 @@
+"""Trying songs, one request for each, by the fetcher, the rules and the pace of a crawl: nothing is stored."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+
+from crawler.app.composition import limiter_of
+from crawler.app.fetchers import obey_robots, rate_headers_of, robots_file_of, song_of
+from crawler.app.trial import Trial, make_trial
+from crawler.core.errors import SongcrawlError, UpstreamUnavailable
+from crawler.core.ports import Fetcher, ObservableFetcher, PageFetcher, SentRequest
+from crawler.core.redaction import Redactor
+from crawler.core.settings import Settings
+from crawler.core.verdict import Verdict
+from crawler.rate_control.limiter import Limiter
+from crawler.upstream.explanation.observed_song import Answer, ObservedSong
+from crawler.upstream.explanation.trial_facts import TrialFacts
+from crawler.upstream.waits import parse_retry_after
+
+# Longer than this nobody waits for the next song of a few.
+PATIENCE_SECONDS = 10.0
+
+
+def try_songs(settings: Settings, songs: Sequence[int]) -> Iterator[Trial]:
+    """Try songs one after the other, at the pace of a crawl, until none may be asked for any more.
+
+    Raises BadSetting for settings that declare no song.
+    """
+    observation = _Observation()
+    _, make_fetcher = song_of(settings, lambda song: ObservedSong(song, observation.judged))
+    with ExitStack() as opened:
+        tries = _Tries(settings, observation, make_fetcher(opened))
+        for song_num in songs:
+            trial = tries.trial(song_num)
+            yield trial
+            if trial.ends:
+                return
+
+
+class _Observation:
+    """What is seen and heard while one song is tried."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.requests: list[tuple[SentRequest, bytearray]] = []
+        self.answer: Answer | None = None
+        self.why = ""
+        self.error: BaseException | None = None
+
+    def sent(self, request: SentRequest) -> None:
+        self.requests.append((request, bytearray()))
+
+    def sent_body(self, chunk: bytes) -> None:
+        self.requests[-1][1].extend(chunk)
+
+    def answered(self, status: int, headers: Mapping[str, str], body: bytes | None) -> None:
+        now = time.time()
+        wait = parse_retry_after(headers.get("retry-after"), now, headers.get("date"))
+        self.answer = Answer(status, headers, body, wait, now)
+
+    def judged(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def broken(self, why: str) -> None:
+        self.why = why
+
+    def raised(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Tries:
+    """Songs that are tried by one fetcher, through one limiter."""
+
+    def __init__(self, settings: Settings, observation: _Observation, fetcher: Fetcher) -> None:
+        self._settings = settings
+        self._observation = observation
+        self._fetcher = fetcher
+        self._limiter = limiter_of(settings.limits)
+        self._robots_file = robots_file_of(settings)
+        if isinstance(fetcher, ObservableFetcher):
+            fetcher.observe(observation)
+        self._rate_headers = rate_headers_of(settings)
+        self._redactor = Redactor(settings.song_url or "", settings.song_headers)
+
+    def trial(self, song_num: int) -> Trial:
+        """Try one song, and say all of it."""
+        self._observation.clear()
+        verdict, refusal, seconds = None, "", None
+        try:
+            self._obey_robots()
+            began = _turn(self._limiter)
+            verdict = self._fetcher.attempt(song_num, self._settings.request_timeout_seconds)
+            seconds = self._learn(began, verdict)
+        except SongcrawlError as error:
+            refusal = str(error)
+        facts = TrialFacts(
+            song_num,
+            self._settings,
+            self._rate_headers,
+            self._observation.answer,
+            verdict,
+            refusal,
+            self._observation.why,
+        )
+        requests = [(request, bytes(body)) for request, body in self._observation.requests]
+        return make_trial(facts, self._redactor, requests, seconds, self._observation.error)
+
+    def _obey_robots(self) -> None:
+        """Ask for robots.txt once, and heed it from then on."""
+        if self._robots_file is None:
+            return
+        fetcher, patience = self._fetcher, self._settings.request_timeout_seconds
+        assert isinstance(fetcher, PageFetcher)  # it is SONG_URL's
+        self._fetcher, self._limiter = obey_robots(self._robots_file, fetcher.fetch, patience, fetcher, self._limiter)
+        self._robots_file = None
+        self._observation.clear()
+
+    def _learn(self, began: float, verdict: Verdict) -> float:
+        """Have the limiter learn from a verdict, so that a wait that was asked for is kept; returns the seconds."""
+        now = time.monotonic()
+        with self._limiter:
+            self._limiter.observe(began, now, verdict)
+            self._limiter.observe_quota(began, now, verdict)
+        return now - began
+
+
+def _turn(limiter: Limiter) -> float:
+    """Wait until the next request may go out, and count it; raises UpstreamUnavailable where that takes too long."""
+    began = time.monotonic()
+    while True:
+        now = time.monotonic()
+        with limiter:
+            allowed, until = limiter.ready(now, 0)
+            if allowed >= 1:
+                limiter.send(now, 1)
+                return now
+        if until > began + PATIENCE_SECONDS:
+            raise UpstreamUnavailable(
+                f"The upstream asks for {until - now:,.0f} s of peace: this song and those after it are not asked for."
+            )
+        time.sleep(max(0.0, until - now))
