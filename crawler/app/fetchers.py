@@ -86,10 +86,8 @@ def declared_fetcher(
     settings: Settings, session: requests.Session, key_of: Callable[[int], str] | None = None
 ) -> DeclaredFetcher:
     """Open the fetcher of the song that SONG_URL declares; raises BadSetting if it declares none."""
-    from crawler.adapters.session.fetchers import DeclaredFetcher
-
     url, song = _declared_url(settings), _declared_song(settings, _response_rules(settings.response_rules))
-    return DeclaredFetcher(session, url, song, settings.max_song_bytes, rate_headers_of(settings), key_of)
+    return _session_fetcher(settings, session, url, song, key_of)
 
 
 def bearing(settings: Settings, session: requests.Session, fetcher: Fetcher) -> Fetcher:
@@ -178,7 +176,7 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Make
     def make_fetcher(opened: ExitStack, key_of: Callable[[int], str] | None = None) -> Fetcher:
         if (curl_fetcher := fetcher_class()) is None:
             session = opened.enter_context(session_of(settings))
-            return bearing(settings, session, declared_fetcher(settings, session, key_of))
+            return bearing(settings, session, _session_fetcher(settings, session, url, song, key_of))
         return curl_fetcher(
             url,
             song,
@@ -193,6 +191,18 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Make
         )
 
     return make_fetcher
+
+
+def _session_fetcher(
+    settings: Settings,
+    session: requests.Session,
+    url: str,
+    song: DeclaredSong,
+    key_of: Callable[[int], str] | None,
+) -> DeclaredFetcher:
+    from crawler.adapters.session.fetchers import DeclaredFetcher
+
+    return DeclaredFetcher(session, url, song, settings.max_song_bytes, rate_headers_of(settings), key_of)
 
 
 def function_fetchers(settings: Settings, function: Callable[..., Any]) -> MakeFetcher:

@@ -51,6 +51,11 @@ class _Observation:
         self.why = ""
         self.error: BaseException | None = None
 
+    def answer_to(self, settings: Settings) -> Answer | None:
+        """Return the answer that was judged, or that a user's function got; of a declared song no other is whole."""
+        whole = self.answer is not None and (self.answer.judgement is not None or settings.song_function is not None)
+        return self.answer if whole else None
+
     def sent(self, request: SentRequest) -> None:
         self.requests.append((request, bytearray()))
 
@@ -101,7 +106,7 @@ class _Tries:
             song_num,
             self._settings,
             self._rate_headers,
-            self._observation.answer,
+            self._observation.answer_to(self._settings),
             verdict,
             refusal,
             self._observation.why,

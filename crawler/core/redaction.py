@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from crawler.core.setting_types import PLACEHOLDER, song_url
 
@@ -77,7 +77,14 @@ class Redactor:
 
 def _forms(secret: str) -> set[str]:
     """Return a secret as it may be written: in a URL, in JSON, in the words of Python."""
-    return {secret, quote(secret, safe=""), quote(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+    return {
+        secret,
+        unquote(secret),
+        quote(secret, safe=""),
+        quote(secret),
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+    }
 
 
 def _is_secret(name: str, value: str) -> bool:

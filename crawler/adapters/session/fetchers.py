@@ -82,7 +82,10 @@ class DeclaredFetcher:
             with time_limit(timeout), self._get(self._url_of(item), timeout) as response:
                 return announcing(self._judge(response), _quota(self._rate_headers, response.headers))
         except Exception as error:
-            return verdict_of(error)
+            verdict = verdict_of(error)
+            if isinstance(self._session, LimitedSession) and self._session.observer:
+                self._session.observer.broken(str(error))
+            return verdict
 
     def fetch(self, url: str, most_bytes: int, timeout: float) -> Page | Verdict:
         """Ask for another page of the songs' origin: see PageFetcher."""

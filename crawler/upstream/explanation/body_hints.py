@@ -17,10 +17,12 @@ from crawler.upstream.strict_json import decode_json
 _NEAR = 0.8
 
 _ERRORS = ("error", "errors", "fault", "exception")
-# What an error is made of that has no name of its own: nothing else stands beside.
+# What an error is made of that has no name of its own, and what may stand beside: nothing else does.
+_TELLING = ("message", "code", "status", "status_code", "status_message", "statuscode", "success", "ok")
 _OF_ERRORS = {
-    *("message", "code", "status", "status_code", "status_message", "statuscode", "success", "ok", "type", "detail"),
-    *("details", "title", "reason", "description", "timestamp", "path", "request_id", "instance", "documentation_url"),
+    *_TELLING,
+    *("type", "detail", "details", "title", "reason", "description", "timestamp", "path", "request_id", "instance"),
+    "documentation_url",
 }
 _MARKS = ("missing", "deleted", "removed", "error", "errors", "dead", "gone")
 
@@ -60,8 +62,8 @@ def error_in_200(facts: TrialFacts) -> Iterator[str]:
     if not 200 <= facts.status < 300 or not isinstance(content, dict) or not (facts.found or facts.error == "no_info"):
         return
     named = [name for name in content if name.lower() in _ERRORS and content[name]]
-    if not named and content and {name.lower() for name in content} <= _OF_ERRORS:
-        named = list(content)[:1]
+    if not named and {name.lower() for name in content} <= _OF_ERRORS:
+        named = [name for name in content if name.lower() in _TELLING]
     if named:
         become = "would be stored as found" if facts.found else "gives no info"
         yield (

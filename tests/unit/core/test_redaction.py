@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crawler.core.redaction import redact_url
+from crawler.core.redaction import Redactor, redact_url
 
 URL = "https://example.com/songs/{song_num}"
 
@@ -48,3 +48,39 @@ def test_values_of_a_query_are_left_out(url: str, shown: str) -> None:
 def test_of_any_other_text_less_is_left(text: str, shown: str) -> None:
     """Drop all in which a key may stand where nobody can tell the parts of a text."""
     assert redact_url(text) == shown
+
+
+KEY = "4f9a8b7c6d5e4f3a2b1c"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("GET /songs/7?api_key=abc&page=2", "GET /songs/7?api_key=(secret)&page=2"),
+        ("/s?Access-Token=a&sig=b&q=c", "/s?Access-Token=(secret)&sig=(secret)&q=c"),
+        ("/s?keyword=a&author=b&fields=id,title", "/s?keyword=a&author=b&fields=id,title"),
+        (f"/s?x={KEY}", "/s?x=(secret)"),
+        ("/s?key=&a=1", "/s?key=&a=1"),
+        ("https://h/s?token=a b", "https://h/s?token=(secret) b"),
+        ("no secret = here", "no secret = here"),
+    ],
+)
+def test_text_is_shown_without_keys(text: str, shown: str) -> None:
+    """Leave out the values of a query whose name or form says that they are secret."""
+    assert Redactor("https://h/{song_num}", {}).text(text) == shown
+
+
+def test_own_secrets_are_left_out_wherever_they_stand() -> None:
+    """Leave out what the deployment's headers and its URL hold, however an answer or an exception writes it."""
+    url = f"https://h/{KEY}/songs/{{song_num}}?key=se%2Fcret&format=json"
+    redactor = Redactor(
+        url, {"Authorization": 'Bearer hush"hush', "Accept": "application/json", "X-N": "1"}, ["other-1"]
+    )
+
+    assert redactor.text(f'at /{KEY}/songs/7: hush"hush, hush%22hush, hush\\"hush, se%2Fcret, se/cret, other-1') == (
+        "at /(secret)/songs/7: (secret), (secret), (secret), (secret), (secret), (secret)"
+    )
+    assert redactor.text("1 application/json") == "1 application/json"
+    assert redactor.header("authorization", "Bearer x") == redactor.header("Accept", "application/json") == "(secret)"
+    assert redactor.header("Cookie", "a=b") == "(secret)"
+    assert redactor.header("User-Agent", "me") == "me"
