@@ -46,6 +46,11 @@ class Expression:
         except (ValueError, TypeError, ArithmeticError, RecursionError):
             return None
 
+    @property
+    def constant(self) -> bool:
+        """Tell whether the whole expression is a literal, such as a text in quotes: the same of every content."""
+        return bool(self._compiled.parsed["type"] == "literal")
+
     def absent(self, content: Any) -> Iterator[Absent]:
         """Yield the names that the expression asks for where there are none; not all, where one leads to the other."""
         return _absent(self._compiled.parsed, content)

@@ -100,6 +100,15 @@ def another_song(facts: TrialFacts) -> Iterator[str]:
         yield f"{number} stands nowhere in the body: nothing shows that it is this song, and not one for all numbers."
 
 
+def constants(facts: TrialFacts) -> Iterator[str]:
+    """Name the expressions that come to the same of every song: those that a shell's quotes got into, mostly."""
+    settings = facts.settings
+    texts = {"SONG_INFO": settings.song_info, "SONG_MISSING": settings.song_missing, "SONG_RETRY": settings.song_retry}
+    for name, text in texts.items():
+        if facts.declared and facts.answer and text and Expression(name, text).constant:
+            yield f"{name} is {text}, which comes to the same for every song: is there a pair of quotes too many?"
+
+
 def missed_by_song_info(facts: TrialFacts) -> Iterator[str]:
     """Name what SONG_INFO asks for and the body has not, and what comes near."""
     if not facts.declared or facts.content is NO_JSON or not (facts.found or facts.error == "no_info"):

@@ -15,6 +15,7 @@ _LOOKS: tuple[Callable[[TrialFacts], Iterator[str]], ...] = (
     answer_hints.too_fast,
     body_hints.no_json,
     body_hints.too_large,
+    body_hints.constants,
     body_hints.error_in_200,
     body_hints.missed_by_song_info,
     body_hints.marked,

@@ -106,6 +106,14 @@ HINTS: dict[str, tuple[TrialFacts, list[str]]] = {
         answered(200, SONG, SONG_INFO="{id: id, t: Title}"),
         ["SONG_INFO asks for Title, which is not there. Is title meant?"],
     ),
+    "quotes too many": (
+        answered(200, SONG, SONG_INFO="'{t: title}'"),
+        ["SONG_INFO is '{t: title}', which comes to the same for every song: is there a pair of quotes too many?"],
+    ),
+    "quotes around what is missing": (
+        answered(200, SONG, SONG_MISSING="'error'"),
+        ["SONG_MISSING is 'error', which comes to the same for every song"],
+    ),
     "deeper": (
         answered(200, {"data": SONG}, SONG_INFO="title"),
         ["SONG_INFO asks for title, which is not there. Is data.title meant? There are data."],
