@@ -11,7 +11,7 @@ from crawler.app.fetchers import obey_robots, rate_headers_of, robots_file_of, s
 from crawler.app.trial import Trial, make_trial
 from crawler.core.errors import SongcrawlError, UpstreamUnavailable
 from crawler.core.ports import Fetcher, ObservableFetcher, PageFetcher, SentRequest
-from crawler.core.redaction import Redactor
+from crawler.core.redaction import Redactor, secret_values
 from crawler.core.settings import Settings
 from crawler.core.verdict import Verdict
 from crawler.rate_control.limiter import Limiter
@@ -89,7 +89,6 @@ class _Tries:
         if isinstance(fetcher, ObservableFetcher):
             fetcher.observe(observation)
         self._rate_headers = rate_headers_of(settings)
-        self._redactor = Redactor(settings.song_url or "", settings.song_headers)
 
     def trial(self, song_num: int) -> Trial:
         """Try one song, and say all of it."""
@@ -112,7 +111,12 @@ class _Tries:
             self._observation.why,
         )
         requests = [(request, bytes(body)) for request, body in self._observation.requests]
-        return make_trial(facts, self._redactor, requests, seconds, self._observation.error)
+        return make_trial(facts, self._redactor(), requests, seconds, self._observation.error)
+
+    def _redactor(self) -> Redactor:
+        """Return what leaves out the settings' secrets, and those that were sent beside, such as an access token."""
+        sent = [value for request, _ in self._observation.requests for value in secret_values(request.headers)]
+        return Redactor(self._settings.song_url or "", self._settings.song_headers, sent)
 
     def _obey_robots(self) -> None:
         """Ask for robots.txt once, and heed it from then on."""

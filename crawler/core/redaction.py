@@ -48,6 +48,11 @@ _PLAIN = re.compile(
 _LEAST_SECRET = 4
 
 
+def secret_values(headers: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the values of headers whose names say that they are secret, such as an access token's."""
+    return [value for name, value in headers if _SECRET_NAME.fullmatch(name)]
+
+
 class Redactor:
     """What leaves secrets out of all that is shown: the values of a deployment's own headers, keys in its URL.
 

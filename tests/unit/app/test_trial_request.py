@@ -229,6 +229,10 @@ def good(session, song_num):
 def bad(session, song_num):
     raise ValueError(f"{good(session, song_num)} of {session.headers}")
 
+def mine(session, song_num):
+    response = session.get(URL.format(song_num=song_num), headers={"X-Token": f"Own own-{CANARY[::-1]}"})
+    raise KeyError(f"{response.request.headers}")
+
 def odd(session, song_num):
     return {1, 2}
 """
@@ -260,6 +264,7 @@ def test_function_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert "tried_songs.py" in bad.traceback
     assert "adapters/session" not in bad.traceback
     assert "ValueError: Song 1 of {" in bad.traceback
+    assert CANARY[::-1] not in repr(of("mine", 1))
     assert (odd.verdict, json.loads(odd.row)["error"]) == ("found", "not_json")
 
 
