@@ -70,7 +70,7 @@ class DeclaredSong:
         `headers` are in lower case; they and the time matter where `reads_headers`, the body of an error where
         `reads_errors`.
         """
-        return self.decide(status, body, retry_after, headers, now_epoch).verdict
+        return self._decide(status, body, retry_after, headers, now_epoch)[0]
 
     def decide(
         self,
@@ -81,16 +81,26 @@ class DeclaredSong:
         now_epoch: float = 0.0,
     ) -> Judgement:
         """Judge one whole response, and say which rule gave the verdict: see `judge`."""
+        return Judgement(*self._decide(status, body, retry_after, headers, now_epoch))
+
+    def _decide(
+        self,
+        status: int,
+        body: bytes | Verdict,
+        retry_after: float | None,
+        headers: Mapping[str, str] | None,
+        now_epoch: float,
+    ) -> tuple[Verdict, Rule, Rule | None]:
         content, own = _content(body), NO_DECISION
         if self._rules:
             answer = {"status": status, "headers": headers or {}, "body": _told(body, content), "asked": 1}
             own = self._rules.decide(answer, now_epoch)
-        rule = own.rule or self._said(content) or built_in(status)
-        if rule.action == "found":
-            verdict = paused(self._found(body, content), own.wait)
-        else:
+        rule = own.rule or (self._asks and self._said(content)) or built_in(status)
+        if rule.action != "found":
             verdict = rule.verdict(status, own.wait, retry_after)
-        return Judgement(paused(verdict, own.pause), rule, own.paused_by)
+        else:
+            verdict = paused(self._found(body, content), own.wait) if own.wait else self._found(body, content)
+        return paused(verdict, own.pause) if own.pause else verdict, rule, own.paused_by
 
     def judge_body(self, body: bytes, retry_after: float | None = None) -> Verdict:
         """Judge the body of a 200 where there are no rules; the same as `judge`, for what nearly every answer is."""
@@ -104,7 +114,7 @@ class DeclaredSong:
 
     def _said(self, content: Any) -> Rule | None:
         """Return the rule by which a JSON body decides, whatever the status; None: neither expression is true of it."""
-        if not self._asks or content is _NO_JSON:
+        if content is _NO_JSON:
             return None
         if self._retry and self._retry.holds(content):
             return self._retry_rule

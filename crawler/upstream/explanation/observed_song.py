@@ -33,15 +33,15 @@ class ObservedSong(DeclaredSong):
         self._tell = tell
         self.reads_headers = self.reads_errors = True
 
-    def decide(
+    def judge(
         self,
         status: int,
         body: bytes | Verdict,
         retry_after: float | None = None,
         headers: Mapping[str, str] | None = None,
         now_epoch: float = 0.0,
-    ) -> Judgement:
+    ) -> Verdict:
         """Judge one whole response, and tell of it."""
-        judgement = super().decide(status, body, retry_after, headers, now_epoch)
+        judgement = self.decide(status, body, retry_after, headers, now_epoch)
         self._tell(Answer(status, headers or {}, body, retry_after, now_epoch, judgement))
-        return judgement
+        return judgement.verdict
