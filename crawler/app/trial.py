@@ -13,7 +13,7 @@ import msgspec
 from crawler.core.ports import SentRequest
 from crawler.core.redaction import Redactor
 from crawler.core.verdict import Kind, Verdict, failed
-from crawler.formats.jsonl_rows import encode_row
+from crawler.formats.jsonl_rows import encode_row, with_key
 from crawler.upstream.builtin_rules import built_in
 from crawler.upstream.explanation.header_readings import HeaderReading, quota_of, quota_sentence, read_headers
 from crawler.upstream.explanation.hints import hints
@@ -51,6 +51,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     song_num: int
+    key: str | None = None
     requests: Sequence[ShownRequest] = ()
     status: int | None = None
     phrase: str = ""
@@ -108,6 +109,7 @@ class _Showing:
         told = {"content-length", *(reading.name for reading in headers)}
         return Trial(
             song_num=facts.song_num,
+            key=facts.key,
             requests=[self._request(*sent) for sent in requests],
             status=answer.status if answer else None,
             phrase=_phrase(facts.status),
@@ -146,7 +148,7 @@ class _Showing:
             "meaning": show(meaning(verdict)),
             "rule": self._rule(judgement.rule) if judgement else self._rule_of_function(verdict),
             "paused_by": self._rule(judgement.paused_by) if judgement and judgement.paused_by else None,
-            "row": show(_row(facts.song_num, verdict)),
+            "row": show(_row(facts, verdict)),
             "then": consequence(verdict, facts.settings),
         }
 
@@ -171,16 +173,17 @@ class _Showing:
         return f" after a {status}: {built_in(status).says}"
 
 
-def _row(song_num: int, verdict: Verdict) -> str:
+def _row(facts: TrialFacts, verdict: Verdict) -> str:
     """Write the row that a crawl would store in the end; empty: it would store none."""
     if verdict.kind is Kind.RETRY:
         verdict = failed(verdict.error or "failed")
     if not verdict.final:
         return ""
     try:
-        row = encode_row(song_num, verdict)
+        row = encode_row(facts.song_num, verdict)
     except (TypeError, ValueError, RecursionError):
-        row = encode_row(song_num, failed("not_json"))
+        row = encode_row(facts.song_num, failed("not_json"))
+    row = row if facts.key is None else with_key(row, facts.key)
     return row.decode().rstrip("\n")
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
-from crawler.app.composition import limiter_of
+from crawler.app.composition import key_file_of, limiter_of
 from crawler.app.fetchers import obey_robots, rate_headers_of, robots_file_of, song_of
 from crawler.app.trial import Trial, make_trial
-from crawler.core.errors import SongcrawlError, UpstreamUnavailable
+from crawler.core.errors import BadRequest, SongcrawlError, UpstreamUnavailable
 from crawler.core.ports import Fetcher, ObservableFetcher, PageFetcher, SentRequest
 from crawler.core.redaction import Redactor, secret_values
 from crawler.core.settings import Settings
@@ -17,26 +17,43 @@ from crawler.core.verdict import Verdict
 from crawler.rate_control.limiter import Limiter
 from crawler.upstream.explanation.observed_song import Answer, ObservedSong
 from crawler.upstream.explanation.trial_facts import TrialFacts
+from crawler.upstream.template import in_url
 from crawler.upstream.waits import parse_retry_after
 
 # Longer than this nobody waits for the next song of a few.
 PATIENCE_SECONDS = 10.0
 
+KeyOf = Callable[[int], str]
+
 
 def try_songs(settings: Settings, songs: Sequence[int]) -> Iterator[Trial]:
     """Try songs one after the other, at the pace of a crawl, until none may be asked for any more.
 
-    Raises BadSetting for settings that declare no song.
+    Raises BadSetting for settings that declare no song, BadRequest for a number that none of KEYS has.
     """
     observation = _Observation()
     _, make_fetcher = song_of(settings, lambda song: ObservedSong(song, observation.judged))
+    key_of = _keys(settings, songs)
     with ExitStack() as opened:
-        tries = _Tries(settings, observation, make_fetcher(opened))
+        fetcher = make_fetcher(opened, key_of) if key_of else make_fetcher(opened)
+        tries = _Tries(settings, observation, fetcher, key_of)
         for song_num in songs:
             trial = tries.trial(song_num)
             yield trial
             if trial.ends:
                 return
+
+
+def _keys(settings: Settings, songs: Sequence[int]) -> KeyOf | None:
+    """Return what gives the key of a number; None: KEYS is not set."""
+    file = key_file_of(settings)
+    if file is None:
+        return None
+    keys = file.load()
+    for song_num in songs:
+        if not 1 <= song_num <= len(keys):
+            raise BadRequest(f"KEYS has {len(keys)} keys, and none for {song_num}; allowed: 1 to {len(keys)}.")
+    return keys.key
 
 
 class _Observation:
@@ -80,8 +97,11 @@ class _Observation:
 class _Tries:
     """Songs that are tried by one fetcher, through one limiter."""
 
-    def __init__(self, settings: Settings, observation: _Observation, fetcher: Fetcher) -> None:
+    def __init__(
+        self, settings: Settings, observation: _Observation, fetcher: Fetcher, key_of: KeyOf | None = None
+    ) -> None:
         self._settings = settings
+        self._key_of = key_of
         self._observation = observation
         self._fetcher = fetcher
         self._limiter = limiter_of(settings.limits)
@@ -101,22 +121,29 @@ class _Tries:
             seconds = self._learn(began, verdict)
         except SongcrawlError as error:
             refusal = str(error)
-        facts = TrialFacts(
+        facts = self._facts(song_num, verdict, refusal)
+        requests = [(request, bytes(body)) for request, body in self._observation.requests]
+        return make_trial(facts, self._redactor(facts.key), requests, seconds, self._observation.error)
+
+    def _facts(self, song_num: int, verdict: Verdict | None, refusal: str) -> TrialFacts:
+        seen = self._observation
+        return TrialFacts(
             song_num,
             self._settings,
             self._rate_headers,
-            self._observation.answer_to(self._settings),
+            seen.answer_to(self._settings),
             verdict,
-            refusal,
-            self._observation.why,
+            refusal=refusal,
+            broken=seen.why,
+            key=self._key_of(song_num) if self._key_of else None,
+            url=seen.requests[-1][0].url if seen.requests else "",
         )
-        requests = [(request, bytes(body)) for request, body in self._observation.requests]
-        return make_trial(facts, self._redactor(), requests, seconds, self._observation.error)
 
-    def _redactor(self) -> Redactor:
+    def _redactor(self, key: str | None) -> Redactor:
         """Return what leaves out the settings' secrets, and those that were sent beside, such as an access token."""
         sent = [value for request, _ in self._observation.requests for value in secret_values(request.headers)]
-        return Redactor(self._settings.song_url or "", self._settings.song_headers, sent)
+        settings = self._settings
+        return Redactor(settings.song_url or "", settings.song_headers, sent, plain=[in_url(key)] if key else [])
 
     def _obey_robots(self) -> None:
         """Ask for robots.txt once, and heed it from then on."""
@@ -124,7 +151,9 @@ class _Tries:
             return
         fetcher, patience = self._fetcher, self._settings.request_timeout_seconds
         assert isinstance(fetcher, PageFetcher)  # it is SONG_URL's
-        self._fetcher, self._limiter = obey_robots(self._robots_file, fetcher.fetch, patience, fetcher, self._limiter)
+        self._fetcher, self._limiter = obey_robots(
+            self._robots_file, fetcher.fetch, patience, fetcher, self._limiter, self._key_of
+        )
         self._robots_file = None
         self._observation.clear()
 

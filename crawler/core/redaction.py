@@ -56,10 +56,14 @@ def secret_values(headers: Iterable[tuple[str, str]]) -> list[str]:
 class Redactor:
     """What leaves secrets out of all that is shown: the values of a deployment's own headers, keys in its URL.
 
-    `others` are more secrets. A secret is found wherever it stands: an upstream or an exception may repeat it.
+    `others` are more secrets; a value of a query that is `plain` is none, whatever it looks like. A secret is found
+    wherever it stands: an upstream or an exception may repeat it.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], others: Iterable[str] = ()) -> None:
+    def __init__(
+        self, url: str, headers: Mapping[str, str], others: Iterable[str] = (), *, plain: Iterable[str] = ()
+    ) -> None:
+        self._plain = frozenset(plain)
         self._own = {name.lower() for name in headers}
         values = [value for name, value in headers.items() if not _PLAIN.fullmatch(name)]
         parts = urlsplit(url)
@@ -77,7 +81,12 @@ class Redactor:
     def text(self, text: str) -> str:
         """Return a text without the secrets, and without the values in its URLs' queries that look like some."""
         known = self._secret.sub(HIDDEN, text) if self._secret else text
-        return _QUERY.sub(_shown_pair, known)
+        return _QUERY.sub(self._pair, known)
+
+    def _pair(self, match: re.Match[str]) -> str:
+        mark, name, value = match.groups()
+        hidden = value and value not in self._plain and _is_secret(name, value)
+        return f"{mark}{name}={HIDDEN if hidden else value}"
 
 
 def _forms(secret: str) -> set[str]:
@@ -94,8 +103,3 @@ def _forms(secret: str) -> set[str]:
 
 def _is_secret(name: str, value: str) -> bool:
     return not PLACEHOLDER.search(value) and bool(_SECRET_NAME.fullmatch(name) or _KEY.fullmatch(value))
-
-
-def _shown_pair(match: re.Match[str]) -> str:
-    mark, name, value = match.groups()
-    return f"{mark}{name}={HIDDEN if value and _is_secret(name, value) else value}"

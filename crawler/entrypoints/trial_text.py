@@ -24,7 +24,8 @@ def trial_text(trial: Trial, *, coloured: bool = False) -> str:
     """Write a trial, ended by a line break; what came from outside holds no control characters any more."""
     verdict = trial.verdict.replace("_", " ")
     colour = _COLOURS.get(trial.verdict, _RED)
-    title = f"Song {trial.song_num}: {verdict}"
+    key = "" if trial.key is None else f" ({printable(trial.key)})"
+    title = f"Song {trial.song_num}{key}: {verdict}"
     lines = [f"{_BOLD}{colour}{title}{_PLAIN}" if coloured else title]
     for label, content in _sections(trial):
         for position, line in enumerate(content):

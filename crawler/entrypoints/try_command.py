@@ -12,7 +12,7 @@ import msgspec
 from crawler.app.composition import settings_from
 from crawler.app.trial import Trial
 from crawler.app.trial_request import try_songs
-from crawler.core.errors import BadSetting
+from crawler.core.errors import BadRequest, BadSetting
 from crawler.core.settings import SETTINGS
 from crawler.core.song_set import SongSet
 from crawler.entrypoints.trial_text import summary_text, trial_text
@@ -52,6 +52,8 @@ def run(options: argparse.Namespace, given: Mapping[str, str]) -> int:
     try:
         _check(given)
         return _try(options, {**os.environ, **given}, songs)
+    except BadRequest as error:
+        return _wrong(str(error))
     except BadSetting as error:
         if any(str(error).startswith((f"{name} ", f"{name},")) for name in given):
             return _wrong(str(error))

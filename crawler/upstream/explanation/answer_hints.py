@@ -84,9 +84,8 @@ def redirects(facts: TrialFacts) -> Iterator[str]:
     """Say where a redirect leads, and what that means."""
     if not facts.answer or not 300 <= facts.status < 400 or facts.by_own_rule:
         return
-    url = (facts.settings.song_url or "").replace("{song_num}", str(facts.song_num))
     location = facts.answer.headers.get("location", "")
-    target, asked = urlsplit(urljoin(url, location)), urlsplit(url)
+    target, asked = urlsplit(urljoin(facts.url, location)), urlsplit(facts.url)
     if not location:
         yield "The redirect names no address."
     elif asked.scheme == "http" and target._replace(scheme="http") == asked:

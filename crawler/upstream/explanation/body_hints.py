@@ -88,11 +88,11 @@ def marked(facts: TrialFacts) -> Iterator[str]:
 
 def another_song(facts: TrialFacts) -> Iterator[str]:
     """Say where the body names another number, or nowhere the one that was asked for."""
-    content, number = facts.content, str(facts.song_num)
+    content, number = facts.content, facts.key or str(facts.song_num)
     if not facts.found or not facts.declared or not isinstance(content, (dict, list)) or any(error_in_200(facts)):
         return
     own = _own_number(facts.verdict.info if facts.verdict else None) or _own_number(content)
-    if own and own.lstrip("0") != number.lstrip("0"):
+    if own and facts.key is None and own.lstrip("0") != number.lstrip("0"):
         yield (
             f"id says {own}, not {number}: another song, or one that it went into. It would be stored under {number}."
         )
@@ -174,7 +174,7 @@ def _own_number(item: Any) -> str:
 def _names(value: Any, number: str) -> bool:
     """Tell whether a value names a song: its number, or a text that holds it as a number of its own."""
     if isinstance(value, str):
-        return re.search(rf"(?<!\d)0*{number}(?!\d)", value, re.ASCII) is not None
+        return re.search(rf"(?<!\w)[A-Za-z]{{0,3}}0*{re.escape(number)}(?!\w)", value, re.ASCII) is not None
     return type(value) is int and str(value) == number
 
 

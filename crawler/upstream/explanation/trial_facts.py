@@ -20,7 +20,7 @@ class TrialFacts:
     """One song that was tried: what was asked for under which settings, and what came.
 
     `verdict` is None where it was not asked for, for the reason in `refusal`; `broken` is what the library said where
-    no whole answer came.
+    no whole answer came; `key` what KEYS has for the number, `url` that of the last request.
     """
 
     def __init__(
@@ -30,8 +30,11 @@ class TrialFacts:
         rate_headers: RateHeaders | None,
         answer: Answer | None,
         verdict: Verdict | None,
+        *,
         refusal: str = "",
         broken: str = "",
+        key: str | None = None,
+        url: str = "",
     ) -> None:
         self.song_num = song_num
         self.settings = settings
@@ -40,6 +43,8 @@ class TrialFacts:
         self.verdict = verdict
         self.refusal = refusal
         self.broken = broken
+        self.key = key
+        self.url = url
 
     @property
     def status(self) -> int:

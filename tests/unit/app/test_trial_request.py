@@ -17,6 +17,7 @@ from crawler.app.composition import settings_from
 from crawler.app.fetchers import song_of
 from crawler.app.trial import Trial
 from crawler.app.trial_request import try_songs
+from crawler.core.errors import BadRequest
 
 CANARY = "canary-4711"
 
@@ -283,3 +284,21 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     assert trial.requests[0].url.endswith("/songs/1?key=(secret)&format=json")
     assert {value for name, value in trial.requests[0].headers if name in ("Authorization", "X-Mine")} == {"(secret)"}
     assert json.loads(trial.row)["info"] == "(secret)"
+
+
+@pytest.mark.usefixtures("fetcher_kind")
+def test_song_of_keys(tmp_path: Path) -> None:
+    """Ask for the key of a number, show it though it looks like a secret, and write it into the row."""
+    key = "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"
+    (tmp_path / "keys.txt").write_text(f"a b\n{key}\n")
+    page = Page(body=json.dumps({"title": f"of {key}"}).encode())
+    with Upstream(lambda *_: page) as server:
+        url = server.url.replace("{song_num}", "7?id={song_key}")
+        trial = tried(url, 2, KEYS=str(tmp_path / "keys.txt"))
+        settings = settings_from(environment(url, KEYS=str(tmp_path / "keys.txt")))
+        with pytest.raises(BadRequest, match=r"^KEYS has 2 keys, and none for 3; allowed: 1 to 2\.$"):
+            list(try_songs(settings, [1, 3]))
+
+        assert [request.path for request in server.requests] == [f"/songs/7?id={key}"]
+    assert trial.requests[0].url.endswith(f"/songs/7?id={key}")
+    assert (trial.key, json.loads(trial.row)["key"], list(trial.hints)) == (key, key, [])

@@ -35,13 +35,14 @@ def answered(status: int, body: Any, headers: Mapping[str, str] | None = None, *
     wait = parse_retry_after(headers.get("retry-after"), NOW)
     verdict = ObservedSong(song, told.append).judge(status, raw, wait, headers, NOW)
     ignored = declared.rate_headers == "ignore"
-    return TrialFacts(7, declared, None if ignored else RateHeaders(), told[0], verdict)
+    url = URL.replace("{song_num}", "7")
+    return TrialFacts(7, declared, None if ignored else RateHeaders(), told[0], verdict, url=url)
 
 
 def unanswered(verdict: Verdict | None, refusal: str = "", broken: str = "", **settings: str) -> TrialFacts:
     """Keep what is known where no answer came."""
     declared = Settings.from_environ({"SONG_URL": URL, **settings})
-    return TrialFacts(7, declared, RateHeaders(), None, verdict, refusal, broken)
+    return TrialFacts(7, declared, RateHeaders(), None, verdict, refusal=refusal, broken=broken)
 
 
 SONG = {"id": 7, "title": "Song 7"}
