@@ -33,7 +33,7 @@ HIDDEN = "(secret)"
 
 # Names of headers and parameters whose values are secrets: not `keyword`, not `author`.
 _SECRET_NAME = re.compile(
-    r"(?:.*[_.-])?(?:sig|pass|pwd|app_?id|client_?id)|.*(?:key(?!word)|token|secret|passw|auth(?!or)|cookie|signature"
+    r"(?:.*[_.-])?(?:sig|pass|pwd|app_?id|client_?id)|.*(?:key(?!word)|token|secret|passw|auth(?!ors?(?![a-z]))|cookie|signature"
     r"|credential|session|jwt).*",
     re.IGNORECASE | re.ASCII,
 )

@@ -82,5 +82,6 @@ def test_own_secrets_are_left_out_wherever_they_stand() -> None:
     )
     assert redactor.text("1 application/json") == "1 application/json"
     assert redactor.header("authorization", "Bearer x") == redactor.header("Accept", "application/json") == "(secret)"
-    assert redactor.header("Cookie", "a=b") == "(secret)"
+    for name in ("Authorization", "Proxy-Authorization", "X-Auth-Token", "Cookie", "X-Api-Key", "apikey"):
+        assert Redactor("https://h/{song_num}", {}).header(name, "a") == "(secret)"
     assert redactor.header("User-Agent", "me") == "me"
