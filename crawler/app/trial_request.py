@@ -13,7 +13,7 @@ from crawler.core.errors import BadRequest, SongcrawlError, UpstreamUnavailable
 from crawler.core.ports import Fetcher, ObservableFetcher, PageFetcher, SentRequest
 from crawler.core.redaction import Redactor, secret_values
 from crawler.core.settings import Settings
-from crawler.core.verdict import Verdict
+from crawler.core.verdict import Kind, Verdict
 from crawler.rate_control.limiter import Limiter
 from crawler.upstream.explanation.observed_song import Answer, ObservedSong
 from crawler.upstream.explanation.trial_facts import TrialFacts
@@ -22,6 +22,9 @@ from crawler.upstream.waits import parse_retry_after
 
 # Longer than this nobody waits for the next song of a few.
 PATIENCE_SECONDS = 10.0
+
+# What TOKEN_FORM may say to anybody (RFC 6749, 4.4.2; RFC 8707, 2).
+_PLAIN_FIELDS = ("grant_type", "scope", "audience", "resource")
 
 KeyOf = Callable[[int], str]
 
@@ -116,14 +119,21 @@ class _Tries:
         verdict, refusal, seconds = None, "", None
         try:
             self._obey_robots()
-            began = _turn(self._limiter)
-            verdict = self._fetcher.attempt(song_num, self._settings.request_timeout_seconds)
-            seconds = self._learn(began, verdict)
+            verdict, seconds = self._attempt(song_num)
         except SongcrawlError as error:
             refusal = str(error)
         facts = self._facts(song_num, verdict, refusal)
         requests = [(request, bytes(body)) for request, body in self._observation.requests]
         return make_trial(facts, self._redactor(facts.key), requests, seconds, self._observation.error)
+
+    def _attempt(self, song_num: int) -> tuple[Verdict, float]:
+        """Try once, and once more for each time that it was in vain for want of an access token; count the seconds."""
+        while True:
+            began = _turn(self._limiter)
+            verdict = self._fetcher.attempt(song_num, self._settings.request_timeout_seconds)
+            seconds = self._learn(began, verdict)
+            if verdict.kind is not Kind.AGAIN:
+                return verdict, seconds
 
     def _facts(self, song_num: int, verdict: Verdict | None, refusal: str) -> TrialFacts:
         seen = self._observation
@@ -136,14 +146,16 @@ class _Tries:
             refusal=refusal,
             broken=seen.why,
             key=self._key_of(song_num) if self._key_of else None,
-            url=seen.requests[-1][0].url if seen.requests else "",
+            sent=seen.requests[-1][0] if seen.requests else None,
         )
 
     def _redactor(self, key: str | None) -> Redactor:
         """Return what leaves out the settings' secrets, and those that were sent beside, such as an access token."""
-        sent = [value for request, _ in self._observation.requests for value in secret_values(request.headers)]
         settings = self._settings
-        return Redactor(settings.song_url or "", settings.song_headers, sent, plain=[in_url(key)] if key else [])
+        others = [value for request, _ in self._observation.requests for value in secret_values(request.headers)]
+        others += secret_values(settings.token_headers.items())
+        others += [value for name, value in settings.token_form.items() if name not in _PLAIN_FIELDS]
+        return Redactor(settings.song_url or "", settings.song_headers, others, plain=[in_url(key)] if key else [])
 
     def _obey_robots(self) -> None:
         """Ask for robots.txt once, and heed it from then on."""
@@ -161,6 +173,9 @@ class _Tries:
         """Have the limiter learn from a verdict, so that a wait that was asked for is kept; returns the seconds."""
         now = time.monotonic()
         with self._limiter:
+            if verdict.kind is Kind.AGAIN:
+                self._limiter.release(1)
+                return now - began
             self._limiter.observe(began, now, verdict)
             self._limiter.observe_quota(began, now, verdict)
         return now - began

@@ -9,7 +9,7 @@ import requests
 
 from crawler.adapters.access_tokens import AccessTokens
 from crawler.adapters.session.responses import LimitedSession
-from crawler.core.ports import Page
+from crawler.core.ports import Observer, Page
 from crawler.core.verdict import AGAIN, UNSENT, Verdict
 from crawler.upstream.access_token import AccessToken
 
@@ -72,6 +72,10 @@ class BearerFetcher:
         elif self._tokens.reject(token, item):
             return AGAIN
         return verdict
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of each request of the session from now on."""
+        self._fetcher.observe(observer)
 
     def fetch(self, url: str, most_bytes: int, timeout: float) -> Page | Verdict:
         """Ask for another page of the songs' origin, without the token: see PageFetcher."""

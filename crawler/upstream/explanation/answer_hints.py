@@ -53,10 +53,10 @@ def status_says(facts: TrialFacts) -> Iterator[str]:
 
 def _credentials(facts: TrialFacts) -> Iterator[str]:
     name = "Authorization"
-    if not any(header.lower() == name.lower() for header in facts.settings.song_headers):
+    if not facts.authorized:
         yield (
             f'No {name} is sent. A key goes into SONG_HEADERS, such as {{"{name}": "Bearer ..."}}, or into the query '
-            "of SONG_URL; the API's documentation says which."
+            "of SONG_URL; where a token is to be fetched first, see TOKEN_URL. The API's documentation says which."
         )
     else:
         yield f"An {name} is sent and not taken: has it expired, and may it read this song?"
@@ -85,7 +85,8 @@ def redirects(facts: TrialFacts) -> Iterator[str]:
     if not facts.answer or not 300 <= facts.status < 400 or facts.by_own_rule:
         return
     location = facts.answer.headers.get("location", "")
-    target, asked = urlsplit(urljoin(facts.url, location)), urlsplit(facts.url)
+    url = facts.sent.url if facts.sent else ""
+    target, asked = urlsplit(urljoin(url, location)), urlsplit(url)
     if not location:
         yield "The redirect names no address."
     elif asked.scheme == "http" and target._replace(scheme="http") == asked:

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
+from crawler.core.ports import SentRequest
 from crawler.core.settings import Settings
 from crawler.core.verdict import Kind, Verdict
 from crawler.upstream.builtin_rules import NAME as BUILT_IN_NAME
@@ -20,7 +21,7 @@ class TrialFacts:
     """One song that was tried: what was asked for under which settings, and what came.
 
     `verdict` is None where it was not asked for, for the reason in `refusal`; `broken` is what the library said where
-    no whole answer came; `key` what KEYS has for the number, `url` that of the last request.
+    no whole answer came; `key` what KEYS has for the number, `sent` is the last request.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class TrialFacts:
         refusal: str = "",
         broken: str = "",
         key: str | None = None,
-        url: str = "",
+        sent: SentRequest | None = None,
     ) -> None:
         self.song_num = song_num
         self.settings = settings
@@ -44,12 +45,17 @@ class TrialFacts:
         self.refusal = refusal
         self.broken = broken
         self.key = key
-        self.url = url
+        self.sent = sent
 
     @property
     def status(self) -> int:
         """Return the answer's status; 0: there is none."""
         return self.answer.status if self.answer else 0
+
+    @property
+    def authorized(self) -> bool:
+        """Tell whether an Authorization was sent: from SONG_HEADERS, by TOKEN_URL or by a user's function."""
+        return self.sent is not None and any(name.lower() == "authorization" for name, _ in self.sent.headers)
 
     @property
     def error(self) -> str | None:

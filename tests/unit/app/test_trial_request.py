@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from servers import Page, Upstream, error, free_port, html, raw, reset, song, throttled
+from servers.tokens import TokenApi
 
 from crawler.app.composition import settings_from
 from crawler.app.fetchers import song_of
@@ -227,6 +230,11 @@ def good(session, song_num):
     response.raise_for_status()
     return response.json()["title"]
 
+def plain(session, song_num):
+    response = session.get(URL.format(song_num=song_num))
+    response.raise_for_status()
+    return response.json()
+
 def bad(session, song_num):
     raise ValueError(f"{good(session, song_num)} of {session.headers}")
 
@@ -302,3 +310,38 @@ def test_song_of_keys(tmp_path: Path) -> None:
         assert [request.path for request in server.requests] == [f"/songs/7?id={key}"]
     assert trial.requests[0].url.endswith(f"/songs/7?id={key}")
     assert (trial.key, json.loads(trial.row)["key"], list(trial.hints)) == (key, key, [])
+
+
+@pytest.mark.parametrize("function", [False, True])
+@pytest.mark.usefixtures("fetcher_kind")
+def test_song_behind_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: bool) -> None:
+    """Ask for an access token first, and once more where it has died, and show neither it nor what it is asked for."""
+    form = {"grant_type": "client_credentials", "client_secret": CANARY, "scope": "title"}
+    with TokenApi() as api:
+        given = {"SONG_INFO": "@", "TOKEN_URL": api.token_url, "TOKEN_FORM": json.dumps(form)}
+        if function:
+            module = f"tokens_{fetcher_module()}"
+            (tmp_path / f"{module}.py").write_text(f"URL, CANARY = {api.url!r}, ''\n{FUNCTIONS}")
+            monkeypatch.syspath_prepend(str(tmp_path))
+            given |= {"SONG_URL": "", "SONG_FUNCTION": f"{module}:plain"}
+        settings = settings_from(environment(api.url, **given))
+        first = list(try_songs(settings, [1]))
+        api.revoke()
+        later = list(try_songs(settings, [1]))
+        api.answers, api.private = (lambda _nth: Page(400, b'{"error": "invalid_client"}')), lambda _song_num: True
+        refused = list(try_songs(settings, [1, 2]))
+
+        assert len(api.asked) == 3
+    for trial in (*first, *later, *refused):
+        assert not re.search(f"{CANARY}|-canary", repr(trial))
+    assert [trial.verdict for trial in (*first, *later)] == ["found", "found"]
+    assert ("Authorization", "(secret)") in first[0].requests[0].headers
+    assert [len(trial.requests) for trial in (*first, *later)] == [1, 2]
+    assert [(trial.verdict, "TOKEN_URL answers 400 invalid_client" in trial.meaning) for trial in refused] == [
+        ("not_asked", True)
+    ]
+
+
+def fetcher_module() -> str:
+    """Name a module that no other test has imported."""
+    return f"{time.monotonic_ns()}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from crawler.core.ports import SentRequest
 from crawler.core.settings import Settings
 from crawler.core.verdict import FORBIDDEN, Verdict, retry
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
@@ -35,8 +36,8 @@ def answered(status: int, body: Any, headers: Mapping[str, str] | None = None, *
     wait = parse_retry_after(headers.get("retry-after"), NOW)
     verdict = ObservedSong(song, told.append).judge(status, raw, wait, headers, NOW)
     ignored = declared.rate_headers == "ignore"
-    url = URL.replace("{song_num}", "7")
-    return TrialFacts(7, declared, None if ignored else RateHeaders(), told[0], verdict, url=url)
+    sent = SentRequest("GET", URL.replace("{song_num}", "7"), list(declared.song_headers.items()))
+    return TrialFacts(7, declared, None if ignored else RateHeaders(), told[0], verdict, sent=sent)
 
 
 def unanswered(verdict: Verdict | None, refusal: str = "", broken: str = "", **settings: str) -> TrialFacts:
