@@ -17,7 +17,7 @@ from crawler.core.settings import SETTINGS
 from crawler.core.song_set import SongSet
 from crawler.entrypoints.trial_text import summary_text, trial_text
 
-ALL_FOUND, NOT_ALL_FOUND, WRONG = 0, 1, 2
+ALL_FOUND, NOT_ALL_FOUND, WRONG, INTERRUPTED = 0, 1, 2, 130
 
 # Whoever wants more of them wants a crawl.
 MOST_SONGS = 50
@@ -33,7 +33,7 @@ the query of SONG_URL.
 
 Nothing is stored, and OUTPUT is not looked at. robots.txt, MAX_PER_SECOND and
 what the API asks for are heeded as in a crawl.
-Exit codes: 0 each is found, 1 not each, 2 wrong command line."""
+Exit codes: 0 each is found, 1 not each, 2 wrong command line, 130 interrupted."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -52,6 +52,9 @@ def run(options: argparse.Namespace, given: Mapping[str, str]) -> int:
     try:
         _check(given)
         return _try(options, {**os.environ, **given}, songs)
+    except KeyboardInterrupt:  # there is nothing that the same command would go on with
+        print("songcrawl: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except BadRequest as error:
         return _wrong(str(error))
     except BadSetting as error:

@@ -12,6 +12,7 @@ import pytest
 from servers import Page, Upstream, error, missing, song
 
 from crawler.app.trial import Trial
+from crawler.entrypoints import try_command
 from crawler.entrypoints.cli import main
 from crawler.entrypoints.trial_text import printable, summary_text, trial_text
 
@@ -197,3 +198,15 @@ def test_text_of_what_was_not_asked_for() -> None:
         "Song 7: not asked\nVerdict  not asked: No.\nStored   nothing\nHints    - Ask later.\n"
     )
     assert summary_text(["found", "not_asked"], [8, 9]) == "1 found, 1 not asked; not asked for: 8, 9\n"
+
+
+def test_interrupt(upstream: Upstream, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Give 130 for Ctrl-C, and promise nothing of what the same command would go on with."""
+
+    def interrupted(*_: object) -> Iterator[Trial]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(try_command, "try_songs", interrupted)
+
+    assert main(["try", "1"]) == 130
+    assert capsys.readouterr().err == "songcrawl: interrupted\n"
