@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Upstream, free_port
+import trustme
+from servers import Upstream, free_port, nginx, nginx_available
 from support.fetchers import MOST_BYTES, request_title
 
 from crawler.adapters.curl.fetcher import CurlFetcher
@@ -121,3 +123,23 @@ def test_why_no_answer_came_is_told(opened: Open) -> None:
 
     assert recorder.whys
     assert "connect" in recorder.whys[0].lower()
+
+
+@pytest.mark.skipif(nginx_available() is not None, reason=str(nginx_available()))
+@pytest.mark.parametrize("http2", [True, False], ids=["HTTP/2", "HTTP/1.1"])
+def test_requests_over_tls_are_told(tmp_path: Path, http2: bool) -> None:
+    """Tell method, URL and headers of a request, whichever HTTP it is sent by."""
+    authority, recorder = trustme.CA(), Recorder()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "server.pem"))
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    with nginx(tmp_path, tmp_path / "server.pem", http2=http2) as server:
+        url, trusted = f"{server.url}/songs/{{song_num}}", str(tmp_path / "authority.pem")
+        song = DeclaredSong("protocol")
+        fetcher = CurlFetcher(url, song, MOST_BYTES, "test", HEADERS, allow_private=True, authorities=trusted)
+        fetcher.observe(recorder)
+        assert fetcher.attempt(7, TIMEOUT) == found("HTTP/2.0" if http2 else "HTTP/1.1")
+
+    (told,) = recorder.requests
+    headers = {name.lower(): value for name, value in told.headers}
+    assert (told.method, told.url) == ("GET", f"{server.url}/songs/7")
+    assert (headers["user-agent"], headers["x-own"]) == ("test", "own")
