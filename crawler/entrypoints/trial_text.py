@@ -6,7 +6,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from crawler.app.trial import ShownRequest, Trial
+from crawler.app.trials.trial import ShownRequest, Trial
 
 _WIDTH = 79
 _LABEL = 9  # columns of what stands to the left of everything

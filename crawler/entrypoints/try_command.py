@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from crawler.app.composition import settings_from
-from crawler.app.trial import Trial
-from crawler.app.trial_request import try_songs
+from crawler.app.trials.trial import Trial
+from crawler.app.trials.trial_request import try_songs
 from crawler.core.errors import BadRequest, BadSetting
 from crawler.core.settings import SETTINGS
 from crawler.core.song_set import SongSet

@@ -18,8 +18,8 @@ from servers.tokens import TokenApi
 
 from crawler.app.composition import settings_from
 from crawler.app.fetchers import song_of
-from crawler.app.trial import Trial
-from crawler.app.trial_request import try_songs
+from crawler.app.trials.trial import Trial
+from crawler.app.trials.trial_request import try_songs
 from crawler.core.errors import BadRequest
 
 CANARY = "canary-4711"

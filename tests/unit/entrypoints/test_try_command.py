@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from servers import Page, Upstream, error, missing, song
 
-from crawler.app.trial import Trial
+from crawler.app.trials.trial import Trial
 from crawler.entrypoints import try_command
 from crawler.entrypoints.cli import main
 from crawler.entrypoints.trial_text import printable, summary_text, trial_text

@@ -24,7 +24,7 @@ from crawler.upstream.response_rules import Rule
 # What stands in a verdict's place where nothing was asked for.
 NOT_ASKED = "not_asked"
 
-_OURS, _LIBRARIES = str(Path(__file__).parents[1]), "site-packages"
+_OURS, _LIBRARIES = str(Path(__file__).parents[2]), "site-packages"
 
 
 class ShownRequest(msgspec.Struct, frozen=True):

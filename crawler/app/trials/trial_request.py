@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from crawler.app.composition import key_file_of, limiter_of
 from crawler.app.fetchers import obey_robots, rate_headers_of, robots_file_of, song_of
-from crawler.app.trial import Trial, make_trial
+from crawler.app.trials.trial import Trial, make_trial
 from crawler.core.errors import BadRequest, SongcrawlError, UpstreamUnavailable
 from crawler.core.ports import Fetcher, ObservableFetcher, PageFetcher, SentRequest
 from crawler.core.redaction import Redactor, secret_values
