@@ -78,7 +78,12 @@ class RequestTooLarge(BadRequest):
 
 
 class BadSetting(SongcrawlError):
-    """A setting of the deployment is wrong; the text says which, and what is allowed."""
+    """A setting of the deployment is wrong; the text begins with its name, and says what is allowed."""
+
+    @property
+    def variable(self) -> str:
+        """Return the name that the text begins with."""
+        return str(self).partition(" ")[0]
 
 
 class UpstreamUnavailable(SongcrawlError):

@@ -16,19 +16,20 @@ from crawler.app.crawl_request import CrawlRequest
 from crawler.app.deployment import Deployment
 from crawler.app.parameters import parse_crawl, parse_run_name
 from crawler.app.source_file import source_names, source_text, title_of
-from crawler.core.errors import BadRequest, SongcrawlError, UnknownRun
+from crawler.core.errors import BadRequest, BadSetting, SongcrawlError, UnknownRun
 from crawler.core.ports import Store
 from crawler.core.setting_types import Setting
 from crawler.core.settings import SETTINGS, VERSION
 from crawler.entrypoints import try_command
+from crawler.entrypoints.env_file import settings_of_file
 from crawler.runs.index import RunIndex
 from crawler.runs.selection import SONGS_HELP
 from crawler.runs.status import run_summary
 from crawler.runs.summary import Reason
 from crawler.runs.verify import verify_run
 
-# Exit codes a script can use: 2 is argparse's own for a wrong command line.
-COMPLETE, FAILED, PARTIAL, INTERRUPTED = 0, 1, 3, 130
+# Exit codes a script can use; argparse itself ends with 2, too.
+COMPLETE, FAILED, WRONG, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 
 _EPILOG = """\
 An API whose songs have a number, crawled into the folder songs/runs/first:
@@ -91,18 +92,26 @@ def main(arguments: Sequence[str] | None = None, program: str = "python -m crawl
     """Run one command of the program, as its help calls it; gives the exit code: see the end of `--help`."""
     options = _parser(program).parse_args(arguments)
     try:
-        code: int = options.run_command(options)
+        with settings_of_file():
+            code: int = options.run_command(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("songcrawl: interrupted; the same command continues from what is committed", file=sys.stderr)
         return INTERRUPTED
     except SongcrawlError as error:
         print(f"songcrawl: {error}", file=sys.stderr)
-        return FAILED
+        return WRONG if _is_of_command_line(error, options) else FAILED
     except BrokenPipeError:  # whoever read the output has seen enough, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return code
+
+
+def _is_of_command_line(error: SongcrawlError, options: argparse.Namespace) -> bool:
+    """Tell whether what is wrong stands on the command line: what is asked for, or an option's value."""
+    if isinstance(error, BadSetting):
+        return error.variable in _given(options)
+    return type(error) is BadRequest  # a run that is not there, or is another's, is right as a command
 
 
 def _crawl(options: argparse.Namespace) -> int:
@@ -175,13 +184,14 @@ def _sources(options: argparse.Namespace) -> int:
 
 
 def _given(options: argparse.Namespace) -> Mapping[str, str]:
-    return {s.name: value for s in SETTINGS if (value := getattr(options, s.name.lower())) is not None}
+    return {s.name: value for s in SETTINGS if (value := getattr(options, s.name.lower(), None)) is not None}
 
 
 def _parser(program: str) -> argparse.ArgumentParser:
     description = "Pull every record of a song API into a folder or a bucket, each accounted for\nexactly once."
     parser = argparse.ArgumentParser(
         program,
+        allow_abbrev=False,
         description=description,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -218,6 +228,7 @@ def _add(
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name,
+        allow_abbrev=False,  # --max-per-sec is a slip, and may name another setting one day
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
         epilog=epilog,

@@ -155,11 +155,15 @@ def own_environment(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.Monk
 def test_what_is_wrong_is_said_in_a_sentence(
     upstream: Upstream, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
-    """Give 1 and one line that says what is wrong and what is allowed, no secret, and send no request."""
+    """Give one line that says what is wrong and what is allowed, no secret, and send no request.
+
+    Give 2 where what is wrong stands on the command line, else 1.
+    """
     code = main(arguments)
     out, err = capsys.readouterr()
 
-    assert (code, out) == (1, "")
+    elsewhere = sentence.startswith(("The upstream", "/dev/null", "SONG_URL and"))  # what two places say
+    assert (code, out) == (1 if elsewhere else 2, "")
     assert err.startswith(f"songcrawl: {sentence}")
     assert err.count("\n") == 1
     assert "S3CRET" not in err
@@ -175,11 +179,20 @@ def test_wrong_setting_exits_1(command: CommandLine) -> None:
     assert done.stderr == "songcrawl: MAX_ATTEMPTS is '-1'; allowed: a whole number from 1 to 100.\n"
 
 
+def test_settings_of_the_env_file(command: CommandLine, tmp_path: Path, upstream: Upstream) -> None:
+    """Take settings from a file .env of the working folder, and say so on standard error."""
+    (tmp_path / ".env").write_text("SONG_INFO='title'\nMAX_AT_ONCE=2\n")
+    done = command.run("crawl", "1-3", "--run=r")
+
+    assert (done.returncode, done.stderr) == (0, "songcrawl: .env sets SONG_INFO, MAX_AT_ONCE\n")
+    assert upstream.most_at_once <= 2
+
+
 @pytest.mark.usefixtures("own_environment")
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["crawl"], ["crawl", "1", "--max-at-most=3"], ["sing"]],
-    ids=["nothing", "no songs", "unknown option", "unknown command"],
+    [[], ["crawl"], ["crawl", "1", "--max-at-most=3"], ["crawl", "1", "--max-per-sec=3"], ["sing"]],
+    ids=["nothing", "no songs", "unknown option", "an option cut short", "unknown command"],
 )
 def test_wrong_command_line_exits_2(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """Show the usage where the command line itself is wrong."""
