@@ -13,9 +13,10 @@ DEPLOY_SETTINGS="PROJECT REGION FUNCTION BUCKET SCHEDULE SCHEDULE_SONGS TIME_ZON
 # Which setting names the secret that becomes which setting of the function.
 SECRETS="HEADERS_SECRET:SONG_HEADERS TOKEN_SECRET:TOKEN_FORM TOKEN_HEADERS_SECRET:TOKEN_HEADERS"
 # What the function reads: passed on where it is set. OUTPUT, DEADLINE_SECONDS and THREADS always are.
-CRAWL_SETTINGS="SOURCE SOURCE_NAME SONG_URL KEYS SONG_INFO SONG_MISSING SONG_RETRY RESPONSE_RULES SONG_FUNCTION FORMAT
-    PART_SONGS MAX_PER_SECOND MAX_AT_ONCE REQUEST_TIMEOUT_SECONDS MAX_ATTEMPTS MAX_SONG_BYTES MAX_SONGS END_AFTER_MISSING ROBOTS
-    TOKEN_URL USER_AGENT SSL_CERT_FILE RATE_HEADERS ALLOW_PRIVATE_UPSTREAM OUTPUT DEADLINE_SECONDS"
+CRAWL_SETTINGS="SOURCE SOURCE_NAME SONG_URL SONG_METHOD SONG_BODY KEYS SONG_INFO SONG_MISSING SONG_RETRY RESPONSE_RULES
+    SONG_FUNCTION FORMAT PART_SONGS MAX_PER_SECOND MAX_AT_ONCE REQUEST_TIMEOUT_SECONDS MAX_ATTEMPTS MAX_SONG_BYTES MAX_SONGS
+    END_AFTER_MISSING ROBOTS TOKEN_URL USER_AGENT SSL_CERT_FILE REDIRECTS RATE_HEADERS ALLOW_PRIVATE_UPSTREAM OUTPUT
+    DEADLINE_SECONDS"
 # What is known, and left out: emulators are for tests, and where the queue is this script says itself.
 LEFT_OUT="STORAGE_EMULATOR_HOST CLOUD_TASKS_EMULATOR_HOST QUEUE SERVICE_URL INVOKER"
 
@@ -256,7 +257,8 @@ check_songs() {
         die "SONG_URL is not set; allowed: a URL template such as https://api.deezer.com/track/{song_num}" \
             "(or SOURCE, an API by name; or SONG_FUNCTION, your own single-request function)."
     [[ -z $SONG_URL || -z $SONG_FUNCTION ]] || die "SONG_URL and SONG_FUNCTION are both set; allowed: one of them."
-    [[ -z $SONG_URL ]] || matches SONG_URL 'https?://[^]/?#@{}[:space:]]+[/?][^[:space:]]*[{](song_num(:0[1-9]|:01[0-2])?|song_key(:path)?)[}][^[:space:]]*' \
+    [[ -z $SONG_METHOD ]] || matches SONG_METHOD 'GET|POST' "GET or POST"
+    [[ -z $SONG_URL || $SONG_METHOD == POST ]] || matches SONG_URL 'https?://[^]/?#@{}[:space:]]+[/?][^[:space:]]*[{](song_num(:0[1-9]|:01[0-2])?|song_key(:path)?)[}][^[:space:]]*' \
         "an http or https URL with {song_num} after the host, such as https://api.deezer.com/track/{song_num}"
     [[ -z $SOURCE_NAME ]] || matches SOURCE_NAME '[a-z0-9][a-z0-9._-]{0,62}' \
         "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit"
@@ -265,6 +267,7 @@ check_songs() {
     [[ -z $SONG_FUNCTION ]] || check_song_function
     [[ -z $FORMAT ]] || matches FORMAT 'jsonl|csv|parquet' "jsonl, csv or parquet"
     [[ -z $ROBOTS ]] || matches ROBOTS 'obey|ignore' "obey or ignore"
+    [[ -z $REDIRECTS ]] || matches REDIRECTS 'fail|missing|follow' "fail, missing or follow"
     [[ -z $MAX_PER_SECOND ]] || matches MAX_PER_SECOND '[0-9]{1,7}([.][0-9]{1,9})?' "0, or a number of requests a second"
     [[ -z $MAX_AT_ONCE ]] || whole_number MAX_AT_ONCE 1 1000 "a whole number from 1 to 1000"
     check_secrets

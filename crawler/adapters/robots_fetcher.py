@@ -11,7 +11,8 @@ from crawler.core.errors import BadSetting, UpstreamUnavailable
 from crawler.core.ports import Fetcher, MultiFetcher, Page, Transfers
 from crawler.core.verdict import FORBIDDEN, Kind, Verdict
 from crawler.upstream.robots_rules import MOST_ROBOTS_BYTES, Robots, judge_robots, robots_url
-from crawler.upstream.template import Fill, compile_template
+from crawler.upstream.song_requests.redirects import Redirected
+from crawler.upstream.song_requests.template import Fill, compile_template
 
 # What asks for a page: see PageFetcher.fetch.
 Fetch = Callable[[str, int, float], Page | Verdict]
@@ -93,7 +94,7 @@ class _PoliteFetcher:
     def allows(self, item: Any) -> bool:
         """Tell whether an item's URL may be asked for."""
         allows = self._robots.allows
-        return allows is None or allows(self._url_of(item))
+        return allows is None or allows(item.urls[-1] if isinstance(item, Redirected) else self._url_of(item))
 
 
 class _PoliteMultiFetcher(_PoliteFetcher):

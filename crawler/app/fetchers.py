@@ -23,6 +23,7 @@ from crawler.rate_control.ceiling import Ceiling
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.spec import Source
 from crawler.upstream.classify import DeclaredSong
+from crawler.upstream.song_requests.template import RequestBody
 
 # What only a crawl needs is imported at the first one: a cold start that is asked how a run stands waits for none.
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def song_of(
     access_tokens_of(settings)  # raises BadSetting for what can't be, before the first crawl
     if settings.song_function is None:
         url, rules = _declared_url(settings), _response_rules(settings.response_rules)
-        _check_keys(settings, url)
+        _check_keys(settings, url, settings.song_body or "")
+        _request_body(settings)  # says what is wrong with it
         source = declared_source(msgspec.structs.replace(settings, response_rules=rules))
         song = _declared_song(settings, rules)
         return source, _declared_fetchers(settings, url, observe(song) if observe else song)
@@ -134,16 +136,24 @@ def _declared_url(settings: Settings) -> str:
 
 
 def _declared_song(settings: Settings, rules: list[Any]) -> DeclaredSong:
-    return DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry, rules)
+    return DeclaredSong(settings.song_info, settings.song_missing, settings.song_retry, rules, settings.redirects)
+
+
+def _request_body(settings: Settings, key_of: Callable[[int], str] | None = None) -> RequestBody | None:
+    """Return the body of a POST; raises BadSetting if it can't be sent."""
+    if settings.song_method != "POST":
+        return None
+    return RequestBody(settings.song_body or "", settings.song_headers, key_of)
 
 
 def _check_keys(settings: Settings, *templates: str) -> None:
     """Raise BadSetting where there are keys and no place for them, or a place and no keys."""
     wanted = any(name.startswith("song_key") for template in templates for name in PLACEHOLDER.findall(template))
+    where = "SONG_URL or SONG_BODY" if settings.song_body else "SONG_URL"
     if wanted and settings.keys is None:
-        raise BadSetting("SONG_URL has {song_key}, and KEYS is not set; allowed: both, or {song_num} alone.")
+        raise BadSetting(f"{where} has {{song_key}}, and KEYS is not set; allowed: both, or {{song_num}} alone.")
     if settings.keys is not None and not wanted:
-        raise BadSetting("KEYS is set, and SONG_URL has no {song_key}; allowed: both, or neither.")
+        raise BadSetting(f"KEYS is set, and {where} has no {{song_key}}; allowed: both, or neither.")
 
 
 def _response_rules(setting: list[Any] | str) -> list[Any]:
@@ -188,6 +198,7 @@ def _declared_fetchers(settings: Settings, url: str, song: DeclaredSong) -> Make
             rate_headers=rate_headers_of(settings),
             key_of=key_of,
             tokens=access_tokens_of(settings),
+            body=_request_body(settings, key_of),
         )
 
     return make_fetcher
@@ -202,7 +213,8 @@ def _session_fetcher(
 ) -> DeclaredFetcher:
     from crawler.adapters.session.fetchers import DeclaredFetcher
 
-    return DeclaredFetcher(session, url, song, settings.max_song_bytes, rate_headers_of(settings), key_of)
+    body = _request_body(settings, key_of)
+    return DeclaredFetcher(session, url, song, settings.max_song_bytes, rate_headers_of(settings), key_of, body)
 
 
 def function_fetchers(settings: Settings, function: Callable[..., Any]) -> MakeFetcher:

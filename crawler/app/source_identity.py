@@ -14,16 +14,22 @@ from crawler.runs.spec import Source, short_digest
 
 # What decides which requests are sent for a song and what becomes of their answers. A run goes on under these alone: a
 # setting that is not listed here may change in the midst of one.
-ANSWER_SETTINGS = ("SONG_URL", "SONG_INFO", "SONG_MISSING", "SONG_RETRY", "RESPONSE_RULES")
+ANSWER_SETTINGS = (
+    *("SONG_URL", "SONG_METHOD", "SONG_BODY", "SONG_INFO", "SONG_MISSING", "SONG_RETRY"),
+    *("RESPONSE_RULES", "REDIRECTS"),
+)
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
 def declared_source(settings: Settings) -> Source:
     """Name a declared song; its rules must be read, where they stand in a file."""
-    source = Source.of_url(settings.song_url or "", settings.song_info, settings.song_missing)
+    posted = settings.song_body or "" if settings.song_method == "POST" else None
+    source = Source.of_url(settings.song_url or "", settings.song_info, settings.song_missing, posted)
     name = settings.source_name or source_name_of(settings.source)
-    return msgspec.structs.replace(source, name=name, answers_digest=answers_digest(settings))
+    return msgspec.structs.replace(
+        source, name=name, answers_digest=answers_digest(settings), follows_redirects=settings.redirects == "follow"
+    )
 
 
 def function_source(settings: Settings, name: str, function: Callable[..., Any]) -> Source:

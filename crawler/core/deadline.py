@@ -6,6 +6,8 @@ A timeout is a duration; the two never mix.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 
 import msgspec
 
@@ -62,3 +64,11 @@ class CallTime(msgspec.Struct, frozen=True):
     def working_end(self) -> Deadline:
         """Return when the last song may be fetched."""
         return Deadline.after(self.began, self.working_seconds)
+
+
+def platform_seconds(environ: Mapping[str, str]) -> float | None:
+    """Stay under the platform's own limit by 5 %, 2 s at least: past it the caller has its 504 whatever we answer."""
+    limit = environ.get("CLOUD_RUN_TIMEOUT_SECONDS", "")
+    if not re.fullmatch(r"[0-9]{1,6}", limit, re.ASCII) or int(limit) == 0:
+        return None
+    return max(1.0, int(limit) - max(2.0, int(limit) * 0.05))

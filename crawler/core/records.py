@@ -38,18 +38,33 @@ def add_counts(counts: Iterable[Counts]) -> Counts:
     return Counts(*[sum([getattr(one, status) for one in each]) for status in STATUSES])
 
 
-class SongRecord(NamedTuple):
-    """A song's number (or whatever item stood for it) and its info: the project's promised tuple."""
-
+class _Pair(NamedTuple):
     song_num: Any
     info: Any
+
+
+class SongRecord(_Pair):
+    """A song's number (or whatever item stood for it) and its info: the project's promised tuple.
+
+    Beside the two, `moved_to` says where the song is now, if a redirect led there: the number, else a path.
+    """
+
+    moved_to: int | str | None = None
+
+    @classmethod
+    def of(cls, song_num: Any, info: Any, moved_to: int | str | None) -> SongRecord:
+        """Make a record that may have moved."""
+        record = cls(song_num, info)
+        if moved_to is not None:
+            record.moved_to = moved_to
+        return record
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a part: exactly one for every number it covers.
 
     `info` is None unless found; `error` is a stable word, and there only if failed; `key` is the song's in a run with
-    KEYS.
+    KEYS; `moved_to` is there only if a redirect led to another song.
     """
 
     song_num: int
@@ -57,6 +72,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     info: Any
     error: str | None = None
     key: str | None = None
+    moved_to: int | str | None = None
 
 
 class StoredObject(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""What of a URL, of headers and of texts may be shown and stored: a key may stand in any of them."""
+"""What of a URL, of headers, bodies and texts may be shown and stored: a key may stand in any of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
-from crawler.core.setting_types import PLACEHOLDER, song_url
+from crawler.core.setting_types import PLACEHOLDER, holds_placeholder, song_url
 
 
 def redact_url(text: str) -> str:
@@ -15,14 +15,25 @@ def redact_url(text: str) -> str:
 
     Of a text that is no such URL nobody can tell the parts: all before an @ and after a question mark is left out.
     """
-    try:
-        song_url(text)
-    except ValueError:
+    if not _is_template(text):
         return re.sub(r"\?.*", "?…", re.sub(r".*@", "…@", text, flags=re.DOTALL), flags=re.DOTALL)
     parts = urlsplit(text)
     pairs = [pair.partition("=") for pair in parts.query.split("&")] if parts.query else []
     query = "&".join(f"{name}={_shown(value)}" if eq else name for name, eq, value in pairs)
     return parts._replace(query=query, fragment="").geturl()
+
+
+def _is_template(text: str) -> bool:
+    try:
+        url = song_url(text)
+    except ValueError:
+        return False
+    return url is not None and holds_placeholder(url)
+
+
+def redact_body(text: str) -> str:
+    """Say of a body template only how long it is: a key may stand anywhere in it."""
+    return f"a text of {len(text)} characters" if text else ""
 
 
 def _shown(value: str) -> str:

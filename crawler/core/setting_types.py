@@ -41,8 +41,12 @@ class Setting(msgspec.Struct, frozen=True):
         try:
             return self.parse(text)
         except (ValueError, KeyError):
-            value = "a value that can't be used" if self.secret else repr(self.redact(text)[:200])
-            raise BadSetting(f"{self.name} is {value}; allowed: {self.allowed}.") from None
+            raise self.refusal(text) from None
+
+    def refusal(self, text: str) -> BadSetting:
+        """Say that a value is not allowed, and what is."""
+        value = "a value that can't be used" if self.secret else repr(self.redact(text)[:200])
+        return BadSetting(f"{self.name} is {value}; allowed: {self.allowed}.")
 
 
 def number(least: float, most: float, kind: type = float) -> Callable[[str], Any]:
@@ -91,16 +95,38 @@ def optional_seconds(text: str) -> float | None:
 
 
 def song_url(text: str) -> str | None:
-    """Read a URL template with the placeholder after its host."""
+    """Read a URL template; a placeholder may stand after its host, see `holds_placeholder`."""
     if not text:
         return None
     url = urlsplit(text)
     whole = url.scheme in ("http", "https") and url.hostname and "@" not in url.netloc and url.port != 0
-    # Not in the host, and not in the fragment alone, which is never sent.
-    placed = not PLACEHOLDER.search(url.netloc) and PLACEHOLDER.search(f"{url.path}?{url.query}")
-    if not whole or not placed or _UNKNOWN_FORM.search(text) or not re.fullmatch(r"[!-~]+", text):
+    if not whole or PLACEHOLDER.search(url.netloc) or _UNKNOWN_FORM.search(text) or not re.fullmatch(r"[!-~]+", text):
         raise ValueError(text)
     return text
+
+
+def holds_placeholder(url: str) -> bool:
+    """Tell whether a song's number or key stands in a URL template: not in the fragment alone, which is never sent."""
+    return PLACEHOLDER.search(url.partition("#")[0]) is not None
+
+
+def check_request(setting: Setting, url: str | None, method: str, body: str | None) -> None:
+    """Raise BadSetting if what says how a song is asked for contradicts itself; `setting` is SONG_URL."""
+    if body and method == "GET":
+        raise BadSetting("SONG_BODY is set, and SONG_METHOD is 'GET', which sends no body; allowed: POST.")
+    if url is None or holds_placeholder(url):
+        return
+    if method == "GET":
+        raise setting.refusal(url)
+    if not PLACEHOLDER.search(body or ""):
+        raise BadSetting("Neither SONG_URL nor SONG_BODY holds {song_num}; allowed: with it in one of them.")
+
+
+def song_body(text: str) -> str | None:
+    """Read the template of a request's body; the empty text is None."""
+    if _UNKNOWN_FORM.search(text):
+        raise ValueError(text)
+    return text or None
 
 
 def response_rules(text: str) -> list[Any] | str:

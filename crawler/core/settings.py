@@ -5,16 +5,16 @@ All durations are in seconds, all sizes in bytes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
 import msgspec
 
 from crawler.core import setting_types as types
+from crawler.core.deadline import platform_seconds
 from crawler.core.limits import Limits
 from crawler.core.records import FormatName
-from crawler.core.redaction import redact_url
+from crawler.core.redaction import redact_body, redact_url
 from crawler.core.setting_types import Setting
 
 VERSION = "0.1.0"
@@ -49,6 +49,15 @@ SETTINGS = (
         "{song_key} or {song_key:path}: see KEYS)",
         "URL template of a song, {song_num} in it, or {song_num:010} with zeros in front, ten digits wide",
         redact=redact_url,
+    ),
+    Setting("SONG_METHOD", "GET", types.choice("GET", "POST"), "GET or POST", "GET, or POST: an API that reads by it"),
+    Setting(
+        "SONG_BODY",
+        "",
+        types.song_body,
+        'a text such as {"id": {song_num}} ({song_num:01} to {song_num:012}: with zeros in front)',
+        "what a POST sends, {song_num} in it or in SONG_URL; JSON, unless SONG_HEADERS names another Content-Type",
+        redact=redact_body,
     ),
     Setting(
         "KEYS",
@@ -221,6 +230,13 @@ SETTINGS = (
         "obey or ignore the robots.txt of SONG_URL's host; ignore it where the API is yours",
     ),
     Setting(
+        "REDIRECTS",
+        "fail",
+        types.choice("fail", "missing", "follow"),
+        "fail, missing or follow",
+        "what a redirect means: the song fails, is missing, or is found where it leads, within SONG_URL's host",
+    ),
+    Setting(
         "RATE_HEADERS",
         "auto",
         types.rate_headers,
@@ -264,6 +280,8 @@ SETTINGS = (
     ),
 )
 
+(_SONG_URL,) = [setting for setting in SETTINGS if setting.name == "SONG_URL"]
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting, parsed; an attribute is named like its variable, in lower case.
@@ -274,6 +292,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None
     source_name: str | None
     song_url: str | None
+    song_method: str
+    song_body: str | None
     keys: str | None
     song_info: str
     song_missing: str | None
@@ -299,6 +319,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     service_url: str | None
     invoker: str | None
     robots: str
+    redirects: str
     rate_headers: str | dict[str, str]
     user_agent: str
     ssl_cert_file: str | None
@@ -311,7 +332,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Read all settings from a mapping such as os.environ; raises BadSetting for the first that is wrong."""
         values = {setting.name.lower(): setting.read(environ) for setting in SETTINGS}
         if values["deadline_seconds"] is None:
-            values["deadline_seconds"] = _platform_deadline(environ)
+            values["deadline_seconds"] = platform_seconds(environ)
+        types.check_request(_SONG_URL, values["song_url"], values["song_method"], values["song_body"])
         return cls(**values)
 
     @property
@@ -324,11 +346,3 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if self.part_songs:
             return self.part_songs
         return max(1, min(1000, int(20 * self.max_per_second))) if self.max_per_second else 1000
-
-
-def _platform_deadline(environ: Mapping[str, str]) -> float | None:
-    """Stay under the platform's own limit by 5 %, 2 s at least: past it the caller has its 504 whatever we answer."""
-    limit = environ.get("CLOUD_RUN_TIMEOUT_SECONDS", "")
-    if not re.fullmatch(r"[0-9]{1,6}", limit, re.ASCII) or int(limit) == 0:
-        return None
-    return max(1.0, int(limit) - max(2.0, int(limit) * 0.05))

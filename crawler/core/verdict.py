@@ -16,6 +16,7 @@ class Kind(Enum):
     FOUND = "found"
     MISSING = "missing"
     FAILED = "failed"
+    REDIRECTED = "redirected"  # the song is elsewhere: asked for there next, which is no failure
     RETRY = "retry"  # this attempt failed, another may not: counted against MAX_ATTEMPTS
     THROTTLED = "throttled"  # the upstream asks us to slow down: not counted
     REFUSED = "refused"  # the upstream as a whole is down or refuses us: no song's fault
@@ -30,7 +31,7 @@ class Verdict(msgspec.Struct, frozen=True, eq=False):
 
     kind: Kind
     info: Any = None
-    """What was found: the song."""
+    """What was found: the song; of REDIRECTED what to ask for in the song's stead."""
     error: str | None = None
     """Why the attempt failed, in a stable word."""
     retry_after: float | None = None
@@ -41,6 +42,8 @@ class Verdict(msgspec.Struct, frozen=True, eq=False):
     """What the answer's headers announce of a quota, if anything."""
     alone: bool = False
     """Only this song waits: its answer is not ready, which says nothing of the upstream."""
+    moved_to: int | str | None = None
+    """Where a song was found that is known under another number now: that number, else a path."""
     detail: str | None = None
     """What `error` does not say of an answer, in words for people."""
 
@@ -54,7 +57,7 @@ class Verdict(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def _judgement(self) -> tuple[Any, ...]:
-        return self.kind, self.info, self.error, self.retry_after, self.reason, self.quota
+        return self.kind, self.info, self.error, self.retry_after, self.reason, self.quota, self.moved_to
 
     @property
     def final(self) -> bool:
@@ -80,6 +83,11 @@ UNSENT = Verdict(Kind.AGAIN, error="access_token")
 def found(info: Any) -> Verdict:
     """Judge the song found."""
     return Verdict(_FOUND, info)
+
+
+def redirected(retry_after: float | None = None) -> Verdict:
+    """Judge the song to be elsewhere; `retry_after` is how long it is to wait, and no other song."""
+    return Verdict(Kind.REDIRECTED, retry_after=retry_after, alone=True)
 
 
 def failed(error: str) -> Verdict:

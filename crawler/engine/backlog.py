@@ -74,6 +74,21 @@ class Attempt(msgspec.Struct, eq=False):
         """Return what stands for the song: its number, or the caller's own object."""
         return self.chunk.item(self.index)
 
+    def redirected(self, target: Any) -> RedirectedAttempt:
+        """Return the same try at the same song, which is elsewhere."""
+        return RedirectedAttempt(self.chunk, self.index, self.number, target=target)
+
+
+class RedirectedAttempt(Attempt, eq=False):
+    """One try at a song that is elsewhere: `target` is what to ask for in its stead."""
+
+    target: Any = None
+
+    @property
+    def item(self) -> Any:
+        """Return the target."""
+        return self.target
+
 
 class Backlog:
     """The songs of one call that wait for a worker; not thread-safe."""

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from crawler.core.deadline import Deadline
 from crawler.core.errors import UpstreamUnavailable
 from crawler.core.limits import Limits
@@ -237,8 +239,7 @@ class Dispatcher:
         self.limiter.release(len(again))
         for attempt in again:
             if not attempt.chunk.is_canary:
-                anew = Attempt(attempt.chunk, attempt.index, attempt.number, attempt.throttles)
-                self._backlog.retry(now, anew)
+                self._backlog.retry(now, msgspec.structs.replace(attempt))
         return [pair for pair in settled if pair[1].kind is not Kind.AGAIN]
 
     def _weigh(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> Verdict | None:
@@ -251,15 +252,18 @@ class Dispatcher:
             return None
         if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:
             return failed(verdict.error or "failed")
-        self._retry(attempt, verdict, now, counts=counts)
+        if verdict.kind is Kind.REDIRECTED:
+            self._backlog.retry(now + (verdict.retry_after or 0.0), attempt.redirected(verdict.info))
+        else:
+            self._retry(attempt, verdict, now, counts=counts)
         return None
 
     def _retry(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> None:
         """Have a song tried again after its backoff, or when the upstream says."""
         if verdict.kind is Kind.THROTTLED or not counts:
-            again = Attempt(attempt.chunk, attempt.index, attempt.number, attempt.throttles + 1)
+            again = msgspec.structs.replace(attempt, throttles=attempt.throttles + 1)
         else:
-            again = Attempt(attempt.chunk, attempt.index, attempt.number + 1)
+            again = msgspec.structs.replace(attempt, number=attempt.number + 1, throttles=0)
         # Who names a wait, be it none at all, wants fewer requests: its backoff is that of the throttled. An answer
         # that is not ready takes its time, though nobody is throttled.
         grows = verdict.alone or verdict.retry_after is not None

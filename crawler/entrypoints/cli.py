@@ -70,6 +70,8 @@ _GROUPS = {
     "the song": (
         "SOURCE",
         "SONG_URL",
+        "SONG_METHOD",
+        "SONG_BODY",
         "SONG_INFO",
         "SONG_MISSING",
         "SONG_RETRY",

@@ -1,4 +1,4 @@
-"""Rows as CSV (RFC 4180): a gzip of one row a line, the same four columns in every part; with KEYS five.
+"""Rows as CSV (RFC 4180): a gzip of one row a line, the same columns in every part of a run.
 
 - Lines end in CRLF, as the RFC has them. JSON text holds no line break, so that a row is a line.
 - Every part has the header line: whatever reads one file alone, or skips a line of each (BigQuery), finds it. Its names
@@ -29,15 +29,15 @@ _CHUNK_ROWS = 100
 
 
 class Csv:
-    """A part as CSV; `keyed`: its rows have a key."""
+    """A part as CSV; `more` names the columns that its run has beside those of every run."""
 
     suffix = "csv.gz"
 
-    def __init__(self, *, keyed: bool = False) -> None:
-        self._columns = (*COLUMNS, "key") if keyed else COLUMNS
+    def __init__(self, more: tuple[str, ...] = ()) -> None:
+        self._columns = (*COLUMNS, *more)
         self.note: str | None = (
             "info is JSON text; no cell starts with = + - @ or a control character: "
-            f"a blank precedes a negative number, an apostrophe an error{' or a key' if keyed else ''}; "
+            f"a blank precedes a negative number, an apostrophe an error{' or a key' if 'key' in more else ''}; "
             "a semicolon in info is \\u003b"
         )
 
@@ -45,8 +45,7 @@ class Csv:
         """Write the header and the rows."""
         compressor = Compressor()
         compressor.feed([_text([self._columns], csv.QUOTE_ALL)])
-        width = len(self._columns)
-        cells = (_cells(row)[:width] for row in raw_rows(lines))
+        cells = (_cells(row, self._columns) for row in raw_rows(lines))
         while chunk := list(islice(cells, _CHUNK_ROWS)):
             compressor.feed([_text(chunk, csv.QUOTE_MINIMAL)])
         return compressor.finish()
@@ -58,7 +57,7 @@ class Csv:
         try:
             if next(records, None) != list(self._columns):
                 raise ValueError("its header is not the one of every part")
-            return [_row(*record) for record in _checked(records, len(self._columns))]
+            return [_row(dict(zip(self._columns, r, strict=True))) for r in _checked(records, len(self._columns))]
         except (ValueError, RecursionError, csv.Error) as error:
             raise ValueError(f"not a part: {error}") from error
 
@@ -69,11 +68,11 @@ def _text(records: Iterable[Iterable[object]], quoting: int) -> bytes:
     return text.getvalue().encode()
 
 
-def _cells(row: RawRow) -> tuple[int | str | None, ...]:
+def _cells(row: RawRow, columns: tuple[str, ...]) -> list[int | str | None]:
     info = row.info
     if info is not None:
         info = f"{' ' if info.startswith(_FORMULA) else ''}{info}".replace(";", "\\u003b")
-    return row.song_num, row.status, info, _harmless(row.error), _harmless(row.key)
+    return [row.song_num, row.status, info, *[_harmless(getattr(row, name)) for name in columns[3:]]]
 
 
 def _harmless(text: str | None) -> str | None:
@@ -87,8 +86,9 @@ def _checked(records: Iterable[list[str]], width: int) -> Iterator[list[str]]:
         yield record
 
 
-def _row(song_num: str, status: str, info: str, error: str, key: str = "") -> Row:
+def _row(record: dict[str, str]) -> Row:
+    song_num, status, info = [record.pop(name) for name in COLUMNS[:3]]
     if not (song_num.isascii() and song_num.isdigit()):
         raise ValueError(f"{song_num[:40]!r} is no song number")
-    texts = (error.removeprefix("'") or None, key.removeprefix("'") or None)
-    return parse_row(int(song_num), status, info or None, *texts)
+    texts = {name: text.removeprefix("'") or None for name, text in record.items()}
+    return parse_row(int(song_num), status, info or None, **texts)

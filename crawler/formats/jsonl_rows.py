@@ -29,11 +29,14 @@ def encode_row(song_num: int, outcome: Verdict, *, is_json: bool = False) -> byt
 
     `is_json` says that the info was read from JSON, and spares it the second look.
     """
-    row = _encode(Row(song_num, STATUS[outcome.kind], outcome.info, outcome.error)) + b"\n"
+    row = Row(song_num, STATUS[outcome.kind], outcome.info, outcome.error)
+    if outcome.moved_to is not None:
+        row = msgspec.structs.replace(row, moved_to=outcome.moved_to)
+    line = _encode(row) + b"\n"
     # The encoder writes NaN as null, a set as an array, bytes as a text: read back, they are not what they were.
-    if not is_json and outcome.info is not None and _decoder.decode(row).info != outcome.info:
+    if not is_json and outcome.info is not None and _decoder.decode(line).info != outcome.info:
         _require_json(outcome.info)
-    return row
+    return line
 
 
 def with_key(row: bytes, key: str) -> bytes:
@@ -118,6 +121,7 @@ class RawRow(NamedTuple):
     info: str | None
     error: str | None
     key: str | None
+    moved_to: str | None
 
 
 class _RawRow(msgspec.Struct):
@@ -126,15 +130,20 @@ class _RawRow(msgspec.Struct):
     info: msgspec.Raw
     error: str | None = None
     key: str | None = None
+    moved_to: int | str | None = None
 
 
 _raw_decoder = msgspec.json.Decoder(_RawRow)
 
 
-def parse_row(song_num: int, status: str, info: str | None, error: str | None, key: str | None = None) -> Row:
+def parse_row(song_num: int, status: str, info: str | None, **texts: str | None) -> Row:
     """Make a row of its columns, info being JSON text; raises ValueError for one that this project would not write."""
     content = None if info is None else msgspec.json.decode(info)
-    return msgspec.convert({"song_num": song_num, "status": status, "info": content, "error": error, "key": key}, Row)
+    columns: dict[str, Any] = {"song_num": song_num, "status": status, "info": content, **texts}
+    moved_to = texts.get("moved_to")
+    if moved_to and moved_to.isascii() and moved_to.isdigit() and texts.get("key") is None:
+        columns["moved_to"] = int(moved_to)  # a key may be of digits too
+    return msgspec.convert(columns, Row)
 
 
 def raw_rows(data: bytes) -> Iterator[RawRow]:
@@ -143,7 +152,8 @@ def raw_rows(data: bytes) -> Iterator[RawRow]:
         for line in lines:
             row = _raw_decoder.decode(line)
             info = bytes(row.info).decode()
-            yield RawRow(row.song_num, row.status, None if info == "null" else info, row.error, row.key)
+            moved_to = None if row.moved_to is None else str(row.moved_to)
+            yield RawRow(row.song_num, row.status, None if info == "null" else info, row.error, row.key, moved_to)
 
 
 class Compressor:

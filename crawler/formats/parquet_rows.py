@@ -1,4 +1,4 @@
-"""Rows as Parquet: song_num int64, status, info as JSON text, error, and with KEYS key; the same schema in every part.
+"""Rows as Parquet: song_num is an int64, all else text, info JSON text; the same schema in every part of a run.
 
 pyarrow takes 0.2 s and 50 MB to import, so that only a part in this format imports it.
 """
@@ -20,25 +20,25 @@ _GROUP_CHARACTERS = 4 << 20
 
 
 class Parquet:
-    """A part as a Parquet file; `keyed`: its rows have a key."""
+    """A part as a Parquet file; `more` names the columns that its run has beside those of every run."""
 
     suffix = "parquet"
     note: str | None = None
 
-    def __init__(self, *, keyed: bool = False) -> None:
-        self._keyed = keyed
+    def __init__(self, more: tuple[str, ...] = ()) -> None:
+        self._more = more
 
     def encode(self, lines: bytes) -> bytes:
         """Write a file; raises BadSetting where pyarrow is not installed."""
         arrow, parquet = _libraries()
-        schema = _schema(self._keyed)
+        schema = _schema(self._more)
         file = BytesIO()
         # Neither a time nor a path goes into the file, so that equal rows are equal bytes.
         options = {"compression": "zstd", "store_schema": False, "write_page_checksum": True}
         with parquet.ParquetWriter(file, schema, use_dictionary=["status", "error"], **options) as writer:
             for rows in _groups(raw_rows(lines)):
-                columns = list(map(list, zip(*rows, strict=True)))
-                writer.write_batch(arrow.record_batch(columns[: len(schema)], schema=schema))
+                columns = dict(zip(RawRow._fields, map(list, zip(*rows, strict=True)), strict=True))
+                writer.write_batch(arrow.record_batch([columns[name] for name in schema.names], schema=schema))
         return file.getvalue()
 
     def decode(self, data: bytes) -> list[Row]:
@@ -47,9 +47,9 @@ class Parquet:
         try:
             file = parquet.ParquetFile(arrow.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
             table = file.read(use_threads=False)
-            if not table.schema.equals(_schema(self._keyed)):
+            if not table.schema.equals(_schema(self._more)):
                 raise ValueError("its columns are not those of every part")
-            return [parse_row(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+            return [parse_row(**row) for row in table.to_pylist()]
         except (ValueError, RecursionError, OSError, arrow.ArrowException) as error:
             raise ValueError(f"not a part: {error}") from error
 
@@ -78,9 +78,9 @@ def _libraries() -> tuple[ModuleType, ModuleType]:
 
 
 @cache
-def _schema(keyed: bool) -> Any:
+def _schema(more: tuple[str, ...]) -> Any:
     arrow, _ = _libraries()
     fields = [("song_num", arrow.int64(), False), ("status", arrow.string(), False)]
     fields += [("info", arrow.string(), True), ("error", arrow.string(), True)]
-    fields += [("key", arrow.string(), False)] if keyed else []
+    fields += [(name, arrow.string(), name != "key") for name in more]
     return arrow.schema([arrow.field(name, kind, nullable=nullable) for name, kind, nullable in fields])

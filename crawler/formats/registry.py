@@ -6,6 +6,8 @@ knows one form only. The object of another format is made from those when the pa
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Protocol
 
 from crawler.core.records import FormatName, Row
@@ -49,9 +51,15 @@ JSON_LINES: Format = JsonLines()
 
 FORMATS: dict[FormatName, Format] = {"jsonl": JSON_LINES, "csv": Csv(), "parquet": Parquet()}
 
-_KEYED: dict[FormatName, Format] = {"jsonl": JSON_LINES, "csv": Csv(keyed=True), "parquet": Parquet(keyed=True)}
+_KINDS: dict[FormatName, Callable[[tuple[str, ...]], Format]] = {"csv": Csv, "parquet": Parquet}
 
 
-def format_of(name: FormatName, *, keyed: bool) -> Format:
-    """Return a format by its name, for rows with keys if `keyed`: they have one column more."""
-    return (_KEYED if keyed else FORMATS)[name]
+@cache
+def format_of(name: FormatName, *, keyed: bool, moved: bool = False) -> Format:
+    """Return a format by its name, for rows with keys if `keyed`, with places to which songs moved if `moved`.
+
+    They have a column more for each. Others have not: every row of every run would pay for it, and whoever reads many
+    runs at once knows four columns.
+    """
+    more = (*(("key",) if keyed else ()), *(("moved_to",) if moved else ()))
+    return _KINDS[name](more) if more and name in _KINDS else FORMATS[name]

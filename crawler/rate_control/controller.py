@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from crawler.rate_control.announced_quota import AnnouncedQuota
 
 # Bound once, as in core/verdict.py.
-_FOUND, _MISSING, _FAILED, _RETRY, _THROTTLED = Kind.FOUND, Kind.MISSING, Kind.FAILED, Kind.RETRY, Kind.THROTTLED
+_FOUND, _RETRY, _THROTTLED = Kind.FOUND, Kind.RETRY, Kind.THROTTLED
+_ANSWERED = frozenset({Kind.FOUND, Kind.MISSING, Kind.FAILED, Kind.REDIRECTED})
 _CLOSED = BreakerState.CLOSED
 
 
@@ -134,12 +135,12 @@ class RateController:
         self._ceiling.release()
         self._pause.release()
         kind = verdict.kind
-        if kind is _FOUND or kind is _MISSING or kind is _FAILED:
+        if kind in _ANSWERED:
             if self._in_flight.observe(sent_at, now, in_flight):
                 self._rate.ramp(max(1e-4, self._in_flight.latency))
             self._budget.earn(1)
             self._resume([sent_at])
-            if verdict.retry_after:
+            if verdict.retry_after and not verdict.alone:
                 self._pause.extend(now, verdict.retry_after)
         elif kind is _THROTTLED or (verdict.retry_after is not None and not verdict.alone):
             self._hold(sent_at, now, verdict)

@@ -24,7 +24,7 @@ _SPEC_FIELDS = {
     2: ("version", "run", "parent", "asked", "source", "source_digest", "format", "created_at"),
     3: (
         *("version", "run", "parent", "asked", "source", "source_name", "source_digest", "answers_digest", "keys"),
-        *("format", "created_at"),
+        *("follows_redirects", "format", "created_at"),
     ),
 }
 

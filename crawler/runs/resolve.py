@@ -144,6 +144,7 @@ def _spec(run_index: RunIndex, order: Order, run: str, epoch: float, claim: Clai
         source_digest=order.source.digest,
         answers_digest=order.source.answers_digest,
         keys=claim.keys if claim else order.source.keys_digest,
+        follows_redirects=order.source.follows_redirects,
         format=order.format,
         part_songs=order.part_songs,
         end_after_missing=order.end_after_missing if opens else None,

@@ -6,7 +6,7 @@ Its version is that of all that is stored of the run:
 |---|---|
 | 1 | (run.json and manifest.json name no version) |
 | 2 | `version` in both, `created_at` in the manifest |
-| 3 | `source_name`, `answers_digest` and `keys` in both; rows with a `key` in runs with KEYS |
+| 3 | `source_name`, `answers_digest`, `keys`, `follows_redirects` in both; rows with `key`, `moved_to` in such runs |
 
 A run keeps the version it began with, its manifest too: whichever release finishes it, the bytes are the same. A
 release reads the versions before its own, and refuses those after.
@@ -49,7 +49,7 @@ class Source(msgspec.Struct, frozen=True):
 
     `name` is SOURCE_NAME, which takes the digest's place. `answers_digest` tells apart what becomes of one source's
     answers: all settings that decide that, or the code of a user's function. `keys` are those of KEYS, as this call
-    read them.
+    read them; `follows_redirects`: rows may say where a song moved.
     """
 
     text: str
@@ -57,6 +57,7 @@ class Source(msgspec.Struct, frozen=True):
     name: str | None = None
     answers_digest: str | None = None
     keys: KeyList | None = None
+    follows_redirects: bool = False
 
     @property
     def id(self) -> str:
@@ -99,9 +100,12 @@ class Source(msgspec.Struct, frozen=True):
         return None in (spec.answers_digest, self.answers_digest) or spec.answers_digest == self.answers_digest
 
     @classmethod
-    def of_url(cls, url: str, info: str, missing: str | None) -> Source:
-        """Name a declared song: its URL template and the expressions that decide what is data."""
-        return cls(redact_url(url), short_digest([url, info, missing]))
+    def of_url(cls, url: str, info: str, missing: str | None, posted: str | None = None) -> Source:
+        """Name a declared song: its URL template, the expressions that decide what is data, a posted body."""
+        told = [url, info, missing]
+        if posted is None:
+            return cls(redact_url(url), short_digest(told))
+        return cls(f"POST {redact_url(url)}", short_digest([*told, "POST", posted]))
 
     @classmethod
     def of_function(cls, name: str) -> Source:
@@ -118,8 +122,9 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     `asked` is the request as the caller wrote it, in its normal form; `songs` the numbers that it came to, for an open
     range the most it may reach; `parent` the run a `failed:` or `missing:` set came from; `end_after_missing` is there
-    for an open range only; `job` names the Scheduler job whose call began the run. `source_name`, `answers_digest`
-    and `keys` are those of its Source, None before version 3. `version` is 1 where none stands.
+    for an open range only; `job` names the Scheduler job whose call began the run. `source_name`, `answers_digest`,
+    `keys` and `follows_redirects` are those of its Source, and not there before version 3. `version` is 1 where none
+    stands.
     """
 
     version: Version = 1
@@ -132,6 +137,7 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     source_digest: str
     answers_digest: str | None = None
     keys: KeysDigest | None = None
+    follows_redirects: bool = False
     format: FormatName
     part_songs: Annotated[int, msgspec.Meta(ge=1)]
     end_after_missing: int | None = None
@@ -142,7 +148,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def grid(self) -> Grid:
         """Cut the songs into parts."""
         songs = SongSet.parse(self.songs) if self.songs else SongSet()
-        return Grid(songs, self.part_songs, format_of(self.format, keyed=self.keys is not None))
+        form = format_of(self.format, keyed=self.keys is not None, moved=self.follows_redirects)
+        return Grid(songs, self.part_songs, form)
 
     @property
     def source_id(self) -> str:
@@ -169,8 +176,8 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
 # What a run.json of a version does not have.
 _LATER_FIELDS: dict[int, tuple[str, ...]] = {
-    1: ("version", "source_name", "answers_digest", "keys"),
-    2: ("source_name", "answers_digest", "keys"),
+    1: ("version", "source_name", "answers_digest", "keys", "follows_redirects"),
+    2: ("source_name", "answers_digest", "keys", "follows_redirects"),
     3: (),
 }
 

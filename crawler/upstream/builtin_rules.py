@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from crawler.core.verdict import Verdict
+from crawler.core.verdict import Verdict, redirected
 from crawler.upstream.response_rules import Action, Rule
 
 NAME = "built-in rule"
@@ -53,6 +53,23 @@ BUILT_IN = (
     # So may what is no status at all.
     _rule(None, "retry", "the server's fault, which may pass (RFC 9110, 15.6)"),
 )
+
+
+class FollowRule(Rule, frozen=True, kw_only=True):
+    """The rule of redirects that are followed, see upstream/song_requests/redirects.py."""
+
+    def verdict(self, status: int, wait: float | None, retry_after: float | None) -> Verdict:  # noqa: ARG002
+        """Judge the song to be elsewhere; Retry-After on a redirect is for its own song (RFC 9110, 10.2.3)."""
+        return redirected(retry_after)
+
+
+# RFC 9110, 15.4.2 to 15.4.9: what names another place. 300 offers a choice, 304 means no place at all.
+_REDIRECTIONS = frozenset({301, 302, 303, 307, 308})
+REDIRECT_RULES: dict[str, Rule] = {
+    "missing": Rule(name="REDIRECTS", says="missing", statuses=_REDIRECTIONS, action="missing"),
+    "follow": FollowRule(name="REDIRECTS", says="follow", statuses=_REDIRECTIONS),
+}
+"""What a value of REDIRECTS puts before the built-in rules."""
 
 
 @lru_cache(1000)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crawler.core.verdict import Verdict, failed, found, refused, retry
-from crawler.upstream.builtin_rules import built_in
+from crawler.upstream.builtin_rules import REDIRECT_RULES, built_in
 from crawler.upstream.response_rules import NO_DECISION, ResponseRules, Rule, paused
 from crawler.upstream.strict_json import decode_json
 
@@ -31,6 +31,7 @@ class DeclaredSong:
     """A declared song: judges responses by the deployment's rules, SONG_RETRY, SONG_MISSING, then the built-in rules.
 
     `reads_headers`: some rule may ask for any header. `reads_errors`: bodies of other answers than 2xx may decide.
+    `follows_redirects`: a redirect is to be followed, see upstream/song_requests/redirects.py.
     `gives_json`: infos are what strict JSON says, so that nobody need look whether JSON can hold them.
     """
 
@@ -40,6 +41,7 @@ class DeclaredSong:
         missing: str | None = None,
         retry: str | None = None,
         rules: Sequence[Any] = (),
+        redirects: str = "fail",
     ) -> None:
         """Read JMESPath expressions (https://jmespath.org/specification.html) and rules.
 
@@ -52,6 +54,8 @@ class DeclaredSong:
         self._retry_rule = Rule(name="SONG_RETRY", says=retry or "", action="throttled", error="song_retry")
         self._asks = bool(missing or retry)
         self._rules = ResponseRules(rules)
+        self._redirect_rule = REDIRECT_RULES.get(redirects)
+        self.follows_redirects = redirects == "follow"
         self.reads_headers = bool(self._rules)
         self.reads_errors = self.reads_headers or self._asks
         self.gives_json = self._info is None
@@ -95,12 +99,20 @@ class DeclaredSong:
         if self._rules:
             answer = {"status": status, "headers": headers or {}, "body": _told(body, content), "asked": 1}
             own = self._rules.decide(answer, now_epoch)
-        rule = own.rule or (self._asks and self._said(content)) or built_in(status)
+        rule = own.rule or (self._asks and self._said(content)) or self._rule_of(status)
         if rule.action != "found":
             verdict = rule.verdict(status, own.wait, retry_after)
         else:
             verdict = paused(self._found(body, content), own.wait) if own.wait else self._found(body, content)
         return paused(verdict, own.pause) if own.pause else verdict, rule, own.paused_by
+
+    def judge_status(self, status: int, retry_after: float | None = None) -> Verdict:
+        """Judge a response by its status alone, where no body but that of a 2xx may decide."""
+        return self._rule_of(status).verdict(status, None, retry_after)
+
+    def _rule_of(self, status: int) -> Rule:
+        rule = self._redirect_rule
+        return rule if rule and rule.fits({"status": status}) else built_in(status)
 
     def judge_body(self, body: bytes, retry_after: float | None = None) -> Verdict:
         """Judge the body of a 200 where there are no rules; the same as `judge`, for what nearly every answer is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -52,6 +53,8 @@ class Api(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    do_POST = do_GET
+
     def _nothing(self, _: int, __: Any) -> tuple[int, Any]:
         return 404, {}  # robots.txt too: everything may be asked for
 
@@ -74,6 +77,17 @@ class Api(BaseHTTPRequestHandler):
         if number % 10 == 0:
             return (451, {"message": "blocked"}) if number == 10 else (403, {"message": "Resource not accessible"})
         return 200, {"title": f"Song {number}", **({"backoff": 1} if number == 5 else {})}
+
+    def _merged(self, number: int, query: Any) -> tuple[int, Any]:
+        if number % 2 == 0:
+            self.limit = {"Location": f"/merged/{number + 1}"}
+            return 301, {"message": "Moved Permanently"}
+        return self._songs(number, query)
+
+    def _graphql(self, _: int, __: Any) -> tuple[int, Any]:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        number = int(re.findall(r"id: (\d+)", body["query"])[0])
+        return 200, {"data": {"song": {"title": f"Song {number}"} if number <= 20 else None}}
 
     def _pages(self, number: int, _: Any) -> tuple[int, Any]:
         return (200, f"<html><h1 class='t'>\nRock &amp; Roll {number}</h1></html>") if number % 10 else (404, "")
@@ -130,7 +144,7 @@ def test_an_api_with_its_own_way_of_saying_slow_down(api: str, tmp_path: Path) -
     """Tell a used-up quota, what nobody is shown and what is blocked by rules; ask for nothing in vain."""
     (answer,) = run_shell('An API with its own way of saying "slow down"', api, tmp_path)
 
-    assert (answer["state"], *figures(answer), answer["throttled"]) == ("complete", 18, 1, 1, 1)
+    assert (answer["state"], *figures(answer), answer["throttled"]) == ("complete", 18, 0, 2, 1)
     assert Api.asked["/quota/20"] == 1
     assert Api.asked["/quota/3"] == 2
 
@@ -174,6 +188,24 @@ def test_every_night(api: str, tmp_path: Path) -> None:
     assert (second["songs"], figures(second)) == ("16-30", (5, 10, 0))
 
 
+def test_songs_that_were_merged(api: str, tmp_path: Path) -> None:
+    """Find each song where it is now, and say so in its row."""
+    (answer,) = run_shell("Songs that were merged or renamed", api, tmp_path)
+
+    assert (figures(answer), answer["requests"]) == ((5, 0, 0), 7)
+    (part,) = tmp_path.glob("songs/runs/*/songs-*")
+    rows = [json.loads(line) for line in gzip.decompress(part.read_bytes()).splitlines()]
+    assert [row.get("moved_to") for row in rows] == [None, 3, None, 5, None]
+    assert [row["info"]["title"] for row in rows] == ["Song 1", "Song 3", "Song 3", "Song 5", "Song 5"]
+
+
+def test_songs_by_post(api: str, tmp_path: Path) -> None:
+    """Ask by a body for each song."""
+    (answer,) = run_shell("Songs by POST", api, tmp_path)
+
+    assert (answer["state"], *figures(answer)) == ("complete", 20, 5, 0)
+
+
 def test_a_small_site(api: str, tmp_path: Path) -> None:
     """Say how long it takes, and keep to one request a second."""
     plan, answer = run_shell("A small site, politely", api, tmp_path)
@@ -212,4 +244,4 @@ def test_what_needs_the_cloud_is_at_least_sound(script: str) -> None:
 def test_every_block_is_run_or_checked() -> None:
     """Know every kind of block that the page has."""
     assert set(re.findall(r"^```(\w+)$", PAGE, re.MULTILINE)) == {"sh", "python", "bash"}
-    assert len(re.findall(r"^```(sh|python)$", PAGE, re.MULTILINE)) == 9
+    assert len(re.findall(r"^```(sh|python)$", PAGE, re.MULTILINE)) == 11

@@ -16,7 +16,9 @@ from crawler.app.source_file import source_names, source_text
 
 LAST = 30
 # The numbers of which a dialect says something of its own, and the error of their rows.
-FAILED = {"github-repositories": {17: "blocked", 19: "redirect", 23: "http_403"}, "openalex-works": {11: "redirect"}}
+FAILED = {"github-repositories": {17: "blocked", 23: "http_403"}}
+# The songs that are redirected, and to which.
+MOVED = {"github-repositories": {19: 20}, "openalex-works": {11: 12}}
 # How the times of a source are scaled, as those of its dialect are: a minute is a second.
 SCALED = {
     "github-repositories": ("|| `60`", "|| `1`"),
@@ -71,6 +73,9 @@ def test_source_tells_every_song_right(tmp_path: Path, name: str, pace: str | No
     expected = {n: "found" if dialect.there(n) else "missing" for n in range(1, LAST + 1)}
     assert (state, told(rows)) == ("complete", expected | FAILED.get(name, {}))
     assert dialect.refused <= LAST
+    assert {n: row["moved_to"] for n, row in rows.items() if "moved_to" in row} == MOVED.get(name, {})
+    for old, new in MOVED.get(name, {}).items():
+        assert rows[old]["info"] == rows[new]["info"]
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -99,4 +104,4 @@ def test_secondary_limit_is_waited_for(tmp_path: Path) -> None:
 
     assert state == "complete"
     assert dialect.refused
-    assert {n for n, status in told(rows).items() if status not in ("found", "missing")} == {17, 19, 23}
+    assert {n for n, status in told(rows).items() if status not in ("found", "missing")} == {17, 23}

@@ -30,6 +30,14 @@ class Connection:
         head, _, self._received = self._received.partition(b"\r\n\r\n")
         return head
 
+    def read_body(self, length: int) -> bytes | None:
+        """Read so many bytes of a request's body, or return None when the client left."""
+        while len(self._received) < length:
+            if not self._receive():
+                return None
+        body, self._received = self._received[:length], self._received[length:]
+        return body
+
     def gone_within(self, seconds: float) -> bool:
         """Wait this long, and say whether the client left or the server hung up meanwhile."""
         deadline = time.monotonic() + seconds

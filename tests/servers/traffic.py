@@ -19,6 +19,8 @@ class Request(NamedTuple):
     song_num: int
     path: str
     headers: dict[str, str]
+    method: str = "GET"
+    body: bytes = b""
 
 
 class Traffic:
@@ -71,11 +73,11 @@ class Traffic:
             if not self._changed.wait_for(lambda: self._in_flight == 0, timeout):
                 raise TimeoutError(f"{self._in_flight} requests still in flight after {timeout:g} s")
 
-    def arrived(self, song_num: int, path: str, headers: dict[str, str]) -> int:
+    def arrived(self, song_num: int, path: str, headers: dict[str, str], method: str = "GET", body: bytes = b"") -> int:
         """Record one request and return the count of requests for its song."""
         with self._changed:
             # The clock is read under the lock so that the list is in the order of time.
-            self._requests.append(Request(time.monotonic(), song_num, path, headers))
+            self._requests.append(Request(time.monotonic(), song_num, path, headers, method, body))
             self._per_song[song_num] += 1
             self._in_flight += 1
             self._most_at_once = max(self._most_at_once, self._in_flight)

@@ -27,9 +27,12 @@ class Upstream(Traffic):
     `/robots.txt` is served by a table of its own, none by default, and is no traffic: `robots_asked` counts it.
     """
 
-    def __init__(self, pages: Pages | None = None, *, last: int = 100, robots: Pages | None = None) -> None:
-        """Start serving on a free loopback port."""
+    def __init__(
+        self, pages: Pages | None = None, *, last: int = 100, robots: Pages | None = None, method: str = "GET"
+    ) -> None:
+        """Start serving on a free loopback port, by one method; by POST also a number that stands in the body alone."""
         super().__init__()
+        self._method = method
         self._pages = pages or songs_to(last)
         self._robots = robots or (lambda _song_num, _nth: missing())
         self.robots_asked = 0
@@ -110,8 +113,11 @@ class Upstream(Traffic):
         if path == _ROBOTS_PATH:
             self.robots_asked += 1
             return _answer(client, self._robots(OTHER_PATH, self.robots_asked), ExitStack())
-        song_num = _song_num(path)
-        nth = self.arrived(song_num, path, headers)
+        body = client.read_body(int(headers.get("content-length", 0)))
+        if body is None:
+            return False
+        song_num = _song_num(path) if _SONG_PATH.match(path) or not body else _number_in(body)
+        nth = self.arrived(song_num, path, headers, method, body)
         with ExitStack() as flight:
             flight.callback(self.left)
             page = self._page(method, song_num, nth)
@@ -119,7 +125,7 @@ class Upstream(Traffic):
         return kept and "close" not in (headers.get("connection", "").lower(), page.headers.get("Connection"))
 
     def _page(self, method: str, song_num: int, nth: int) -> Page:
-        if method != "GET":
+        if method != self._method:
             return replace(error(405), ending=Ending.CLOSE)
         return missing() if song_num == OTHER_PATH else self._pages(song_num, nth)
 
@@ -155,3 +161,8 @@ def _parsed(head: bytes) -> tuple[str, str, dict[str, str]]:
 def _song_num(path: str) -> int:
     match = _SONG_PATH.fullmatch(path.partition("?")[0])
     return int(match[1]) if match else OTHER_PATH
+
+
+def _number_in(body: bytes) -> int:
+    match = re.search(rb"\d+", body)
+    return int(match[0]) if match else OTHER_PATH

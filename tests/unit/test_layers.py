@@ -53,7 +53,8 @@ OWNERS = {
     "jmespath": {"crawler.upstream.expression"},
     "nest_asyncio": {"crawler.adapters.runtime.event_loop"},
     "pycurl": {
-        f"crawler.adapters.curl.{name}" for name in ("bearer", "fetcher", "sent_requests", "sockets", "transfer")
+        f"crawler.adapters.curl.{name}"
+        for name in ("bearer", "declared_transfer", "fetcher", "sent_requests", "sockets", "transfer")
     },
     "protego": {"crawler.upstream.robots_rules"},
     # For whoever has it: nothing here needs it.

@@ -9,7 +9,7 @@ from typing import Any
 import pycurl
 
 from crawler.adapters.access_tokens import AccessTokens
-from crawler.adapters.curl.transfer import Transfer
+from crawler.adapters.curl.declared_transfer import DeclaredTransfer
 from crawler.core.ports import Transfers
 from crawler.core.verdict import AGAIN, UNSENT, Verdict
 from crawler.upstream.access_token import AccessToken
@@ -18,25 +18,24 @@ from crawler.upstream.access_token import AccessToken
 _LOOK_SECONDS = 0.01
 
 
-class BearerTransfer(Transfer):
-    """A transfer whose `token` is that of its song, the song, and the access token to send; `lines` are other headers.
+class BearerTransfer(DeclaredTransfer):
+    """A transfer whose `token` is that of its song, the song, and the access token to send.
 
     The list of headers is made anew only where the access token is another.
     """
 
-    def __init__(self, tokens: AccessTokens, lines: Sequence[bytes], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, tokens: AccessTokens, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._tokens = tokens
-        self._lines_of_all = lines
         self._access_token: AccessToken | None = None
 
-    def begin(self, token: tuple[Any, Any, AccessToken], url: str, timeout: float) -> None:
+    def begin(self, token: tuple[Any, Any, AccessToken], item: Any, timeout: float) -> None:
         """Get ready for a song."""
         if token[2] is not self._access_token:
             self._access_token = token[2]
             line = f"Authorization: {token[2].authorization}"
             self._setopt(pycurl.HTTPHEADER, [*self._lines_of_all, line.encode("ascii")])
-        super().begin(token, url, timeout)
+        super().begin(token, item, timeout)
 
     def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
         _, item, access_token = self.token

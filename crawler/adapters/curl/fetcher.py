@@ -14,11 +14,12 @@ import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import certifi
 import pycurl
 
+from crawler.adapters.curl.declared_transfer import DeclaredTransfer
 from crawler.adapters.curl.sent_requests import tell_requests
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.adapters.curl.transfer import PageTransfer, Transfer, parse_head, parse_whole_head
@@ -27,7 +28,8 @@ from crawler.core.verdict import Verdict, failed
 from crawler.upstream.classify import DeclaredSong
 from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import MOST_REDIRECTS, same_origin
-from crawler.upstream.template import Fill, compile_template
+from crawler.upstream.song_requests.redirects import Redirects
+from crawler.upstream.song_requests.template import RequestBody, compile_template, encode_url
 
 if TYPE_CHECKING:
     from crawler.adapters.access_tokens import AccessTokens
@@ -59,9 +61,6 @@ _HEADS = 64
 # libcurl goes through all lines of HTTPHEADER for each field that it may write itself: a sixtieth of a song's CPU.
 _FIELD_OPTIONS = {"user-agent": pycurl.USERAGENT, "accept-encoding": pycurl.ACCEPT_ENCODING}
 
-# What requests leaves as it is in a URL (RFC 3986, 2.2 and 2.3).
-_URL_SAFE = "!#$%&'()*+,/:;=?@[]~"
-
 
 class CurlFetcher:
     """A fetcher of songs declared by SONG_URL, their verdicts by a DeclaredSong; one for each run.
@@ -82,12 +81,13 @@ class CurlFetcher:
         rate_headers: RateHeaders | None = None,
         key_of: Callable[[int], str] | None = None,
         tokens: AccessTokens | None = None,
+        body: RequestBody | None = None,
     ) -> None:
         """`authorities` names a file of the certificates to trust, instead of those that requests does.
 
-        `key_of` gives the key of a number; None: an item is its own key.
+        `key_of` gives the key of a number; None: an item is its own key. With a `body` songs are asked for by POST.
         """
-        self.url_of = compile_template(url, partial(quote, safe=_URL_SAFE), key_of=key_of)
+        self.url_of = compile_template(url, encode_url, key_of=key_of)
         self.host = urlsplit(url).hostname or ""
         self.over_tls = urlsplit(url).scheme == "https"
         self.song = song
@@ -96,11 +96,19 @@ class CurlFetcher:
         self.rate_headers = rate_headers
         self.gives_json = song.gives_json
         self.tokens = tokens
-        parse = parse_whole_head if song.reads_headers else partial(parse_head, rate_headers=rate_headers)
+        parse = (
+            parse_whole_head
+            if song.reads_headers
+            else partial(parse_head, rate_headers=rate_headers, follows_redirects=song.follows_redirects)
+        )
         self._parse_head = lru_cache(_HEADS)(parse)
         self._options = _options({"User-Agent": user_agent, "Accept-Encoding": "gzip", **(headers or {})})
         self._options[pycurl.CAINFO] = authorities or certifi.where()
         self._options[pycurl.SHARE] = _share()
+        redirects = Redirects(url, self.url_of, posts=body is not None) if song.follows_redirects else None
+        if redirects:
+            self.url_of = redirects.url_of
+        self._open_song = partial(self._open_transfer, kind=_transfer_kind(body, redirects, tokens))
         self._observer: Observer | None = None
 
     def observe(self, observer: Observer) -> None:
@@ -109,13 +117,11 @@ class CurlFetcher:
 
     def open_transfers(self, most: int) -> Transfers:
         """Open what tries `most` songs at once, for the calling thread alone."""
+        transfers = CurlTransfers(self._open_song, most, over_tls=self.over_tls)
         if self.tokens is None:
-            return CurlTransfers(self._open_transfer, self.url_of, most, over_tls=self.over_tls)
-        from crawler.adapters.curl.bearer import BearerTransfer, BearerTransfers
+            return transfers
+        from crawler.adapters.curl.bearer import BearerTransfers
 
-        kind = partial(BearerTransfer, self.tokens, self._options[pycurl.HTTPHEADER])
-        open_transfer = partial(self._open_transfer, kind=kind)
-        transfers = CurlTransfers(open_transfer, self.url_of, most, over_tls=self.over_tls)
         return BearerTransfers(self.tokens, transfers)
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
@@ -138,7 +144,7 @@ class CurlFetcher:
         """Ask for a page once, following no redirect."""
         pages: list[Page] = []
         open_page = partial(self._open_transfer, kind=partial(PageTransfer, pages.append), most_bytes=most_bytes)
-        verdict = _attempt(CurlTransfers(open_page, lambda _item: url, 1, over_tls=self.over_tls), None, timeout)
+        verdict = _attempt(CurlTransfers(open_page, 1, over_tls=self.over_tls), url, timeout)
         return pages[0] if pages else verdict
 
     def _open_transfer(
@@ -148,14 +154,14 @@ class CurlFetcher:
         transfer = kind(
             sockets,
             self.host,
+            self.url_of,
             self.song,
             self.max_song_bytes if most_bytes is None else most_bytes,
             self._parse_head,
             allow_private=self.allow_private,
             rate_headers=self.rate_headers,
         )
-        for option, value in self._options.items():
-            transfer.curl.setopt(option, value)
+        transfer.set_options(self._options)
         if self._observer:
             transfer.observer = self._observer
             tell_requests(transfer.curl, "https" if self.over_tls else "http", self._observer)
@@ -163,13 +169,10 @@ class CurlFetcher:
 
 
 class CurlTransfers:
-    """Many songs on their way at once, in the calling thread; `url_of` writes a song's URL."""
+    """Many songs on their way at once, in the calling thread."""
 
-    def __init__(
-        self, open_transfer: Callable[[CurlSockets], Transfer], url_of: Fill, most: int, *, over_tls: bool
-    ) -> None:
+    def __init__(self, open_transfer: Callable[[CurlSockets], Transfer], most: int, *, over_tls: bool) -> None:
         self._new_transfer = open_transfer
-        self._url_of = url_of
         self._over_tls = over_tls
         self._most = most
         self._transfers: dict[pycurl.Curl, Transfer] = {}
@@ -186,7 +189,7 @@ class CurlTransfers:
     def start(self, token: Any, item: Any, timeout: float) -> None:
         """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
         transfer = self._idle.pop() if self._idle else self._open_transfer()
-        transfer.begin(token, self._url_of(item), timeout)
+        transfer.begin(token, item, timeout)
         if self._knows_protocol:
             self._add(transfer.curl)
         elif self._scout_until == math.inf:
@@ -263,6 +266,17 @@ class CurlTransfers:
         for transfer in self._waiting:
             self._add(transfer.curl)
         self._waiting.clear()
+
+
+def _transfer_kind(
+    body: RequestBody | None, redirects: Redirects | None, tokens: AccessTokens | None
+) -> Callable[..., Transfer]:
+    """Return what makes the transfers of songs: a plain one where nothing else is wanted."""
+    if tokens:
+        from crawler.adapters.curl.bearer import BearerTransfer
+
+        return partial(BearerTransfer, tokens, body, redirects)
+    return partial(DeclaredTransfer, body, redirects) if body or redirects else Transfer
 
 
 def _attempt(transfers: Transfers, item: Any, timeout: float) -> Verdict:

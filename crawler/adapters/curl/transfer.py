@@ -21,11 +21,11 @@ from crawler.core.errors import BadSetting
 from crawler.core.ports import Observer, Page
 from crawler.core.verdict import Verdict, announcing, failed, found, retry
 from crawler.upstream.address_guard import refusal
-from crawler.upstream.builtin_rules import judge_status
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.content_encoding import decode_body, most_encoded_bytes
 from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import LARGE_HEAD, MOST_HEAD_BYTES, UNCLEAR_HEAD, plain_length, readable
+from crawler.upstream.song_requests.template import Fill
 from crawler.upstream.waits import parse_retry_after
 
 # CURLE_TOO_LARGE, for which pycurl has no name: libcurl's own bounds of a head, which lie above ours.
@@ -48,6 +48,8 @@ _GO, _ABORT = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
 
 # What a head must hold for its fields to matter; two lengths may contradict each other.
 _TELLING = re.compile(rb"\n(?:content-encoding:|retry-after:|content-length:(?s:.*)\ncontent-length:)", re.IGNORECASE)
+# The field by which a redirect says where it leads.
+_LOCATION = re.compile(rb"\nlocation:", re.IGNORECASE)
 
 
 class Transfer:
@@ -60,6 +62,7 @@ class Transfer:
         self,
         sockets: CurlSockets,
         host: str,
+        url_of: Fill,
         song: DeclaredSong,
         most_bytes: int,
         parse_head: ParseHead,
@@ -72,6 +75,7 @@ class Transfer:
         self.observer: Observer | None = None
         self._sockets = sockets
         self._host = host
+        self._url_of = url_of
         self._song = song
         self._most_bytes = most_bytes
         self._most_encoded_bytes = most_encoded_bytes(most_bytes)
@@ -93,10 +97,15 @@ class Transfer:
         self.curl.setopt(pycurl.PREREQFUNCTION, self._ask)
         self.curl.setopt(pycurl.RESOLVER_START_FUNCTION, sockets.looks_up)
 
-    def begin(self, token: Any, url: str, timeout: float) -> None:
+    def set_options(self, options: Mapping[int, Any]) -> None:
+        """Set libcurl's options, once."""
+        for option, value in options.items():
+            self._setopt(option, value)
+
+    def begin(self, token: Any, item: Any, timeout: float) -> None:
         """Get ready for a song."""
         self.token = token
-        self._setopt(pycurl.URL, url)
+        self._setopt(pycurl.URL, self._url_of(item))
         if timeout != self._timeout:
             self._timeout = timeout
             self._setopt(pycurl.TIMEOUT_MS, max(1, math.ceil(timeout * 1000)))
@@ -139,7 +148,7 @@ class Transfer:
         if "retry-after" in fields:
             retry_after = parse_retry_after(fields["retry-after"], time.time(), fields.get("date"))
         if not song.reads_errors and not 200 <= status < 300:
-            return judge_status(status, retry_after)
+            return song.judge_status(status, retry_after)
         body = self._read(fields, cut=cut)
         if status == 200 and not song.reads_headers:  # as most are
             return body if isinstance(body, Verdict) else song.judge_body(body, retry_after)
@@ -199,11 +208,15 @@ class Transfer:
 
 
 class PageTransfer(Transfer):
-    """What carries a page that is no song: `keep` gets it, whatever its status, cut where it is too large."""
+    """What carries a page that is no song, asked for by its URL.
+
+    `keep` gets it, whatever its status, cut where it is too large.
+    """
 
     def __init__(self, keep: Callable[[Page], object], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._keep = keep
+        self._url_of = str
 
     def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
         del cut
@@ -220,12 +233,15 @@ def _no_handshake(message: str) -> bool:
     return message.startswith("TLS connect error") and "unexpected eof" not in message
 
 
-def parse_head(head: bytes, rate_headers: RateHeaders | None = None) -> Mapping[str, str] | None:
+def parse_head(
+    head: bytes, rate_headers: RateHeaders | None = None, *, follows_redirects: bool = False
+) -> Mapping[str, str] | None:
     """Return the fields that matter of the final answer's head; None if it is cut or contradicts itself.
 
     Most heads hold none of them, and are not taken apart.
     """
     telling = _TELLING.search(head) or (rate_headers and rate_headers.may_tell(head))
+    telling = telling or (follows_redirects and _LOCATION.search(head))
     return parse_whole_head(head) if telling or not _whole(head) else {}
 
 
@@ -252,7 +268,8 @@ def _parse_fields(head: bytes) -> dict[str, str]:
         fields = {}
         for line in takewhile(bytes.strip, rest):
             name, _, value = line.decode("latin-1").partition(":")
-            name, value = name.lower(), value.strip()
+            # What else Python calls a blank may be part of a text in UTF-8, read as ISO 8859-1.
+            name, value = name.lower(), value.strip(" \t\r")
             fields[name] = f"{fields[name]}, {value}" if name in fields else value
         if not status_line.split()[1].startswith(b"1"):
             break

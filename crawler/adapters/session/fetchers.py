@@ -25,7 +25,8 @@ from crawler.upstream.builtin_rules import built_in, judge_status
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.rate_headers import RateHeaders
 from crawler.upstream.response_limits import readable
-from crawler.upstream.template import compile_template
+from crawler.upstream.song_requests.redirects import Redirects, item_of
+from crawler.upstream.song_requests.template import RequestBody, compile_template, encode_url
 from crawler.upstream.waits import parse_retry_after
 
 
@@ -63,10 +64,13 @@ class DeclaredFetcher:
         max_song_bytes: int,
         rate_headers: RateHeaders | None = None,
         key_of: Callable[[int], str] | None = None,
+        body: RequestBody | None = None,
     ) -> None:
-        """`key_of` gives the key of a number; None: an item is its own key."""
+        """`key_of` gives the key of a number; None: an item is its own key. A `body` is posted."""
         self._session = session
-        self._url_of = compile_template(url, key_of=key_of)
+        self._url_of = compile_template(url, encode_url, key_of=key_of)
+        self._redirects = Redirects(url, self._url_of, posts=body is not None) if song.follows_redirects else None
+        self._body = body
         self._song = song
         self._max_song_bytes = max_song_bytes
         self._rate_headers = rate_headers
@@ -79,8 +83,12 @@ class DeclaredFetcher:
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
         try:
-            with time_limit(timeout), self._get(self._url_of(item), timeout) as response:
-                return announcing(self._judge(response), _quota(self._rate_headers, response.headers))
+            with time_limit(timeout), self._ask(item, timeout) as response:
+                verdict = self._judge(response)
+                if self._redirects:
+                    location = response.headers.get("Location")
+                    verdict = self._redirects.judge(verdict, item, response.status_code, location)
+                return announcing(verdict, _quota(self._rate_headers, response.headers))
         except Exception as error:
             verdict = verdict_of(error)
             if isinstance(self._session, LimitedSession) and self._session.observer:
@@ -99,7 +107,7 @@ class DeclaredFetcher:
         status, retry_after, song = response.status_code, _retry_after(response), self._song
         if not song.reads_errors and not 200 <= status < 300:
             response.raw.read(self._max_song_bytes)  # its connection can be used again then
-            return judge_status(status, retry_after)
+            return song.judge_status(status, retry_after)
         body = self._read(response)
         headers = {name.lower(): value for name, value in response.headers.items()} if song.reads_headers else None
         return song.judge(status, body, retry_after, headers, time.time())
@@ -114,8 +122,12 @@ class DeclaredFetcher:
             return retry("invalid_encoding")
         return failed("too_large") if len(body) > self._max_song_bytes else body
 
-    def _get(self, url: str, timeout: float) -> requests.Response:
-        return self._session.get(url, stream=True, allow_redirects=False, timeout=timeout)
+    def _ask(self, item: Any, timeout: float) -> requests.Response:
+        options: dict[str, Any] = {"stream": True, "allow_redirects": False, "timeout": timeout}
+        url = self._redirects.url_of(item) if self._redirects else self._url_of(item)
+        if self._body is None:
+            return self._session.get(url, **options)
+        return self._session.post(url, self._body.of(item_of(item)), headers=self._body.headers, **options)
 
 
 class FunctionFetcher:

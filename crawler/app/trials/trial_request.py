@@ -17,7 +17,7 @@ from crawler.core.verdict import Kind, Verdict
 from crawler.rate_control.limiter import Limiter
 from crawler.upstream.explanation.observed_song import Answer, ObservedSong
 from crawler.upstream.explanation.trial_facts import TrialFacts
-from crawler.upstream.template import in_url
+from crawler.upstream.song_requests.template import in_url
 from crawler.upstream.waits import parse_retry_after
 
 # Longer than this nobody waits for the next song of a few.

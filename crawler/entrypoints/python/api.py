@@ -55,8 +55,10 @@ from crawler.runs.selection import NumberRanges
 SongFunction = Callable[..., Any]
 _Pair = tuple[SongFunction | None, Iterable[Any]]
 
-_DECLARING = frozenset({"song_url", "song_info", "song_missing", "song_retry"})
-_SHORT_NAMES = {name: f"song_{name}" for name in ("url", "info", "missing", "retry", "headers")}
+_DECLARING = frozenset(
+    {"song_url", "song_method", "song_body", "song_info", "song_missing", "song_retry", "redirects"},
+)
+_SHORT_NAMES = {name: f"song_{name}" for name in ("url", "method", "body", "info", "missing", "retry", "headers")}
 
 
 def request_song_info(session: requests.Session, song_num: Any, song_urls: list[Any]) -> None:
@@ -65,7 +67,10 @@ def request_song_info(session: requests.Session, song_num: Any, song_urls: list[
     A missing song appends nothing. Raises SongNotFetched if the attempt told neither, BadSetting without a SONG_URL.
     """
     settings = _settings({})
-    verdict = declared_fetcher(settings, session).attempt(song_num, settings.request_timeout_seconds)
+    fetcher, until = declared_fetcher(settings, session), time.monotonic() + settings.request_timeout_seconds
+    verdict = fetcher.attempt(song_num, settings.request_timeout_seconds)
+    while verdict.kind is Kind.REDIRECTED:
+        verdict = fetcher.attempt(verdict.info, max(0.0, until - time.monotonic()))
     if verdict.kind is Kind.FOUND:
         song_urls.append((song_num, verdict.info))
     elif verdict.kind is not Kind.MISSING:
@@ -73,15 +78,15 @@ def request_song_info(session: requests.Session, song_num: Any, song_urls: list[
 
 
 async def get_data_asynchronously(song_nums: Iterable[Any], song_urls: list[Any]) -> None:
-    """Gather `request_song_info` over the numbers, in threads, and append what it found to `song_urls`, in order."""
+    """Do what `request_song_info` does for each number, in threads, and append what was found, in order."""
     settings = _settings({})
     with session_of(settings) as session:
-        fetcher = bearing(settings, session, FunctionFetcher(session, request_song_info))
+        declared = declared_fetcher(settings, session)
+        fetcher = bearing(settings, session, declared)
         limiter = limiter_of(settings.limits)
         if file := robots_file_of(settings):
             patience = settings.request_timeout_seconds
-            fetch = declared_fetcher(settings, session).fetch
-            fetcher, limiter = await asyncio.to_thread(obey_robots, file, fetch, patience, fetcher, limiter)
+            fetcher, limiter = await asyncio.to_thread(obey_robots, file, declared.fetch, patience, fetcher, limiter)
         chunks: list[Collected] = []
         await _gather([(fetcher, song_nums)], settings.limits, limiter, chunks)
     song_urls.extend((record.song_num, record.info) for record in Songs(chunks))

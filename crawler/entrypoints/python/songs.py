@@ -34,7 +34,7 @@ class Songs(Sequence[SongRecord]):
             for index, item in enumerate(chunk.items):
                 outcome = chunk.outcomes[index]
                 if outcome.kind is Kind.FOUND:
-                    self._found.append(SongRecord(item, outcome.info))
+                    self._found.append(SongRecord.of(item, outcome.info, outcome.moved_to))
                 elif outcome.kind is Kind.MISSING:
                     self.missing.append(item)
                 else:
@@ -90,7 +90,7 @@ class StoredSongs(Sequence[SongRecord]):
 
     def __iter__(self) -> Iterator[SongRecord]:
         """Yield the found songs, ascending, with one part in memory at a time."""
-        return (SongRecord(row.song_num, row.info) for row in self._rows("found"))
+        return (SongRecord.of(row.song_num, row.info, row.moved_to) for row in self._rows("found"))
 
     @overload
     def __getitem__(self, index: int) -> SongRecord: ...
@@ -104,7 +104,7 @@ class StoredSongs(Sequence[SongRecord]):
         for number, part in enumerate(self._parts):
             if index < part.tally.found:
                 row = [row for row in self._read(number) if row.status == "found"][index]
-                return SongRecord(row.song_num, row.info)
+                return SongRecord.of(row.song_num, row.info, row.moved_to)
             index -= part.tally.found
         raise IndexError(index)
 

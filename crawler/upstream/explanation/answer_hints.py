@@ -84,6 +84,8 @@ def redirects(facts: TrialFacts) -> Iterator[str]:
     """Say where a redirect leads, and what that means."""
     if not facts.answer or not 300 <= facts.status < 400 or facts.by_own_rule:
         return
+    if facts.verdict and facts.verdict.kind is Kind.REDIRECTED:  # a crawl follows it
+        return
     location = facts.answer.headers.get("location", "")
     url = facts.sent.url if facts.sent else ""
     target, asked = urlsplit(urljoin(url, location)), urlsplit(url)
@@ -96,7 +98,7 @@ def redirects(facts: TrialFacts) -> Iterator[str]:
     elif "login" in location.lower() or "signin" in location.lower():
         yield "It leads to a login: a key is lacking, see SONG_HEADERS."
     else:
-        yield "No redirect is followed: put the address it leads to into SONG_URL, or take the song as moved."
+        yield "No redirect is followed: put the address it leads to into SONG_URL, or if songs move, see REDIRECTS."
 
 
 def unread_limit_headers(facts: TrialFacts) -> Iterator[str]:

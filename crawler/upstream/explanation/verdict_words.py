@@ -13,7 +13,7 @@ _ERRORS = {
     "too_large": "the body is over MAX_SONG_BYTES",
     "timeout": "no whole answer in REQUEST_TIMEOUT_SECONDS",
     "connection": "no connection, or one that broke",
-    "redirect": "the answer is a redirect",
+    "redirect": "the answer is a redirect, which is not followed",
     "robots": "robots.txt disallows the address; it was not asked for",
     "song_retry": "the body says: slow down",
 }
@@ -32,6 +32,8 @@ def consequence(verdict: Verdict, settings: Settings) -> str:
     wait = f"{verdict.retry_after:,g} s" if verdict.retry_after else ""
     if verdict.kind is Kind.THROTTLED:
         return f"Nothing yet: a crawl asks again after {wait or 'a pause that grows'}, and more slowly."
+    if verdict.kind is Kind.REDIRECTED:
+        return "Nothing yet: a crawl asks for the song where the redirect leads, by its next request."
     if verdict.kind is Kind.RETRY:
         after = f" after {wait}" if wait else ""
         return f"A crawl tries again{after}, {settings.max_attempts} times in all; this if it stays so."

@@ -18,6 +18,9 @@ from crawler.core.settings import SETTINGS, Settings
 URL = "https://api.example.com/songs/{song_num}"
 OTHER = {
     "SONG_URL": f"{URL}?v=2",
+    "SONG_METHOD": "POST",
+    "REDIRECTS": "follow",
+    "SONG_BODY": '{"id": {song_num}}',
     "SONG_INFO": "title",
     "SONG_MISSING": "error",
     "SONG_RETRY": "slow",
@@ -50,7 +53,8 @@ def test_every_listed_setting_is_one() -> None:
 @pytest.mark.parametrize("name", ANSWER_SETTINGS)
 def test_each_setting_that_decides_on_answers_is_told(name: str) -> None:
     """Give another digest where one of them changes."""
-    assert source(**{name: OTHER[name]}).answers_digest != source().answers_digest
+    beside = {"SONG_METHOD": "POST"} if name == "SONG_BODY" else {}
+    assert source(**beside, **{name: OTHER[name]}).answers_digest != source(**beside).answers_digest
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import copy
+
 import msgspec
 import pytest
 
@@ -15,6 +18,7 @@ from crawler.core.verdict import (
     Verdict,
     failed,
     found,
+    redirected,
     refused,
     retry,
     throttled,
@@ -28,6 +32,7 @@ from crawler.runs.tally import Tally
         pytest.param(found({"id": 7}), Kind.FOUND, True, id="found"),
         pytest.param(MISSING, Kind.MISSING, True, id="missing"),
         pytest.param(failed("redirect"), Kind.FAILED, True, id="failed"),
+        pytest.param(redirected(), Kind.REDIRECTED, False, id="redirected"),
         pytest.param(retry("timeout"), Kind.RETRY, False, id="retry"),
         pytest.param(throttled("http_429", 3.0), Kind.THROTTLED, False, id="throttled"),
         pytest.param(refused("It wants credentials."), Kind.REFUSED, False, id="refused"),
@@ -40,8 +45,9 @@ def test_only_found_missing_and_failed_are_final(verdict: Verdict, kind: Kind, f
 
 
 def test_every_kind_is_judged_above() -> None:
-    """Know six kinds: a new one must be put in the table of the test before."""
-    assert [kind.value for kind in Kind] == ["found", "missing", "failed", "retry", "throttled", "refused", "again"]
+    """Know eight kinds: a new one must be put in the table of the test before."""
+    kinds = ["found", "missing", "failed", "redirected", "retry", "throttled", "refused", "again"]
+    assert [kind.value for kind in Kind] == kinds
 
 
 @pytest.mark.parametrize(
@@ -90,3 +96,15 @@ def test_what_sent_nothing_is_no_request() -> None:
     tally.record([(0.1, verdict) for verdict in (found(1), AGAIN, UNSENT, FORBIDDEN)])
 
     assert (tally.requests, sum(tally.latencies.values())) == (2, 2)
+
+
+def test_record_may_say_where_its_song_is_now() -> None:
+    """Keep the tuple of two, whatever is beside it, also after a copy."""
+    moved, stayed = SongRecord.of(7, "info", 9), SongRecord.of(7, "info", None)
+
+    assert [*moved] == [*stayed] == [7, "info"]
+    assert moved == stayed
+    assert (moved.moved_to, stayed.moved_to, SongRecord(7, "info").moved_to) == (9, None, None)
+    assert pickle.loads(pickle.dumps(moved)).moved_to == copy(moved).moved_to == 9
+    number, info = moved
+    assert (number, info, repr(moved)) == (7, "info", "SongRecord(song_num=7, info='info')")

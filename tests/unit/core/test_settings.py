@@ -17,6 +17,8 @@ DEFAULTS: dict[str, Any] = {
     "SOURCE": None,
     "SOURCE_NAME": None,
     "SONG_URL": None,
+    "SONG_METHOD": "GET",
+    "SONG_BODY": None,
     "KEYS": None,
     "SONG_INFO": "@",
     "SONG_MISSING": None,
@@ -42,6 +44,7 @@ DEFAULTS: dict[str, Any] = {
     "SERVICE_URL": None,
     "INVOKER": None,
     "ROBOTS": "obey",
+    "REDIRECTS": "fail",
     "RATE_HEADERS": "auto",
     "USER_AGENT": "songcrawl/0.1.0 (+https://songcrawl.example)",
     "SSL_CERT_FILE": None,
@@ -65,6 +68,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "https://example.com/{x}/{song_num}?q={{song_num}}": "https://example.com/{x}/{song_num}?q={{song_num}}",
         "": None,
     },
+    "SONG_METHOD": {"GET": "GET"},
+    "SONG_BODY": {"": None},
     "KEYS": {"ids.txt": "ids.txt", "gs://bucket/a b/ids.txt": "gs://bucket/a b/ids.txt", "": None},
     "SONG_INFO": {"data.song": "data.song"},
     "SONG_MISSING": {"error.code == `800`": "error.code == `800`", "": None},
@@ -118,6 +123,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "INVOKER": {"songs-invoker@p.iam.gserviceaccount.com": "songs-invoker@p.iam.gserviceaccount.com", "": None},
     "ROBOTS": {"obey": "obey", "ignore": "ignore"},
+    "REDIRECTS": {"fail": "fail", "missing": "missing", "follow": "follow"},
     "RATE_HEADERS": {
         "auto": "auto",
         "ignore": "ignore",
@@ -173,6 +179,9 @@ BAD: dict[str, tuple[str, ...]] = {
     ),
     "SOURCE_NAME": ("Songs", "-a", "a b", "a/b", "é", "a" * 64),
     "KEYS": ("gs://bucket", "gs://bucket/", "gs:/b/o", "https://example.com/ids.txt", "s3://bucket/ids"),
+    "SONG_BODY": ("{song_num:0}",),
+    "REDIRECTS": ("", "Follow", "1"),
+    "SONG_METHOD": ("", "get", "PUT", "POST "),
     "SONG_FUNCTION": ("songs", "songs.request_song_info", "songs:", ":f", "songs:f()", "songs:a.b", "1:f", "a b:f"),
     "OUTPUT": (
         "",
@@ -271,7 +280,8 @@ def test_good_values_are_taken(name: str) -> None:
 def test_bad_values_are_refused_in_one_sentence(name: str) -> None:
     """Name the variable, its value and what is allowed."""
     for text in BAD[name]:
-        assert sentence_for(name, text) == f"{name} is {text[:200]!r}; allowed: {TABLE[name].allowed}."
+        shown = TABLE[name].redact(text) if name == "SONG_BODY" else text
+        assert sentence_for(name, text) == f"{name} is {shown[:200]!r}; allowed: {TABLE[name].allowed}."
 
 
 @pytest.mark.parametrize(
@@ -294,6 +304,36 @@ def test_bad_values_are_refused_in_one_sentence(name: str) -> None:
 def test_sentences_read_like_these(name: str, text: str, sentence: str) -> None:
     """Say it in words that a person who reads a log at night understands."""
     assert sentence_for(name, text) == sentence
+
+
+URL, FIXED_URL, BODY = "https://a.example/{song_num}", "https://a.example/graphql", '{"id": {song_num}}'
+
+
+@pytest.mark.parametrize(
+    ("url", "body"), [(URL, ""), (URL, "{}"), (URL, BODY), (FIXED_URL, BODY), (FIXED_URL, '{"id": "{song_num:010}"}')]
+)
+def test_number_of_a_post_stands_in_url_or_body(url: str, body: str) -> None:
+    """Take a number in either of the two."""
+    settings = Settings.from_environ({"SONG_URL": url, "SONG_METHOD": "POST", "SONG_BODY": body})
+
+    assert (settings.song_url, settings.song_body) == (url, body or None)
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "body", "sentence"),
+    [
+        ("GET", URL, BODY, "SONG_BODY is set, and SONG_METHOD is 'GET', which sends no body; allowed: POST."),
+        ("POST", FIXED_URL, "{}", "Neither SONG_URL nor SONG_BODY holds {song_num}; allowed: with it in one of them."),
+        ("POST", FIXED_URL, "", "Neither SONG_URL nor SONG_BODY holds {song_num}; allowed: with it in one of them."),
+        ("POST", URL, f"{CANARY} {{song_num:13}}", "SONG_BODY is 'a text of 24 characters'; allowed: a text such as"),
+    ],
+)
+def test_body_and_url_must_fit_the_method(method: str, url: str, body: str, sentence: str) -> None:
+    """Say in a sentence what can't be sent, and nothing of the body, which may hold a key."""
+    with pytest.raises(BadSetting) as bad:
+        Settings.from_environ({"SONG_URL": url, "SONG_METHOD": method, "SONG_BODY": body})
+    assert str(bad.value).startswith(sentence)
+    assert CANARY not in str(bad.value)
 
 
 @pytest.mark.parametrize("text", BAD_HEADERS.values(), ids=BAD_HEADERS)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,19 @@ from support.fakes import FakeChunk, FakeClock, FakeFetcher, PlainController, St
 from crawler.core.deadline import Deadline
 from crawler.core.errors import StoreUnavailable, UpstreamUnavailable
 from crawler.core.limits import Limits
-from crawler.core.verdict import AGAIN, MISSING, UNSENT, Kind, Verdict, failed, found, refused, retry, throttled
+from crawler.core.verdict import (
+    AGAIN,
+    MISSING,
+    UNSENT,
+    Kind,
+    Verdict,
+    failed,
+    found,
+    redirected,
+    refused,
+    retry,
+    throttled,
+)
 from crawler.engine.backlog import MOST_BUFFERED_BYTES, Attempt
 from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.outage_probe import Canary
@@ -693,3 +706,47 @@ def test_canary_that_came_in_vain_goes_again() -> None:
 
     assert sorted(item for item, _ in chunk.settled) == list(range(12))
     assert [verdict for item, verdict in chunk.settled if item == 0] == [found(0)]
+
+
+def test_redirected_song_is_asked_for_elsewhere_at_once() -> None:
+    """Ask for what a redirect leads to, as a request of the rate that is no further attempt at the song."""
+    chunk = FakeChunk(["song"])
+    answers = {"song": redirected_to("there"), "there": redirected_to("farther"), "farther": found("info")}
+    fetcher = FakeFetcher(lambda item, _nth: answers[item])
+    scene = Scene(chunk, limits=Limits(max_attempts=1, max_per_second=2.0))
+    starts = scene.run(fetcher)
+
+    assert fetcher.tried == ["song", "there", "farther"]
+    assert chunk.settled == [("song", found("info"))]
+    assert chunk.attempts == 3
+    assert most_within(1.0, starts) == 2
+
+
+def test_refusals_on_the_way_mean_what_they_do_elsewhere() -> None:
+    """Wait as a 429 says and ask again for the same place; count failures there as attempts at the song."""
+    chunk = FakeChunk(["song"])
+    there = iter([throttled("http_429", 3.0), retry("http_503"), retry("http_503")])
+    fetcher = FakeFetcher(lambda item, _nth: redirected_to("there", 2.0) if item == "song" else next(there))
+    starts = Scene(chunk, limits=Limits(max_attempts=2)).run(fetcher)
+
+    assert fetcher.tried == ["song", "there", "there", "there"]
+    assert chunk.settled == [("song", failed("http_503"))]
+    assert starts[1] - starts[0] >= 2.0
+    assert starts[2] - starts[1] >= 3.0
+
+
+def test_redirected_song_is_undone_where_time_is_over() -> None:
+    """Leave a song that was on its way to another place for the next call."""
+    chunk = FakeChunk(["song"])
+    scene = Scene(chunk, deadline=5.0)
+    attempt = scene.draw()
+    scene.clock.advance(6.0)
+    scene.settle(attempt, redirected_to("there"))
+
+    assert scene.dispatcher.draw_attempts() == []
+    assert chunk.settled == []
+
+
+def redirected_to(target: str, wait: float | None = None) -> Verdict:
+    """Judge a song to be elsewhere."""
+    return msgspec.structs.replace(redirected(wait), info=target)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,8 +21,8 @@ from crawler.core.errors import BadSetting
 from crawler.core.records import FormatName, Row
 from crawler.core.verdict import MISSING, Verdict, failed, found
 from crawler.formats import parquet_rows
-from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row
-from crawler.formats.registry import FORMATS
+from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row, with_key
+from crawler.formats.registry import FORMATS, format_of
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 TEXT = st.text() | st.sampled_from(
@@ -254,3 +255,36 @@ def test_parquet_needs_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(BadSetting, match=r"^FORMAT is 'parquet', which needs pyarrow"):
         encode("parquet", MISSING)
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("name", FORMATS)
+def test_rows_say_where_songs_moved(name: FormatName, keyed: bool) -> None:
+    """Hold numbers and paths in a column of runs that follow redirects, beside the key where there are some."""
+    moved = [
+        found(1),
+        msgspec.structs.replace(found({"id": 2}), moved_to="02" if keyed else 2),
+        msgspec.structs.replace(found(3), moved_to="/songs/b;c?"),
+        MISSING,
+    ]
+    compressor = Compressor()
+    rows = [encode_row(number, outcome) for number, outcome in enumerate(moved)]
+    compressor.feed([with_key(row, f"k{number}") for number, row in enumerate(rows)] if keyed else rows)
+    part = compressor.finish()
+    form = format_of(name, keyed=keyed, moved=True)
+
+    decoded = form.decode(form.encode(part))
+    assert [(row.moved_to, row.key) for row in decoded] == [
+        (place, f"k{number}" if keyed else None)
+        for number, place in enumerate((None, "02" if keyed else 2, "/songs/b;c?", None))
+    ]
+    assert decoded == decode_rows(part)
+    assert form is format_of(name, keyed=keyed, moved=True)
+
+
+def test_runs_that_follow_no_redirects_have_no_such_column() -> None:
+    """Keep the columns of all other runs as they were: whoever reads many runs at once knows them."""
+    assert format_of("csv", keyed=False) is FORMATS["csv"]
+    header = gzip.decompress(format_of("csv", keyed=False, moved=True).encode(lines([]))).decode()
+    assert header == '"song_num","status","info","error","moved_to"\r\n'
+    assert gzip.decompress(encode("csv")).decode() == '"song_num","status","info","error"\r\n'

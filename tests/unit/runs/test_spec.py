@@ -32,6 +32,8 @@ def test_a_digest_tells_sources_apart() -> None:
         Source.of_url(URL, "data", None),
         Source.of_url(URL, "@", "error"),
         Source.of_url(URL, "@", ""),
+        Source.of_url(URL, "@", None, ""),
+        Source.of_url(URL, "@", None, "{}"),
         Source.of_function("songs:one"),
         Source.of_function("songs:two"),
     ]

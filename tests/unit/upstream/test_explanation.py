@@ -10,7 +10,7 @@ import pytest
 
 from crawler.core.ports import SentRequest
 from crawler.core.settings import Settings
-from crawler.core.verdict import FORBIDDEN, Verdict, retry
+from crawler.core.verdict import FORBIDDEN, Verdict, redirected, retry
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.explanation.header_readings import quota_of, quota_sentence, read_headers
 from crawler.upstream.explanation.hints import hints
@@ -280,6 +280,7 @@ def test_words_for_verdicts() -> None:
     assert consequence(retry("http_500", 2.0), settings) == (
         "A crawl tries again after 2 s, 3 times in all; this if it stays so."
     )
+    assert consequence(redirected(), settings).startswith("Nothing yet: a crawl asks for the song where the redirect")
     assert consequence(UNRESOLVED, settings).startswith("Nothing: a crawl ends partial here.")
     assert meaning(UNRESOLVED) == "The upstream's host name can't be resolved."
     assert meaning(retry("connection", detail="too much")) == "no connection, or one that broke; too much"

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from crawler.upstream.template import compile_template
+from crawler.upstream.song_requests.template import compile_template, encode_url, in_json
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,29 @@ def test_key_stands_where_its_placeholder_stood(template: str, key: str, filled:
 def test_an_item_is_its_own_key_where_there_are_none() -> None:
     """Take the item itself for the key."""
     assert compile_template("/{song_key}")("a/b") == "/a%2Fb"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoded"),
+    [
+        ("/a b", "/a%20b"),
+        ("/%41%c3%a9", "/%41%c3%a9"),
+        ("/100%", "/100%25"),
+        ("/%4", "/%254"),
+        ("/%zz", "/%25zz"),
+        ("/{x}\\|^`<>", "/%7Bx%7D%5C%7C%5E%60%3C%3E"),
+        ("/a/../b;c?d=[e]&f='!$'#g", "/a/../b;c?d=[e]&f='!$'#g"),
+    ],
+)
+def test_only_what_a_url_forbids_is_encoded(text: str, encoded: str) -> None:
+    """Leave what RFC 3986 allows, what is encoded already too."""
+    assert encode_url(text) == encoded
+    assert encode_url(encoded) == encoded
+
+
+def test_item_in_json_is_escaped() -> None:
+    """Write an item as it stands inside a string of JSON, at every place, also padded."""
+    fill = compile_template('{"id": "{song_num}", "n": "{song_num:04}", "m": {x}}', write_num=in_json)
+
+    assert fill(7) == '{"id": "7", "n": "0007", "m": {x}}'
+    assert fill('"\\\n') == '{"id": "\\"\\\\\\n", "n": "0\\"\\\\\\n", "m": {x}}'
