@@ -41,3 +41,15 @@ class RowsWanted(msgspec.Struct, frozen=True):
     limit: int
     status: Status | None = None
     after: int = -1
+
+
+class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a call asks for: a `name`, made up if there is none; the `source`'s name or digest; what it is `laid_on`.
+
+    `deadline_seconds` is the time that it may take; None: the deployment's own.
+    """
+
+    name: str | None = None
+    source: str | None = None
+    laid_on: str | None = None
+    deadline_seconds: float | None = None

@@ -13,7 +13,7 @@ import msgspec
 
 from crawler.adapters.robots_fetcher import RobotsFile
 from crawler.adapters.runtime.clock import SystemClock
-from crawler.app.crawl_request import CrawlRequest, RequestBounds
+from crawler.app.crawl_request import CrawlRequest, RequestBounds, SnapshotRequest
 from crawler.app.fetchers import obey_robots
 from crawler.app.json_log import LOGGER
 from crawler.app.key_file import KeyFile
@@ -39,6 +39,7 @@ from crawler.runs.summary import HANDED_TO_QUEUE, CallResult, RunSummary, make_p
 
 # What only some calls need is imported where they need it: a cold start that is asked how a run stands waits for none.
 if TYPE_CHECKING:
+    from crawler.app.stored.snapshots import Snapshots, SnapshotSummary
     from crawler.engine.run_call import RunCall
     from crawler.reporting.report import Report
     from crawler.runs.resolve import Order
@@ -157,6 +158,18 @@ class Deployment(msgspec.Struct, frozen=True):
         from crawler.views.run_rows import RunRows
 
         return RunRows(*self._known(run))
+
+    def snapshots(self) -> Snapshots:
+        """Return the snapshots of this store's runs, kept beside them."""
+        from crawler.app.stored.snapshots import Snapshots
+
+        keys = self.key_file.load if self.key_file else lambda: None
+        return Snapshots(self.store, self.store, self.settings.format, keys)
+
+    def snapshot(self, request: SnapshotRequest) -> SnapshotSummary:
+        """Begin a snapshot, or go on with one, as long as the call may take."""
+        seconds = request.deadline_seconds or self.bounds.deadline_seconds
+        return self.snapshots().make(request, CallTime(SystemClock().now(), seconds))
 
     def runs(self, limit: int, after: str) -> tuple[list[RunSummary], str | None]:
         """Say how a page of runs stand, newest first, and after which the next page comes; None: there is none."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from crawler.app.crawl_request import CrawlRequest, Look, RequestBounds, RowsWanted
+from crawler.app.crawl_request import CrawlRequest, Look, RequestBounds, RowsWanted, SnapshotRequest
 from crawler.core.errors import BadRequest, RequestTooLarge
 from crawler.core.records import STATUSES
 from crawler.core.song_set import LARGEST_SONG_NUM
@@ -83,6 +83,24 @@ def parse_look(query: Iterable[tuple[str, str]]) -> Look:
 def parse_rows(query: Iterable[tuple[str, str]]) -> RowsWanted:
     """Read which rows of a run are wanted; raises BadRequest."""
     return RowsWanted(**{"limit": ROWS, **_read_query(query, ROWS_PARAMETERS)})
+
+
+def parse_snapshot(query: Iterable[tuple[str, str]], body: bytes, bounds: RequestBounds) -> SnapshotRequest:
+    """Read which snapshot is wanted; raises BadRequest, RequestTooLarge."""
+    given = _collect([*query, *_body_pairs(body)], SNAPSHOT_PARAMETERS)
+    values = {name: SNAPSHOT_PARAMETERS[name].read(name, value, bounds) for name, value in given.items()}
+    return SnapshotRequest(laid_on=values.pop("from", None), **values)
+
+
+def parse_snapshot_name(value: str) -> str:
+    """Read a snapshot's name of a path; raises BadRequest."""
+    return parse_run_name("snapshot", value)
+
+
+def parse_snapshots_page(query: Iterable[tuple[str, str]]) -> tuple[int, str]:
+    """Read which page of snapshots is wanted: how many, and the name they come after; raises BadRequest."""
+    values = _read_query(query, SNAPSHOTS_PAGE_PARAMETERS)
+    return values.get("limit", PAGE), values.get("after", "")
 
 
 def parse_song_num(value: str) -> int:
@@ -219,9 +237,8 @@ def _flag(meaning: str) -> Parameter:
 
 
 # The one definition of what may be asked: it reads every request, and openapi.json is made from it.
-RUN_PARAMETER = _text(
-    RUN_NAME, "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit", "the run's name"
-)
+_NAME_ALLOWED = "1 to 63 of a-z, 0-9, dot, dash and underscore, the first a letter or digit"
+RUN_PARAMETER = _text(RUN_NAME, _NAME_ALLOWED, "the run's name")
 CRAWL_PARAMETERS: dict[str, Parameter] = {
     "songs": _songs(f"which songs: {SONGS_HELP}"),
     "run": RUN_PARAMETER,
@@ -237,6 +254,16 @@ CRAWL_PARAMETERS: dict[str, Parameter] = {
 PAGE_PARAMETERS: dict[str, Parameter] = {
     "limit": _whole_number(1, lambda _: MOST_PAGE, f"how many runs; {PAGE} if not given"),
     "after": _text(_AFTER, "what `next` of the page before says", "where the page before ended: its `next`"),
+}
+SNAPSHOT_PARAMETERS: dict[str, Parameter] = {
+    "name": _text(RUN_NAME, _NAME_ALLOWED, "what to call it; if not given, the day and a hash"),
+    "source": _text(RUN_NAME, _NAME_ALLOWED, "the source's name, or its digest, where there are runs of several"),
+    "from": _text(RUN_NAME, _NAME_ALLOWED, "an earlier snapshot to lay newer runs on: its own are not read"),
+    "deadline_seconds": CRAWL_PARAMETERS["deadline_seconds"],
+}
+SNAPSHOTS_PAGE_PARAMETERS: dict[str, Parameter] = {
+    "limit": _whole_number(1, lambda _: MOST_PAGE, f"how many snapshots; {PAGE} if not given"),
+    "after": _text(RUN_NAME, _NAME_ALLOWED, "where the page before ended: its `next`"),
 }
 SONG_PARAMETER = _song_num("the song's number")
 ROWS_PARAMETERS: dict[str, Parameter] = {

@@ -1,4 +1,4 @@
-"""The command line: `python -m crawler crawl 1-1000`, `try`, `plan`, `verify`, `status`, `settings`, `sources`."""
+"""The command line: `python -m crawler crawl 1-1000`, `try`, `plan`, `verify`, `status`, `settings` and more."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from crawler.core.setting_types import Setting
 from crawler.core.settings import SETTINGS, VERSION
 from crawler.entrypoints import try_command
 from crawler.entrypoints.env_file import settings_of_file
+from crawler.entrypoints.view_commands import add_view_commands
 from crawler.runs.index import RunIndex
 from crawler.runs.selection import SONGS_HELP
 from crawler.runs.status import run_summary
@@ -215,6 +216,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     ):
         command = _add(commands, name, run_command, text, "")
         command.add_argument("run", metavar="OUTPUT/runs/RUN", help="gs://bucket/prefix/runs/RUN, or a folder's")
+    add_view_commands(lambda *command: _add(commands, *command))
     _add(commands, "settings", _settings, "list every setting, its default and meaning", "")
     command = _add(commands, "sources", _sources, "list the APIs that SOURCE knows by name, or print one of them", "")
     command.add_argument("name", metavar="NAME", nargs="?", help="print this one, to copy and change it")

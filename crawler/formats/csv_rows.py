@@ -13,12 +13,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
-from itertools import islice
+from itertools import chain, islice
+from typing import Any
 
 from crawler.core.records import Row
-from crawler.formats.jsonl_rows import Compressor, RawRow, gunzip, parse_row, raw_rows
+from crawler.formats.jsonl_rows import Compressor, RawRow, gunzip, inflated_lines, json_line, parse_row, raw_rows
+from crawler.formats.table_rows import Sink, decode_found
 
 COLUMNS = ("song_num", "status", "info", "error")
 
@@ -62,6 +64,54 @@ class Csv:
             raise ValueError(f"not a part: {error}") from error
 
 
+class CsvTable:
+    """A table of found songs as CSV, as carefully written as a part."""
+
+    def __init__(self, sink: Sink, columns: Sequence[str]) -> None:
+        self._sink = sink
+        self._columns = columns
+        sink.write(_text([columns], csv.QUOTE_ALL))
+
+    def feed(self, lines: Sequence[bytes]) -> None:
+        """Write the next rows."""
+        rows = map(decode_found, lines)
+        cells = [[_cell(column, row.cell(column)) for column in self._columns] for row in rows]
+        self._sink.write(_text(cells, csv.QUOTE_MINIMAL))
+
+    def finish(self) -> None:
+        """Do nothing more: the last row is written."""
+
+
+def csv_lines(data: bytes) -> Iterator[list[bytes]]:
+    """Yield the rows of a part, or of a table, as JSON lines without their ends; raises ValueError."""
+    csv.field_size_limit(_MOST_CHARACTERS)
+    texts = (line.decode() + "\n" for line in chain.from_iterable(inflated_lines(data)))
+    try:
+        records = csv.reader(texts, strict=True)
+        columns = next(records, [])
+        checked = _checked(records, len(columns))
+        while chunk := list(islice(checked, _CHUNK_ROWS)):
+            yield [json_line(dict(zip(columns, map(_value, columns, record), strict=True))) for record in chunk]
+    except csv.Error as error:
+        raise ValueError(f"not a part: {error}") from error
+
+
+def _value(column: str, text: str) -> Any:
+    if column == "song_num":
+        return int(text)
+    return (text if column == "info" else text.removeprefix("'")) or None
+
+
+def _cell(column: str, value: Any) -> Any:
+    if column == "info":
+        return _info(value)
+    return value if column == "song_num" else _harmless(value)
+
+
+def _info(text: str) -> str:
+    return f"{' ' if text.startswith(_FORMULA) else ''}{text}".replace(";", "\\u003b")
+
+
 def _text(records: Iterable[Iterable[object]], quoting: int) -> bytes:
     text = StringIO(newline="")
     csv.writer(text, quoting=quoting).writerows(records)  # type: ignore[arg-type]
@@ -69,9 +119,7 @@ def _text(records: Iterable[Iterable[object]], quoting: int) -> bytes:
 
 
 def _cells(row: RawRow, columns: tuple[str, ...]) -> list[int | str | None]:
-    info = row.info
-    if info is not None:
-        info = f"{' ' if info.startswith(_FORMULA) else ''}{info}".replace(";", "\\u003b")
+    info = None if row.info is None else _info(row.info)
     return [row.song_num, row.status, info, *[_harmless(getattr(row, name)) for name in columns[3:]]]
 
 

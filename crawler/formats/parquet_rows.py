@@ -5,7 +5,7 @@ pyarrow takes 0.2 s and 50 MB to import, so that only a part in this format impo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from io import BytesIO
 from types import ModuleType
@@ -13,10 +13,16 @@ from typing import Any
 
 from crawler.core.errors import BadSetting
 from crawler.core.records import Row
-from crawler.formats.jsonl_rows import RawRow, parse_row, raw_rows
+from crawler.formats.jsonl_rows import RawRow, json_line, parse_row, raw_rows
+from crawler.formats.table_rows import FoundRow, Sink, decode_found
 
 # A row group is what writer and readers hold in memory at once; parts of ordinary songs have one.
 _GROUP_CHARACTERS = 4 << 20
+
+# Neither a time nor a path goes into a file, so that equal rows are equal bytes.
+_OPTIONS = {"compression": "zstd", "store_schema": False, "write_page_checksum": True}
+# Rows of a file that are read at once: info may weigh a megabyte.
+_BATCH_ROWS = 1000
 
 
 class Parquet:
@@ -33,9 +39,7 @@ class Parquet:
         arrow, parquet = _libraries()
         schema = _schema(self._more)
         file = BytesIO()
-        # Neither a time nor a path goes into the file, so that equal rows are equal bytes.
-        options = {"compression": "zstd", "store_schema": False, "write_page_checksum": True}
-        with parquet.ParquetWriter(file, schema, use_dictionary=["status", "error"], **options) as writer:
+        with parquet.ParquetWriter(file, schema, use_dictionary=["status", "error"], **_OPTIONS) as writer:
             for rows in _groups(raw_rows(lines)):
                 columns = dict(zip(RawRow._fields, map(list, zip(*rows, strict=True)), strict=True))
                 writer.write_batch(arrow.record_batch([columns[name] for name in schema.names], schema=schema))
@@ -52,6 +56,48 @@ class Parquet:
             return [parse_row(**row) for row in table.to_pylist()]
         except (ValueError, RecursionError, OSError, arrow.ArrowException) as error:
             raise ValueError(f"not a part: {error}") from error
+
+
+class ParquetTable:
+    """A table of found songs as a Parquet file; raises BadSetting where pyarrow is not installed."""
+
+    def __init__(self, sink: Sink, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._schema = _found_schema(tuple(columns))
+        repeated = [name for name in columns if name in ("run", "fetched_at")]
+        self._writer = _libraries()[1].ParquetWriter(sink, self._schema, use_dictionary=repeated, **_OPTIONS)
+        self._group: list[FoundRow] = []
+        self._weight = 0
+
+    def feed(self, lines: Sequence[bytes]) -> None:
+        """Write the next rows: those of a group once it is whole."""
+        for row in map(decode_found, lines):
+            self._group.append(row)
+            self._weight += len(bytes(row.info))
+            if self._weight >= _GROUP_CHARACTERS:
+                self._write_group()
+
+    def finish(self) -> None:
+        """Write what is left, and what a file ends with."""
+        if self._group:
+            self._write_group()
+        self._writer.close()
+
+    def _write_group(self) -> None:
+        cells = [[row.cell(column) for row in self._group] for column in self._columns]
+        self._writer.write_batch(_libraries()[0].record_batch(cells, schema=self._schema))
+        self._group, self._weight = [], 0
+
+
+def parquet_lines(data: bytes) -> Iterator[list[bytes]]:
+    """Yield the rows of a part, or of a table, as JSON lines without their ends; raises ValueError."""
+    arrow, parquet = _libraries()
+    try:
+        file = parquet.ParquetFile(arrow.BufferReader(data), page_checksum_verification=True, pre_buffer=False)
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False):
+            yield [json_line(row) for row in batch.to_pylist()]
+    except (OSError, arrow.ArrowException) as error:
+        raise ValueError(f"not a part: {error}") from error
 
 
 def _groups(rows: Iterator[RawRow]) -> Iterator[list[RawRow]]:
@@ -84,3 +130,11 @@ def _schema(more: tuple[str, ...]) -> Any:
     fields += [("info", arrow.string(), True), ("error", arrow.string(), True)]
     fields += [(name, arrow.string(), name != "key") for name in more]
     return arrow.schema([arrow.field(name, kind, nullable=nullable) for name, kind, nullable in fields])
+
+
+@cache
+def _found_schema(columns: tuple[str, ...]) -> Any:
+    arrow, _ = _libraries()
+    kinds = {"song_num": arrow.int64()}
+    given = {"song_num", "info", "run", "fetched_at", "key"}
+    return arrow.schema([arrow.field(name, kinds.get(name, arrow.string()), name not in given) for name in columns])

@@ -42,7 +42,7 @@ class RunRows(msgspec.Struct, frozen=True):
 
         Parts whose metadata says that they have none of the status are not read.
         """
-        for part in self._parts(after):
+        for part in self.parts(after):
             if status is None or getattr(part.tally, status):
                 yield from (
                     row
@@ -66,7 +66,7 @@ class RunRows(msgspec.Struct, frozen=True):
             page.append(row)
         return page, None
 
-    def _parts(self, after: int) -> Iterator[CommittedPart]:
+    def parts(self, after: int) -> Iterator[CommittedPart]:
         """Yield the committed parts from the first that goes on past a number, up to an open range's end."""
         grid = self.spec.grid
         if self.spec.end_after_missing is not None:

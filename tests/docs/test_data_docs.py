@@ -16,6 +16,7 @@ import requests
 from crawler import crawl
 from crawler.app.composition import open_store
 from crawler.core.records import FormatName
+from crawler.entrypoints.cli import main
 from crawler.runs.index import RunIndex
 from crawler.runs.verify import verify_run
 
@@ -40,7 +41,7 @@ def test_the_page_has_a_block_for_each_reader() -> None:
         assert len(blocks(section, "sql")) == 1
         assert ["pandas" in block for block in blocks(section, "python")] == [True, False]
         assert ["pyarrow" in block for block in blocks(section, "python")] == [False, True]
-    assert len(blocks("The newest row of each song", "sql")) == 1
+    assert len(blocks("One current table", "sql")) == 1
 
 
 def store(song_url: str, folder: Path, form: FormatName, run: str, numbers: range, **extra: Any) -> Songs:
@@ -110,13 +111,18 @@ def test_every_reader_finds_the_songs(
         assert rows_of(names["songs"]) == songs
 
 
-def test_newest_rows_are_those_of_the_newest_run(
-    song_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_snapshot_has_the_newest_row_of_each_song(
+    song_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Give one row a song: of the run that asked for it last, whatever the runs are called."""
+    """Read the current table with the page's query, after its commands: rows of the run that asked last."""
     older = store(song_url, tmp_path, "jsonl", "b", NUMBERS)
     newer = store(song_url, tmp_path, "jsonl", "a", range(3488, 3495), seen="again")
     monkeypatch.chdir(tmp_path)
-    (statement,) = blocks("The newest row of each song", "sql")
+    assert main(["snapshot", "songs", "now"]) == 0
+    (statement,) = blocks("One current table", "sql")
 
-    assert rows_of(query(statement)) == sorted([row for row in older if not 3488 <= row[0] < 3495] + newer)
+    rows = sorted([row for row in older if not 3488 <= row[0] < 3495] + newer)
+    expected = [(number, info["title"]) for number, status, info, _ in rows if status == "found"]
+    assert [tuple(row)[:2] for row in query(statement).itertuples(index=False)] == expected
+    assert main(["export", "songs/snapshots/now", "songs.csv"]) == main(["schema", "songs/snapshots/now"]) == 0
+    capsys.readouterr()

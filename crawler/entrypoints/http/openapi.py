@@ -17,13 +17,17 @@ from crawler.app.parameters import (
     PAGE_PARAMETERS,
     ROWS_PARAMETERS,
     RUN_PARAMETER,
+    SNAPSHOT_PARAMETERS,
+    SNAPSHOTS_PAGE_PARAMETERS,
     SONG_PARAMETER,
     TASK_PARAMETERS,
     Parameter,
 )
+from crawler.app.stored.snapshots import SnapshotSummary
 from crawler.core.records import Row
 from crawler.core.settings import VERSION
 from crawler.entrypoints.http.bodies import Problem, RunsPage, SongsPage
+from crawler.entrypoints.http.snapshot_bodies import SnapshotsPage
 from crawler.fan_out.plan import SweepReport, TaskReport
 from crawler.runs.summary import RunSummary
 
@@ -36,8 +40,8 @@ _RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "in
 _MEANINGS = {
     400: "The request is wrong; the sentence names the field, its value and what is allowed.",
     403: "Another web site sent this through somebody's browser.",
-    404: "There is no such run, no row of this song in it, or no queue.",
-    409: "The run's name belongs to another request.",
+    404: "There is no such run or snapshot, no row of this song in it, or no queue.",
+    409: "The name of the run or snapshot belongs to another request.",
     413: "The body is over 64 KiB.",
     500: "The deployment is wrong; the sentence names what to change.",
     503: "The store, the queue or the upstream can't be reached. Send the same call again.",
@@ -46,7 +50,7 @@ _MEANINGS = {
 
 def describe(bounds: RequestBounds) -> dict[str, Any]:
     """Return the document; `bounds` are those of this deployment's parameters."""
-    kinds = [RunSummary, RunsPage, Row, SongsPage, TaskReport, SweepReport, Problem]
+    kinds = [RunSummary, RunsPage, Row, SongsPage, SnapshotSummary, SnapshotsPage, TaskReport, SweepReport, Problem]
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_SCHEMAS)
     document = {
         "openapi": "3.1.0",
@@ -148,6 +152,7 @@ def _paths(bounds: RequestBounds) -> dict[str, Any]:
                 ),
             }
         },
+        **_snapshot_paths(bounds),
         "/openapi.json": {
             "get": {
                 "operationId": "openapi",
@@ -156,6 +161,41 @@ def _paths(bounds: RequestBounds) -> dict[str, Any]:
                     "200": {"description": "OpenAPI 3.1.", "content": {"application/json": {"schema": {}}}},
                     "500": _problem(500),
                 },
+            }
+        },
+    }
+
+
+def _snapshot_paths(bounds: RequestBounds) -> dict[str, Any]:
+    name = {**_parameter("snapshot", SNAPSHOT_PARAMETERS["name"], bounds, "path"), "required": True}
+    partial = {
+        "description": "Partial: out of time, or the store is down. Send the same call again, it continues.",
+        "headers": _RETRY_AFTER,
+        "content": {**_json(SnapshotSummary), **_problem_json()},
+    }
+    made = _responses("The snapshot is complete.", SnapshotSummary, 400, 403, 404, 409, 413, 500)
+    return {
+        "/snapshots": {
+            "post": {
+                "operationId": "snapshot",
+                "summary": "Make one table of a source's runs; the same call again continues",
+                "description": "The parameters may also stand in the query, each once.",
+                "requestBody": {**_request_body(SNAPSHOT_PARAMETERS, bounds), "required": False},
+                "responses": {**made, "503": partial},
+            },
+            "get": {
+                "operationId": "snapshots",
+                "summary": "List snapshots, newest first",
+                "parameters": _query(SNAPSHOTS_PAGE_PARAMETERS, bounds),
+                "responses": _responses("A page of snapshots.", SnapshotsPage, 400, 500, 503),
+            },
+        },
+        "/snapshots/{snapshot}": {
+            "get": {
+                "operationId": "snapshotState",
+                "summary": "Say how a snapshot stands",
+                "parameters": [name],
+                "responses": _responses("How it stands.", SnapshotSummary, 400, 404, 500, 503),
             }
         },
     }
@@ -228,7 +268,7 @@ def _body(parameters: Mapping[str, Parameter], bounds: RequestBounds) -> dict[st
     return {
         "type": "object",
         "properties": properties,
-        "required": _required(parameters),
+        **({"required": names} if (names := _required(parameters)) else {}),
         "additionalProperties": False,
     }
 

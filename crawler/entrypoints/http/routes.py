@@ -19,6 +19,9 @@ from crawler.app.parameters import (
     parse_page,
     parse_rows,
     parse_run_name,
+    parse_snapshot,
+    parse_snapshot_name,
+    parse_snapshots_page,
     parse_song_num,
     parse_task,
 )
@@ -30,7 +33,7 @@ from crawler.runs.summary import CallResult, Reason
 
 _PATHS = (
     *("/", "/runs", "/runs/RUN", "/runs/RUN/songs", "/runs/RUN/songs/SONG_NUM", "/runs/RUN/stop", "/runs/RUN/parts"),
-    *("/sweep", "/openapi.json"),
+    *("/snapshots", "/snapshots/SNAPSHOT", "/sweep", "/openapi.json"),
 )
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
@@ -97,13 +100,9 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
         case ["runs", run]:
             _allow(request, "/runs/RUN", "GET")
             return _run(open_deployment(), parse_run_name("run", run), request)
-        case ["runs", run, "songs"]:
-            _allow(request, "/runs/RUN/songs", "GET")
-            return _songs(open_deployment(), parse_run_name("run", run), request)
-        case ["runs", run, "songs", song_num]:
-            _allow(request, "/runs/RUN/songs/SONG_NUM", "GET")
-            rows = open_deployment().rows(parse_run_name("run", run))
-            return _json(200, rows.row(parse_song_num(song_num)))
+        case ["runs", run, "songs", *song_nums] if len(song_nums) < 2:
+            _allow(request, f"/runs/RUN/songs{'/SONG_NUM' * len(song_nums)}", "GET")
+            return _songs(open_deployment(), parse_run_name("run", run), song_nums, request)
         case ["runs", run, "stop"]:
             _allow(request, "/runs/RUN/stop", "POST")
             _refuse_other_sites(request)
@@ -112,6 +111,8 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
             _allow(request, "/runs/RUN/parts", "POST")
             _refuse_other_sites(request)
             return _json(200, _carry_out(open_deployment(), parse_run_name("run", run), request))
+        case ["snapshots", *names] if len(names) < 2:
+            return _snapshots(open_deployment, names, request)
         case ["sweep"]:
             _allow(request, "/sweep", "POST")
             _refuse_other_sites(request)
@@ -119,11 +120,7 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
         case ["openapi.json"]:
             _allow(request, "/openapi.json", "GET")
             return _openapi(open_deployment())
-    allowed = (
-        "/, /runs, /runs/RUN, /runs/RUN/songs, /runs/RUN/songs/SONG_NUM, /runs/RUN/stop, /runs/RUN/parts, /sweep, "
-    )
-    allowed += "/openapi.json"
-    raise UnknownRun(f"There is nothing at {request.path[:100]}; allowed: {allowed}.")
+    raise UnknownRun(f"There is nothing at {request.path[:100]}; allowed: {', '.join(_PATHS)}.")
 
 
 def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> HttpResponse:
@@ -164,10 +161,31 @@ def _run(deployment: Deployment, run: str, request: HttpRequest) -> HttpResponse
     return _json(200, deployment.state(run, coverage=look.parts))
 
 
-def _songs(deployment: Deployment, run: str, request: HttpRequest) -> HttpResponse:
+def _songs(deployment: Deployment, run: str, song_nums: list[str], request: HttpRequest) -> HttpResponse:
+    rows = deployment.rows(run)
+    if song_nums:
+        return _json(200, rows.row(parse_song_num(song_nums[0])))
     wanted = parse_rows(request.query)
-    songs, last = deployment.rows(run).page(wanted.limit, wanted.status, wanted.after)
+    songs, last = rows.page(wanted.limit, wanted.status, wanted.after)
     return _json(200, SongsPage(songs=songs, next=None if last is None else f"after={last}"))
+
+
+def _snapshots(open_deployment: Callable[[], Deployment], names: list[str], request: HttpRequest) -> HttpResponse:
+    from crawler.entrypoints.http.snapshot_bodies import SnapshotsPage
+
+    if names:
+        _allow(request, "/snapshots/SNAPSHOT", "GET")
+        return _json(200, open_deployment().snapshots().state(parse_snapshot_name(names[0])))
+    _allow(request, "/snapshots", "GET", "POST")
+    if request.method == "GET":
+        snapshots, last = open_deployment().snapshots().page(*parse_snapshots_page(request.query))
+        return _json(200, SnapshotsPage(snapshots=snapshots, next=f"after={last}" if last else None))
+    _refuse_other_sites(request)
+    deployment = open_deployment()
+    summary = deployment.snapshot(parse_snapshot(request.query, request.body, deployment.bounds))
+    if summary.state == "complete":
+        return _json(200, summary)
+    return _json(503, summary, {"Retry-After": str(_CONTINUE_SECONDS)})
 
 
 def _page(request: HttpRequest) -> HttpResponse:
