@@ -91,6 +91,12 @@ class _PoliteFetcher:
         verdict: Verdict = self._fetcher.attempt(item, timeout) if self.allows(item) else FORBIDDEN
         return verdict
 
+    def attempt_fresh(self, item: Any, timeout: float) -> Verdict:
+        """Try one item past caches, if its URL may be asked for."""
+        fresh = getattr(self._fetcher, "attempt_fresh", self._fetcher.attempt)
+        verdict: Verdict = fresh(item, timeout) if self.allows(item) else FORBIDDEN
+        return verdict
+
     def allows(self, item: Any) -> bool:
         """Tell whether an item's URL may be asked for."""
         allows = self._robots.allows
@@ -115,6 +121,10 @@ class _PoliteTransfers:
             self._transfers.start(token, item, timeout)
         else:
             self._forbidden.append((token, FORBIDDEN))
+
+    def start_fresh(self, token: Any, item: Any, timeout: float) -> None:
+        """Begin one attempt past caches: a song that was found may be asked for."""
+        getattr(self._transfers, "start_fresh", self._transfers.start)(token, item, timeout)
 
     def perform(self, seconds: float) -> Sequence[tuple[Any, Verdict]]:
         """Move all transfers on; those that are forbidden end at once."""

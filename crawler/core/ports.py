@@ -74,7 +74,10 @@ class Clock(Protocol):
 
 
 class Transfers(Protocol):
-    """Many songs on their way at once, all in the calling thread."""
+    """Many songs on their way at once, all in the calling thread.
+
+    Where caches can be asked past there is `start_fresh(token, item, timeout)` too.
+    """
 
     def start(self, token: Any, item: Any, timeout: float) -> None:
         """Begin one attempt, which ends within `timeout` seconds; `token` comes back with its verdict."""
@@ -89,6 +92,7 @@ class Transfers(Protocol):
 class Fetcher(Protocol):
     """What tries songs: one attempt, in the calling thread.
 
+    One that can ask past caches, and tells an answer of a cache by `CACHED`, has `attempt_fresh(item, timeout)` too.
     A fetcher that can do many there at once has `open_transfers(most)` too (`MultiFetcher`). One whose infos all are
     what JSON says, and need no second look, has a true `gives_json`.
     """

@@ -19,7 +19,7 @@ class Kind(Enum):
     REDIRECTED = "redirected"  # the song is elsewhere: asked for there next, which is no failure
     RETRY = "retry"  # this attempt failed, another may not: counted against MAX_ATTEMPTS
     THROTTLED = "throttled"  # the upstream asks us to slow down: not counted
-    REFUSED = "refused"  # the upstream as a whole is down or refuses us: no song's fault
+    REFUSED = "refused"  # it seems that the upstream as a whole is not there or refuses us: no song's fault then
     AGAIN = "again"  # made in vain, or not at all, for want of an access token: as if it had not been
 
     # Members are single objects. Enum's own hash is a function in Python, called several times for every song.
@@ -27,7 +27,7 @@ class Kind(Enum):
 
 
 class Verdict(msgspec.Struct, frozen=True, eq=False):
-    """The judgement on one attempt; two are equal that come to the same, whatever their `alone` and `detail`."""
+    """The judgement on one attempt; two are equal that come to the same, whatever they say beside it."""
 
     kind: Kind
     info: Any = None
@@ -37,7 +37,7 @@ class Verdict(msgspec.Struct, frozen=True, eq=False):
     retry_after: float | None = None
     """In how many seconds the upstream wants to be asked again, if it says so; also after a song that was found."""
     reason: str | None = None
-    """Why the upstream refuses us, in a sentence for people; of REFUSED alone, which has no `error`."""
+    """Why the upstream refuses us, in a sentence for people; of REFUSED alone."""
     quota: Quota | None = None
     """What the answer's headers announce of a quota, if anything."""
     alone: bool = False
@@ -46,6 +46,8 @@ class Verdict(msgspec.Struct, frozen=True, eq=False):
     """Where a song was found that is known under another number now: that number, else a path."""
     detail: str | None = None
     """What `error` does not say of an answer, in words for people."""
+    provisional: bool = False
+    """It ends the song only if a song known to be there still comes: else the upstream answers all of them so."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Verdict):
@@ -71,6 +73,8 @@ _FOUND = Kind.FOUND
 _FINAL = frozenset({Kind.FOUND, Kind.MISSING, Kind.FAILED})
 
 MISSING = Verdict(Kind.MISSING)
+# The same by a status alone: an API that is gone answers so for every song.
+ABSENT = Verdict(Kind.MISSING, provisional=True)
 
 
 # Not asked for at all: the upstream's robots.txt disallows it.
@@ -78,6 +82,10 @@ FORBIDDEN = Verdict(Kind.FAILED, error="robots")
 # Sent with an access token that is old now; and not sent, since there was none.
 AGAIN = Verdict(Kind.AGAIN, error="access_token")
 UNSENT = Verdict(Kind.AGAIN, error="access_token")
+
+
+# An answer that a cache gave where one of the upstream's own was wanted: it tells nothing of that.
+CACHED = Verdict(Kind.FAILED, error="cached")
 
 
 def found(info: Any) -> Verdict:
@@ -90,9 +98,9 @@ def redirected(retry_after: float | None = None) -> Verdict:
     return Verdict(Kind.REDIRECTED, retry_after=retry_after, alone=True)
 
 
-def failed(error: str) -> Verdict:
-    """Judge that no further attempt can help."""
-    return Verdict(Kind.FAILED, error=error)
+def failed(error: str, *, provisional: bool = False) -> Verdict:
+    """Judge that no further attempt can help; `provisional`: unless the upstream answers all songs so."""
+    return Verdict(Kind.FAILED, error=error, provisional=provisional)
 
 
 def retry(error: str, retry_after: float | None = None, *, alone: bool = False, detail: str | None = None) -> Verdict:
@@ -105,9 +113,12 @@ def throttled(error: str, retry_after: float | None = None) -> Verdict:
     return Verdict(Kind.THROTTLED, error=error, retry_after=retry_after)
 
 
-def refused(reason: str) -> Verdict:
-    """Judge that the upstream as a whole won't answer, whichever song is asked for; `reason` is a sentence."""
-    return Verdict(Kind.REFUSED, reason=reason)
+def refused(reason: str, error: str = "refused") -> Verdict:
+    """Judge that the upstream as a whole seems not to answer, whichever song is asked for.
+
+    `reason` is a sentence for that, `error` the word for a song that alone is answered so.
+    """
+    return Verdict(Kind.REFUSED, error=error, reason=reason, provisional=True)
 
 
 def announcing(verdict: Verdict, quota: Quota | None) -> Verdict:

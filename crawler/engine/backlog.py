@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Protocol
@@ -59,8 +59,26 @@ class Chunk(Protocol):
         """Weigh all that the chunk has in memory."""
 
 
+class Refusals(msgspec.Struct, frozen=True):
+    """How often a song was refused, and what came of the others meanwhile.
+
+    `word` is why, `asked` counts all refusals, `times` those between which other songs came. `good` counts the songs
+    that had come at the first of them, `bad` how often these had been refused before, `latest` those at the last.
+    """
+
+    word: str
+    times: int
+    good: int
+    bad: int
+    asked: int
+    latest: int
+
+
 class Attempt(msgspec.Struct, eq=False):
-    """One try at a song: `number` counts them from 1, `throttles` the throttled ones since the last other."""
+    """One try at a song: `number` counts them from 1, `throttles` the throttled ones since the last other.
+
+    `refused` is there if it was refused before.
+    """
 
     chunk: Chunk
     index: int
@@ -68,6 +86,7 @@ class Attempt(msgspec.Struct, eq=False):
     throttles: int = 0
     started: float = 0.0
     timeout: float = 0.0
+    refused: Refusals | None = None
 
     @property
     def item(self) -> Any:
@@ -120,6 +139,10 @@ class Backlog:
         """Tell whether no attempt is left, nor can come from those in flight."""
         return self.exhausted and not in_flight and not self._retries and not any(b.pending for b in self._undrawn)
 
+    def idle(self) -> bool:
+        """Tell whether no attempt waits, and no song can be drawn where none is in flight."""
+        return not self._retries and self._drawable(0) is None
+
     def draw(
         self, now: float, most: float, in_flight: int, retries: float = math.inf, retries_at: float = 0.0
     ) -> tuple[list[Attempt], float]:
@@ -166,3 +189,11 @@ class Backlog:
 
 def _light(chunks: Iterable[Chunk]) -> bool:
     return sum(chunk.held_bytes for chunk in chunks) <= MOST_HELD_BYTES
+
+
+def by_chunk(pairs: Iterable[tuple[Attempt, Verdict]]) -> Mapping[Chunk, Sequence[tuple[Attempt, Verdict]]]:
+    """Sort verdicts by the chunks of their songs."""
+    of_chunks: defaultdict[Chunk, list[tuple[Attempt, Verdict]]] = defaultdict(list)
+    for pair in pairs:
+        of_chunks[pair[0].chunk].append(pair)
+    return of_chunks

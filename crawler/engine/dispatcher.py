@@ -8,8 +8,7 @@ Rules of this module:
   thread, not a hundred. A worker with requests of its own on their way (`draw_more`) waits for those instead.
 - Chunks are opened (which asks the store) while workers may settle, one at a time.
 - While a canary is to tell whose fault failures are (engine/outage_probe.py), nothing else is drawn.
-- Once the dispatcher is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its
-  song undone: never failed.
+- Once it is stopped or past its deadline nothing new is drawn, and a verdict that is not final leaves its song undone.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,8 +27,10 @@ from crawler.core.deadline import Deadline
 from crawler.core.errors import UpstreamUnavailable
 from crawler.core.limits import Limits
 from crawler.core.ports import Clock
-from crawler.core.verdict import Kind, Verdict, failed, retry
-from crawler.engine.backlog import Attempt, Backlog, Chunk
+from crawler.core.verdict import Kind, Verdict, retry
+from crawler.engine.absent_songs import Judged
+from crawler.engine.backlog import Attempt, Backlog, Chunk, by_chunk
+from crawler.engine.known_songs import KnownSongs
 from crawler.engine.outage_probe import OutageProbe
 from crawler.rate_control.limiter import Limiter
 from crawler.upstream.backoff import backoff
@@ -48,7 +48,9 @@ class Dispatcher:
     """The source of attempts and the sink of their verdicts, thread-safe, until every chunk is done or it is stopped.
 
     `submit` runs a function away from the workers (compressing, committing); in a simulation, at once. `on_outcome`
-    is called with every song that has one. `limiter` is shared with other calls on the same upstream.
+    is called with every song that has one. `limiter` is shared with other calls on the same upstream. `known_songs`
+    reads which songs earlier calls found; `withholds`: a call all of whose songs met one refusal is not finished by it,
+    though no song is known that could tell whose fault that is.
     """
 
     chunks: Iterator[Chunk]
@@ -59,13 +61,24 @@ class Dispatcher:
     random: Callable[[], float] = random.random
     on_outcome: Callable[[Any, Verdict], None] | None = None
     limiter: Limiter = field(kw_only=True)
+    known_songs: Callable[[], Iterable[Any]] | None = field(default=None, kw_only=True)
+    withholds: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
         self._turn = threading.Lock()
         self._changed = threading.Condition()
         self._backlog = Backlog()
         self._in_flight: set[Attempt] = set()
-        self._outage_probe = OutageProbe(self.limiter, self.limits.max_attempts)
+        known = KnownSongs(self.known_songs, self.submit, self._notify)
+        self._outage_probe = OutageProbe(
+            self.limiter,
+            self.limits.max_attempts,
+            known,
+            withholds=self.withholds,
+            nothing_else=self._only_one_left,
+            in_flight=lambda: len(self._in_flight),
+        )
+        self._decided: list[tuple[Attempt, Verdict]] = []  # outcomes to be kept once the lock is let go
         self._opening = False
         self._stopped = False
         self.error: BaseException | None = None
@@ -76,6 +89,8 @@ class Dispatcher:
         with self._changed:  # where there is something to do nobody queues: that would be a hundred, for every song
             now = self.clock.now()
             attempts = [] if self._over(now) else self._draw(now, most)[0]
+        if self._decided:
+            self._keep_decided()
         if attempts:
             return attempts
         with self._turn, self._changed:
@@ -83,7 +98,13 @@ class Dispatcher:
                 attempts, until = self._draw(now, most)
                 if attempts or self._stopped:
                     return attempts
-                if until <= now:
+                if self._decided:
+                    self._changed.release()
+                    try:
+                        self._keep_decided()
+                    finally:
+                        self._changed.acquire()
+                elif until <= now:
                     self._open_next()
                 elif self._nothing_left():
                     break
@@ -105,6 +126,8 @@ class Dispatcher:
             if ahead and not self._opening:
                 self._opening = True
                 self.submit(self._open_ahead)
+        if self._decided:
+            self._keep_decided()
         return attempts, until - now if until > now else math.inf
 
     def settle(self, settled: _Pairs) -> int:
@@ -113,7 +136,7 @@ class Dispatcher:
         with self._changed:
             settled = [pair for pair in settled if pair[0] in self._in_flight]
             self._in_flight.difference_update([attempt for attempt, _ in settled])
-            of_chunks = _of_chunks(settled)
+            of_chunks = by_chunk(settled)
             for chunk, pairs in of_chunks.items():
                 chunk.record([(now - attempt.started, verdict) for attempt, verdict in pairs])
             outcomes = self._outcomes(settled, of_chunks, now)
@@ -151,6 +174,8 @@ class Dispatcher:
         with self._changed, self.limiter:
             self.limiter.release(len(self._in_flight))
             self._in_flight.clear()
+            self._decided += [(attempt, verdict) for attempt, verdict, _ in self._outage_probe.leftover()]
+        self._keep_decided()
 
     def _give_up(self, error: UpstreamUnavailable | None) -> None:
         """Stop where the upstream as a whole won't answer: no song's fault."""
@@ -163,19 +188,31 @@ class Dispatcher:
         return self._stopped or self.deadline.passed(now)
 
     def _nothing_left(self) -> bool:
-        return self._backlog.empty(len(self._in_flight) + self._outage_probe.deferred)
+        return self._backlog.empty(len(self._in_flight) + self._outage_probe.waiting)
+
+    def _only_one_left(self) -> bool:
+        """Tell whether no song is on its way or waits beside the one that is being settled."""
+        return not self._in_flight and self._backlog.idle()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
 
     def _draw(self, now: float, most: int) -> tuple[list[Attempt], float]:
         """Start attempts, as many as the limiter lets out, and say when to look again; now: once a chunk is opened."""
         in_flight = len(self._in_flight)
         with self.limiter:
-            for attempt, verdict in self._outage_probe.release_deferred():
-                self._retry(attempt, verdict, now, counts=False)
-            allowed, until = self.limiter.ready(now, in_flight)
+            if self._outage_probe.waiting:
+                self._weigh(self._outage_probe.told(now), now)
+            allowed, until = (0, now) if self._outage_probe.error else self.limiter.ready(now, in_flight)
             if allowed < 1:
-                self._give_up(self.limiter.hopeless(now, self.deadline.at))
+                self._give_up(self._outage_probe.error or self.limiter.hopeless(now, self.deadline.at))
                 return [], max(until, now + LEAST_WAIT_SECONDS)
             attempts, until = self._choose(now, min(most, allowed), in_flight)
+            concluded = None if attempts or in_flight or not self._stuck() else self._outage_probe.conclude(now)
+            if concluded is not None:
+                self._weigh(concluded, now)
+                until = now + LEAST_WAIT_SECONDS
             if attempts:
                 self.limiter.send(now, len(attempts), sum(attempt.number > 1 for attempt in attempts))
                 if len(attempts) == allowed < most:
@@ -189,9 +226,10 @@ class Dispatcher:
 
     def _choose(self, now: float, most: float, in_flight: int) -> tuple[list[Attempt], float]:
         """Return what goes out now, and when more of it will be due: songs, or a canary where one is needed."""
-        canary = self._outage_probe.probe()
-        if canary and most >= 1 and not self._nothing_left():
+        if most >= 1 and not self._nothing_left() and (canary := self._outage_probe.probe(now, in_flight)):
             return [canary], math.inf
+        if self.limiter.pause_is_unproven:
+            return [], math.inf
         return self._backlog.draw(now, most, in_flight, *self.limiter.retries(now))
 
     def _open_next(self) -> None:
@@ -217,19 +255,28 @@ class Dispatcher:
             self.stop(error)
             raise
 
+    def _stuck(self) -> bool:
+        """Tell whether no song is left to be asked for, but some wait until it is known whose fault failures are."""
+        wants = self._opening or self._backlog.wants_chunk(0, ahead=False)
+        return bool(self._outage_probe.waiting) and not wants and self._backlog.idle()
+
     def _outcomes(self, settled: _Pairs, of_chunks: Mapping[Chunk, _Pairs], now: float) -> Mapping[Chunk, _Pairs]:
         """Have the limiter learn from verdicts; returns those that end their songs, and tries the other songs again."""
+        probe = self._outage_probe
         with self.limiter:
-            found = self._outage_probe.observe_found(settled, now)
-            settled = settled if found else self._send_again(settled, now)
-            judged = [] if found else self._outage_probe.observe(settled, now)
+            others = judged = probe.observe_found(settled, now)
+            if judged is None:
+                settled = self._send_again(settled, now)
+                judged = probe.observe(settled, now)
             for attempt, verdict in settled:
                 if verdict.quota:
                     self.limiter.observe_quota(attempt.started, now, verdict)
-            if found:
-                return of_chunks
-        weighed = [(attempt, self._weigh(attempt, verdict, now, counts=counts)) for attempt, verdict, counts in judged]
-        return _of_chunks((attempt, outcome) for attempt, outcome in weighed if outcome)
+        self._give_up(probe.error)
+        if others == []:
+            return of_chunks
+        self._weigh(judged, now)
+        decided, self._decided = self._decided, []
+        return by_chunk([*decided, *(settled if others is not None else ())])
 
     def _send_again(self, settled: _Pairs, now: float) -> _Pairs:
         """Have songs drawn anew whose attempts are to be as if they had not been; return the others."""
@@ -238,25 +285,30 @@ class Dispatcher:
             return settled
         self.limiter.release(len(again))
         for attempt in again:
+            self._outage_probe.send_again(attempt)
             if not attempt.chunk.is_canary:
                 self._backlog.retry(now, msgspec.structs.replace(attempt))
         return [pair for pair in settled if pair[1].kind is not Kind.AGAIN]
 
-    def _weigh(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> Verdict | None:
-        """Turn a verdict into the song's outcome, which nobody keeps of a canary; None: it has none yet."""
-        if verdict.final:
-            return verdict
-        if verdict.kind is Kind.REFUSED:
-            self._give_up(UpstreamUnavailable(verdict.reason))
-        if attempt.chunk.is_canary or self._over(now):
-            return None
-        if verdict.kind is Kind.RETRY and counts and attempt.number >= self.limits.max_attempts:
-            return failed(verdict.error or "failed")
-        if verdict.kind is Kind.REDIRECTED:
-            self._backlog.retry(now + (verdict.retry_after or 0.0), attempt.redirected(verdict.info))
-        else:
-            self._retry(attempt, verdict, now, counts=counts)
-        return None
+    def _weigh(self, judged: Iterable[Judged], now: float) -> None:
+        """Note which songs have their outcome, and try the others again; nobody keeps anything of a canary."""
+        for attempt, verdict, counts in judged:
+            if verdict.final:
+                if verdict.kind is not Kind.FAILED or not self._over(now):
+                    self._decided.append((attempt, verdict))
+            elif attempt.chunk.is_canary or self._over(now):
+                continue
+            elif verdict.kind is Kind.REDIRECTED:
+                self._backlog.retry(now + (verdict.retry_after or 0.0), attempt.redirected(verdict.info))
+            else:
+                self._retry(attempt, verdict, now, counts=counts)
+
+    def _keep_decided(self) -> None:
+        """Keep what was decided while songs were drawn; without the lock."""
+        with self._changed:
+            decided, self._decided = self._decided, []
+        for chunk, pairs in by_chunk(decided).items():
+            self._keep(chunk, [(attempt.index, outcome) for attempt, outcome in pairs])
 
     def _retry(self, attempt: Attempt, verdict: Verdict, now: float, *, counts: bool) -> None:
         """Have a song tried again after its backoff, or when the upstream says."""
@@ -270,6 +322,8 @@ class Dispatcher:
         throttles = max(again.throttles, attempt.number) if grows else again.throttles
         wait = max(verdict.retry_after or 0.0, backoff(attempt.number, throttles, self.random))
         self._backlog.retry(now + wait, again)
+        if again.refused:
+            self._outage_probe.ask_again()
 
     def _keep(self, chunk: Chunk, outcomes: Sequence[tuple[int, Verdict]]) -> None:
         """Have a chunk keep outcomes, each with its index, and advance where it wants to."""
@@ -289,13 +343,6 @@ class Dispatcher:
             if finished:
                 self._backlog.finish(chunk)
             self._changed.notify()
-
-
-def _of_chunks(pairs: Iterable[tuple[Attempt, Verdict]]) -> Mapping[Chunk, _Pairs]:
-    of_chunks: defaultdict[Chunk, list[tuple[Attempt, Verdict]]] = defaultdict(list)
-    for pair in pairs:
-        of_chunks[pair[0].chunk].append(pair)
-    return of_chunks
 
 
 def _seconds(seconds: float) -> float | None:

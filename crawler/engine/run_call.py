@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 
 import msgspec
@@ -21,13 +22,14 @@ from crawler.core.limits import Limits
 from crawler.core.ports import Clock, Fetcher, MultiFetcher
 from crawler.core.records import StoredObject
 from crawler.core.verdict import Verdict, failed
+from crawler.engine.absent_songs import MANY
 from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.part_writer import PartWriter
 from crawler.engine.run_progress import Progress, RunProgress
 from crawler.engine.workers import gather_songs
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.grid import PartKey
-from crawler.runs.index import RunIndex, scopes_of
+from crawler.runs.index import RunIndex, known_songs, scopes_of
 from crawler.runs.open_range import OpenRangeEnd
 from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
@@ -105,6 +107,8 @@ class RunCall:
             self.random.random,
             on_outcome=on_outcome,
             limiter=self.limiter,
+            known_songs=partial(known_songs, self.run_index, self.spec),
+            withholds=self.spec.parent is None and len(self.spec.grid.songs) >= MANY,
         )
         at_once = min(self.limits.max_at_once, len(self.spec.grid.songs))
         fetcher = self.fetcher if isinstance(self.fetcher, MultiFetcher) else None

@@ -43,7 +43,10 @@ class Worker:
 
     def _try(self, attempt: Attempt) -> bool:
         """Make one attempt; its verdict is let go at once: a hundred workers that kept their last song weigh 70 MB."""
-        return self._dispatcher.settle([(attempt, attempt.chunk.fetcher.attempt(attempt.item, attempt.timeout))]) == 1
+        fetch = attempt.chunk.fetcher.attempt
+        if attempt.chunk.is_canary:
+            fetch = getattr(attempt.chunk.fetcher, "attempt_fresh", fetch)
+        return self._dispatcher.settle([(attempt, fetch(attempt.item, attempt.timeout))]) == 1
 
     def patience(self) -> float:
         """Abandon the present attempt if it is overdue; else return the seconds until it is worth another look.
@@ -98,7 +101,10 @@ class MultiWorker:
         else:
             return None
         for attempt in attempts:
-            transfers.start(attempt, attempt.item, attempt.timeout)
+            start = transfers.start
+            if attempt.chunk.is_canary:
+                start = getattr(transfers, "start_fresh", start)
+            start(attempt, attempt.item, attempt.timeout)
         self._on_the_way += len(attempts)
         return seconds
 

@@ -5,7 +5,8 @@
        └──────────────────────────── the probe was answered ────────────────────────────────────┘
 
 It opens for one of two reasons. Either nobody speaks for the upstream any more: an outage. Or the failures may be the
-songs' own: then the probe is to be a canary, a song that was found before, and what comes of it tells whose they are.
+songs' own, or a refusal of all. The probe is to be a canary where there is one, a song that is known to be there: what
+comes of it tells whose the failures are.
 """
 
 from __future__ import annotations
@@ -21,18 +22,23 @@ OPEN_AFTER, OPEN_AFTER_SILENCE = 6, 10
 OPEN_AFTER_NOTHING, OPEN_AFTER_AMBIGUOUS = 3, 3
 
 # Seconds until the first probe, fewer where it is a canary, for which all wait; later ones after three times as many,
-# up to the most.
+# up to the most; a refusal may last as long as somebody asks every ten seconds (mod_evasive's DOSBlockingPeriod,
+# https://github.com/jzdziarski/mod_evasive), and so may what looks like an outage, once it has lasted so long.
 FIRST_PROBE, CANARY_PROBE, MOST_PROBE = 0.25, 0.02, 5.0
+MOST_REFUSED_PROBE, LONG_OUTAGE_SECONDS = 12.5, 65.0
 # Where the first probe is found so soon, the failures were the songs' own, and what is sent in the next seconds may
 # fail too: in more seconds after each such alarm.
 FALSE_ALARM_SECONDS = 1.0
 LEAST_TRUST, MOST_TRUST = 0.5, 5.0
 
-# How long to wait for one that was up, and for one that never was.
+# How long to wait for one that was up, and for one that never was: less for a name, a certificate, which seldom mend
+# themselves; credentials that are refused do so least.
 PATIENCE_SECONDS, NEVER_UP_SECONDS = 150.0, 15.0
+NO_SUCH_HOST_SECONDS, CREDENTIALS_SECONDS = 2.5, 30.0
+NO_SUCH_HOST, CREDENTIALS = frozenset({"dns", "tls"}), frozenset({"http_401", "http_407"})
 
 # No answer, or one of a gateway. A 500 is the application's own, and may be the song's fault.
-SILENCE = frozenset({"connection", "timeout"})
+SILENCE = frozenset({"connection", "timeout"}) | NO_SUCH_HOST
 OUTAGE = SILENCE | {"http_502", "http_503", "http_504"}
 
 
@@ -53,22 +59,23 @@ class CircuitBreaker:
     def __init__(self) -> None:
         self.state = _CLOSED
         self.false_alarm = False  # what closed it last said that the failures were the songs' own
-        self._ambiguous = False  # it opened for failures that may be the songs' own
-        self._opened_at = -math.inf
+        self._canary = False  # there was a song to be sent as one when it opened
+        self.opened_at = -math.inf
         self._failures = 0  # in a row, of whatever kind
         self._outages = 0  # of those that leave the upstream no word of its own
-        self._reason = ""
-        self._wait = FIRST_PROBE
+        self.word = ""  # of the failure that opened it
+        self._detail: str | None = None
+        self.waited = FIRST_PROBE  # before the last probe
         self._probes_failed = 0
         self._probe_at = math.inf
         self._trust = LEAST_TRUST
         self._trusted_until = -math.inf
-        self._was_up = False
+        self.was_up = False
 
     @property
     def needs_canary(self) -> bool:
-        """Tell whether nothing but a song that was found before tells whose fault the failures are."""
-        return self._ambiguous and self.state is not _CLOSED
+        """Tell whether the probe is to be a song that is known to be there."""
+        return self._canary and self.state is not _CLOSED
 
     def ready(self, now: float) -> tuple[int, float]:
         """Return whether a probe may go out now, while it is not closed; if not, when (math.inf: one is on its way)."""
@@ -92,15 +99,21 @@ class CircuitBreaker:
         One that was sent before the breaker opened shows nothing.
         """
         self._failures = self._outages = 0
-        self._was_up = True
-        if self.state is _CLOSED or sent_at <= self._opened_at:
+        self.was_up = True
+        if self.state is _CLOSED or sent_at <= self.opened_at:
             return False
         self.state = _CLOSED
-        self.false_alarm = not self._probes_failed and sent_at - self._opened_at <= FALSE_ALARM_SECONDS
+        self.false_alarm = not self._probes_failed and sent_at - self.opened_at <= FALSE_ALARM_SECONDS
         if self.false_alarm:
             self._trusted_until = now + self._trust
         self._trust = min(MOST_TRUST, 2 * self._trust) if self.false_alarm else LEAST_TRUST
         return not self.false_alarm
+
+    def observe_answer(self, sent_at: float) -> None:
+        """Learn from a failure that is no outage's, of which nothing else is known: somebody is there."""
+        self._failures = self._outages = 0
+        if self.state is not _CLOSED and sent_at > self.opened_at:
+            self.state = _CLOSED
 
     def observe_failure(
         self,
@@ -115,13 +128,13 @@ class CircuitBreaker:
     ) -> bool:
         """Learn from a failure that may be the upstream's; True if it counts as its song's. `chance` from 0 to 1.
 
-        `has_canary`: a song was found, so that one can be sent; `last`: the song would be failed for this failure;
-        `detail` says more of it than the word `error`.
+        `has_canary`: a song is known to be there, so that one can be sent; `last`: the song would be failed for this
+        failure; `detail` says more of it than the word `error`.
         """
         if self.state is not _CLOSED:
-            if sent_at > self._opened_at:
+            if sent_at > self.opened_at:
                 self._probes_failed += 1
-                self._await_probe(now, min(MOST_PROBE, 3 * self._wait), chance)
+                self._await_probe(now, min(self._most_probe(now, error), 3 * self.waited), chance)
             return False
         self._failures += 1
         self._outages = self._outages + 1 if error in OUTAGE else 0
@@ -129,25 +142,48 @@ class CircuitBreaker:
         ambiguous = has_canary and self._failures >= OPEN_AFTER_AMBIGUOUS and (last or error not in OUTAGE)
         if sent_at < self._trusted_until or not (outage or ambiguous):
             return True
-        self._opened_at, self._ambiguous, self._reason = now, not outage, detail or error
-        self._probes_failed = 0
-        self._await_probe(now, FIRST_PROBE if outage else CANARY_PROBE, chance)
+        self.trip(now, error, chance, has_canary=has_canary, detail=detail, at_once=not outage)
         return False
+
+    def trip(
+        self, now: float, error: str, chance: float, *, has_canary: bool, detail: str | None = None, at_once: bool
+    ) -> None:
+        """Let nothing out but a probe; `at_once`: that goes soon, since all wait for what it tells."""
+        self.opened_at, self._canary, self.word, self._detail = now, has_canary, error, detail
+        self._probes_failed = 0
+        self._await_probe(now, CANARY_PROBE if at_once else FIRST_PROBE, chance)
+
+    def lose_canary(self) -> None:
+        """Probe with whatever song is next: none that was known is there any more."""
+        self._canary = False
+
+    def _most_probe(self, now: float, error: str) -> float:
+        long = error not in OUTAGE or now - self.opened_at > LONG_OUTAGE_SECONDS
+        return MOST_REFUSED_PROBE if long else MOST_PROBE
 
     def _await_probe(self, now: float, seconds: float, chance: float) -> None:
         self.state = _OPEN
-        self._wait = seconds
+        self.waited = seconds
         self._probe_at = now + seconds * (0.9 + 0.2 * chance)
 
     def _most_outages(self, error: str) -> int:
         if error not in SILENCE:
             return OPEN_AFTER
-        return OPEN_AFTER_SILENCE if self._was_up else OPEN_AFTER_NOTHING
+        return OPEN_AFTER_SILENCE if self.was_up else OPEN_AFTER_NOTHING
 
     def hopeless(self, now: float) -> str | None:
         """Say in a sentence why there is no use in waiting longer, if there is none."""
-        patience = PATIENCE_SECONDS if self._was_up else NEVER_UP_SECONDS
-        seconds = now - self._opened_at
-        if self.state is not _OPEN or seconds < patience or not self._probes_failed:
+        seconds = now - self.opened_at
+        if self.state is not _OPEN or seconds < self._patience() or not self._probes_failed:
             return None
-        return f"The upstream is down: {seconds:.0f} s long every request came to {self._reason}."
+        if self._detail and self._detail.endswith("."):
+            return self._detail
+        what = "is down" if self.word in OUTAGE or self.word.startswith("http_5") else "refuses us"
+        return f"The upstream {what}: {seconds:.0f} s long every request came to {self._detail or self.word}."
+
+    def _patience(self) -> float:
+        if self._detail and self._detail.endswith(".") and self.word not in NO_SUCH_HOST:
+            return CREDENTIALS_SECONDS
+        if not self.was_up:
+            return NO_SUCH_HOST_SECONDS if self.word in NO_SUCH_HOST else NEVER_UP_SECONDS
+        return PATIENCE_SECONDS

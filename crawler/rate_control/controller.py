@@ -16,10 +16,13 @@ from crawler.core.errors import UpstreamUnavailable
 from crawler.core.quota import Quota
 from crawler.core.verdict import Kind, Verdict
 from crawler.rate_control.ceiling import Ceiling
-from crawler.rate_control.circuit_breaker import OUTAGE, BreakerState, CircuitBreaker
+from crawler.rate_control.circuit_breaker import (
+    PATIENCE_SECONDS,
+    BreakerState,
+)
 from crawler.rate_control.concurrency import START_IN_FLIGHT, ConcurrencyLimit
+from crawler.rate_control.fault_finder import FaultFinder
 from crawler.rate_control.learned import LearnedRate
-from crawler.rate_control.pause import Pause
 from crawler.rate_control.request_rate import RequestRate
 from crawler.rate_control.retry_budget import RetryBudget
 
@@ -27,12 +30,12 @@ if TYPE_CHECKING:
     from crawler.rate_control.announced_quota import AnnouncedQuota
 
 # Bound once, as in core/verdict.py.
-_FOUND, _RETRY, _THROTTLED = Kind.FOUND, Kind.RETRY, Kind.THROTTLED
+_FAILED, _THROTTLED = Kind.FAILED, Kind.THROTTLED
 _ANSWERED = frozenset({Kind.FOUND, Kind.MISSING, Kind.FAILED, Kind.REDIRECTED})
 _CLOSED = BreakerState.CLOSED
 
 
-class RateController:
+class RateController(FaultFinder):
     """A bound on the requests to an upstream: its ceilings, and below them what its answers tell."""
 
     def __init__(
@@ -41,13 +44,11 @@ class RateController:
         max_at_once: float = math.inf,
         random: Callable[[], float] = lambda: 0.5,
     ) -> None:
+        super().__init__(random)
         self._ceiling = Ceiling(max_per_second, max_at_once)
         self._max_at_once = max_at_once
-        self._random = random
-        self._rate, self._in_flight = RequestRate(), ConcurrencyLimit(max_at_once)
-        self._breaker = CircuitBreaker()
+        self._in_flight = ConcurrencyLimit(max_at_once)
         self._budget = RetryBudget()
-        self._pause = Pause()
         self._announced: AnnouncedQuota | None = None  # most upstreams announce none
         self._quota: AnnouncedQuota | None = None  # the same while it is believed
 
@@ -55,16 +56,6 @@ class RateController:
     def in_flight(self) -> int:
         """Count the requests that went out and have not come back."""
         return self._ceiling.in_flight
-
-    @property
-    def needs_canary(self) -> bool:
-        """Tell whether what goes out now should be a song that was found before: it tells whose fault failures are."""
-        return self._breaker.needs_canary
-
-    @property
-    def false_alarm(self) -> bool:
-        """Tell whether the failures that opened the circuit breaker last were the songs' own."""
-        return self._breaker.false_alarm
 
     def ready(self, now: float) -> tuple[float, float]:
         """Return how many requests may go out now; where none may, the instant to look again.
@@ -117,6 +108,8 @@ class RateController:
                 self._rate.ramp(max(1e-4, self._in_flight.latency))
         if self._pause.waits:
             self._resume(sent)
+        if self._disguise:
+            self._disguise.observe_came(len(sent))
         self._ceiling.release(len(sent))
         self._budget.earn(len(sent))
         self._breaker.observe_success(sent[-1], now)
@@ -124,35 +117,50 @@ class RateController:
         return True
 
     def observe(
-        self, sent_at: float, now: float, verdict: Verdict, *, has_canary: bool = False, last: bool = False
+        self,
+        sent_at: float,
+        now: float,
+        verdict: Verdict,
+        *,
+        has_canary: bool = False,
+        may_know: bool = False,
+        last: bool = False,
+        before: str | None = None,
+        since_good: bool = False,
+        lone: bool = False,
+        canary: bool = False,
     ) -> bool:
         """Learn from what came of a request; True if a failure counts as one of its song's attempts.
 
-        `has_canary`: a song was found that can be sent as one, so that failures which may be the songs' own open the
-        circuit breaker too; `last`: for one more failure that counts the song is failed.
+        `has_canary`: a song is known to be there and can be sent as one, so that failures which may be the songs' own
+        open the circuit breaker too, `may_know`: or may soon be known;
+        `last`: for one more failure that counts the song is failed; `before` is the word
+        that it was refused with before, `since_good`: and others came since;
+        `lone`: only this song is refused, again and again; `canary`: it was sent to
+        tell whose fault failures are.
         """
         in_flight = self._ceiling.in_flight
         self._ceiling.release()
         self._pause.release()
         kind = verdict.kind
-        if kind in _ANSWERED:
+        if kind in _ANSWERED and not (kind is _FAILED and verdict.provisional):
             if self._in_flight.observe(sent_at, now, in_flight):
                 self._rate.ramp(max(1e-4, self._in_flight.latency))
             self._budget.earn(1)
-            self._resume([sent_at])
+            self._come(sent_at, now, verdict, before, canary=canary)
             if verdict.retry_after and not verdict.alone:
                 self._pause.extend(now, verdict.retry_after)
-        elif kind is _THROTTLED or (verdict.retry_after is not None and not verdict.alone):
-            self._hold(sent_at, now, verdict)
-        if kind is _RETRY and not verdict.alone and self._may_be_the_upstreams(verdict.error, has_canary):
-            error, detail = verdict.error or "", verdict.detail
-            return self._breaker.observe_failure(
-                sent_at, now, error, self._random(), has_canary=has_canary, last=last, detail=detail
-            )
-        if self._breaker.observe_success(sent_at, now):
-            self._rate.ease(now)
-        if kind is not _THROTTLED:
+        elif lone:
             self._rate.observe_accepted([sent_at])
+            self._rate = self._cuts.end_lone(self._rate, now)
+        elif kind is _THROTTLED:
+            return self._throttle(sent_at, now, verdict, may_know, before, canary=canary)
+        elif not verdict.alone:
+            if verdict.retry_after is not None or self._disguise.means_throttling(verdict.error or ""):
+                self._hear_of_limit(sent_at, now, verdict, before, may_know=may_know)
+            return self._fail(sent_at, now, verdict, since_good, has_canary=has_canary, last=last, canary=canary)
+        else:
+            self._answer(sent_at, now)
         return True
 
     def release(self, count: int = 1) -> None:
@@ -180,6 +188,8 @@ class RateController:
                 f"The upstream asks for {seconds} s of peace, longer than this call may take.", seconds
             )
         sentence = self._breaker.hopeless(now)
+        if self._disguise and now - self._pause.refused_since > PATIENCE_SECONDS:
+            sentence = sentence or f"The upstream refuses us: nothing came for {PATIENCE_SECONDS:.0f} s."
         return UpstreamUnavailable(sentence) if sentence else None
 
     def start_from(self, learned: LearnedRate) -> None:
@@ -204,22 +214,3 @@ class RateController:
             in_flight=self._in_flight.limit,
             throttles=limit is not None,
         )
-
-    def _may_be_the_upstreams(self, error: str | None, has_canary: bool) -> bool:
-        """Tell whether a failure says something of the upstream as a whole."""
-        breaker = self._breaker
-        return error in OUTAGE or (has_canary if breaker.state is _CLOSED else breaker.needs_canary)
-
-    def _hold(self, sent_at: float, now: float, verdict: Verdict) -> None:
-        """Pause as an answer asks; only one that means throttling says anything of the rate."""
-        seconds = verdict.retry_after or 0.0
-        if verdict.kind is _THROTTLED or self._pause.suspect(sent_at, now, seconds):
-            self._rate.observe_throttled(sent_at, now, seconds, self._random())
-        self._pause.begin(sent_at, now, seconds)
-
-    def _resume(self, sent: Sequence[float]) -> None:
-        """Learn from good answers: what was served while others were refused tells of a quota, not of an outage."""
-        for sent_at in sent:
-            if quota := self._pause.observe_success(sent_at):
-                refused_at, told_at, seconds = quota
-                self._rate.observe_throttled(refused_at, told_at, seconds, self._random())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from crawler.core.errors import UpstreamUnavailable
 from crawler.core.verdict import Kind, Verdict
@@ -69,8 +70,51 @@ class Limiter:
 
     @property
     def false_alarm(self) -> bool:
-        """Tell whether the failures that opened the circuit breaker last were the songs' own."""
+        """Tell whether what a canary told last was that the failures are the songs' own."""
         return self.controller.false_alarm
+
+    @property
+    def pause_is_unproven(self) -> bool:
+        """Tell whether a pause was told to one song so far, and nothing but a canary may go out."""
+        return self.controller.pause_is_unproven
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether the circuit breaker holds requests back."""
+        return self.controller.is_open
+
+    @property
+    def was_up(self) -> bool:
+        """Tell whether the upstream ever answered anything."""
+        return self.controller.was_up
+
+    def is_own(self, word: str) -> bool:
+        """Tell whether a song that is refused with this word is to be believed without asking again."""
+        return self.controller.is_own(word)
+
+    def passes(self, word: str) -> bool:
+        """Tell whether songs that were refused with it came at another attempt."""
+        return self.controller.passes(word)
+
+    def on_trial(self, word: str) -> bool:
+        """Tell whether it is being tried whether a word goes away where fewer requests are sent."""
+        return self.controller.on_trial(word)
+
+    def means_throttling(self, word: str) -> bool:
+        """Tell whether a word is taken for throttling."""
+        return self.controller.means_throttling(word)
+
+    def try_slower(self, word: str, now: float) -> bool:
+        """Begin to ask more slowly, to see whether songs come that would be failed for a word, if that makes sense."""
+        return self.controller.try_slower(word, now)
+
+    def suspect(self, now: float, word: str, *, has_canary: bool, detail: str | None = None) -> None:
+        """Hold back all songs until it is known whose fault failures are that nothing else tells of."""
+        self.controller.suspect(now, word, has_canary=has_canary, detail=detail)
+
+    def lose_canary(self, now: float) -> None:
+        """Go on without a canary: no song is known to be there any more."""
+        self.controller.lose_canary(now)
 
     def send(self, now: float, count: int, retries: int = 0) -> None:
         """Count requests that go out now, so many of them for songs that failed before."""
@@ -86,16 +130,14 @@ class Limiter:
             ceiling.release(len(sent))
         return True
 
-    def observe(
-        self, sent_at: float, now: float, verdict: Verdict, *, has_canary: bool = False, last: bool = False
-    ) -> bool:
+    def observe(self, sent_at: float, now: float, verdict: Verdict, **circumstances: Any) -> bool:
         """Learn from what came of a request; True if a failure counts as one of its song's attempts.
 
-        `has_canary`: a song was found that can be sent as one; `last`: for one more failure the song is failed.
+        The `circumstances` are those of `RateController.observe`.
         """
         for ceiling in self._ceilings:
             ceiling.release()
-        return self.controller.observe(sent_at, now, verdict, has_canary=has_canary, last=last)
+        return self.controller.observe(sent_at, now, verdict, **circumstances)
 
     def observe_quota(self, sent_at: float, now: float, verdict: Verdict) -> None:
         """Learn the quota that an answer announces, once it was observed what came of its request."""

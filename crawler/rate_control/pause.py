@@ -12,6 +12,8 @@ import math
 MOST_SECONDS = 86_400.0
 # Rounds of requests that were all refused before we wait longer than we were told; the first such pause, and the most.
 ROUNDS, LEAST_GROWN, MOST_GROWN = 2, 0.5, 30.0
+# So long a pause, told to one song, is the upstream's only if a song known to be there is told to wait too.
+LONG_SECONDS = 5.0
 # Two refusals so near each other, and good answers between: a quota.
 QUOTA_SECONDS = 60.0
 
@@ -19,12 +21,16 @@ QUOTA_SECONDS = 60.0
 class Pause:
     """The instant until which nothing goes out. Times are instants, in seconds.
 
-    `waits`: the next good answers must be told to it, others need not.
+    `waits`: the next good answers must be told to it, others need not. `unproven`: one request may go out in it, for a
+    song known to be there. `refused_since`: since when nothing good came.
     """
 
     def __init__(self) -> None:
         self.until = -math.inf
-        self.waits = False
+        self.waits = self.unproven = False
+        self.refused_since = math.inf
+        self._proven = False
+        self._least_grown, self._patience = LEAST_GROWN, ROUNDS
         self._told_at = -math.inf  # when the present round of refusals began
         self._rounds = 0  # of refusals, with no good answer between
         self._suspect: tuple[float, float, float] | None = None
@@ -34,11 +40,30 @@ class Pause:
         """Take a refusal that asks for so many seconds of peace; 0: it does not say how many."""
         if sent_at >= self._told_at:
             self._told_at, self._rounds = now, self._rounds + 1
-            past = self._rounds - ROUNDS - 1
+            past = self._rounds - self._patience - 1
             if past >= 0:
-                seconds = max(seconds, min(MOST_GROWN, LEAST_GROWN * 2.0 ** min(past, 30)))
+                seconds = max(seconds, min(MOST_GROWN, self._least_grown * 2.0 ** min(past, 30)))
         self.until = max(self.until, now + min(seconds, MOST_SECONDS))
         self.waits = True
+        self.refused_since = min(self.refused_since, now)
+
+    def learn(self, seconds: float) -> None:
+        """Take how long nothing was sent before a refusal of all songs ended: less may prolong the next one."""
+        self._least_grown, self._patience = max(LEAST_GROWN, min(seconds, MOST_GROWN)), 1
+
+    def question(self, seconds: float, *, again: bool) -> bool:
+        """Take a refusal that one song met, `again` or for the first time; True if its pause is to be unproven.
+
+        Where a pause was the upstream's, the next one is believed of any song that was not told to wait before.
+        """
+        if self.unproven or seconds < LONG_SECONDS or (self._proven and not again):
+            return False
+        self.unproven = True
+        return True
+
+    def judge(self, *, holds: bool) -> None:
+        """Decide it; `holds`: a song known to be there is told to wait too, or none is known."""
+        self._proven, self.unproven = self._proven or holds, False
 
     def extend(self, now: float, seconds: float) -> None:
         """Take a good answer that asks for so many seconds of peace before the next request."""
@@ -58,7 +83,7 @@ class Pause:
     def observe_success(self, sent_at: float) -> tuple[float, float, float] | None:
         """Take a good answer; returns the refusal that was uncertain if it proves that only some are refused."""
         if sent_at >= self._told_at:  # nothing goes out in a pause but a request that asks whether it still holds
-            self.until, self.waits, self._rounds = -math.inf, False, 0
+            self.until, self.waits, self._rounds, self.refused_since = -math.inf, False, 0, math.inf
         suspect = self._suspect
         if suspect is None or sent_at <= suspect[0]:
             return None
@@ -66,12 +91,12 @@ class Pause:
         return suspect if sent_at < suspect[1] else None
 
     def most(self) -> int:
-        """Return how many requests may go out before it ends: none, but one once a call gave up for it."""
-        return int(self._gave_up)
+        """Return how many requests may go out before it ends: none, but one that asks whether it holds."""
+        return int(self._gave_up or (self.unproven and not self._asking))
 
     def send(self) -> None:
         """Count that requests go out."""
-        self._asking, self._gave_up = self._gave_up, False
+        self._asking, self._gave_up = self._gave_up or self.unproven, False
 
     def release(self) -> None:
         """Count that a request came back, or was cut off."""
@@ -79,7 +104,7 @@ class Pause:
 
     def outlasts(self, now: float, deadline: float) -> int | None:
         """Return the seconds it takes if that is past the deadline, for which a call gives up; None: it is not."""
-        if self._asking or self.until <= max(now, deadline):
+        if self._asking or self.unproven or self.until <= max(now, deadline):
             return None
         self._gave_up = True
         return math.ceil(self.until - now)

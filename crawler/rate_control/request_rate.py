@@ -9,6 +9,7 @@ clients, whose constants are absolute: too slow for a thousand requests a second
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -49,6 +50,9 @@ GRANT_SECONDS = 1.0
 IDLE_REQUESTS = 4.0
 # Accepted requests, or else seconds, from which on they tell a rate.
 ENOUGH_ACCEPTED, ENOUGH_SECONDS = 10, 1.0
+# Where fewer were accepted in all, the quota saves nothing up, and how large it is was not seen: the rate is doubled
+# after so many requests, and after as many seconds at least, until the next throttled answer; this share of it is kept.
+ROUGH_REQUESTS, ROUGH_SECONDS, ROUGH_SHARE = 3.0, 0.5, 0.7
 # So few tell next to nothing: the rate is halved at most.
 FEW_ACCEPTED = 3
 OLD_SECONDS = 30.0
@@ -82,6 +86,7 @@ class RequestRate:
         self._stays = LEARNED_HOLD
         self._age = REGROW_SECONDS  # seconds of use since the last cut
         self._tried: tuple[float, int] | None = None  # since when, and after how many accepted, more is tried
+        self._rough = False  # the limit is a guess
         self._beyond = False  # so much more that there seems to be no limit any more
         self._eased_until = -math.inf
         self._tokens = 1.0
@@ -135,8 +140,12 @@ class RequestRate:
         """Learn from a throttled answer: cut the rate, once for all that were on their way; `chance` from 0 to 1."""
         if sent_at < self._cut_at:
             return
+        rough = self._accepted < FEW_ACCEPTED and (self._rough or self._grant > 0)
+        was_rough, measured = self._rough, self._accepted
         accepted = self._accepted_per_second(sent_at)
-        self._cut_at = now
+        if was_rough and measured >= FEW_ACCEPTED:
+            accepted = max(accepted, ROUGH_SHARE * self.per_second)
+        self._cut_at, self._rough = now, rough
         before, self.limit = self.limit, accepted
         self._growth, self._tick_seconds = min(self._growth, MOST_GROWTH_BEYOND), _TICK_SECONDS
         repeated = before is not None and abs(accepted - before) <= SAME * before
@@ -151,6 +160,32 @@ class RequestRate:
         self._age = -min(MOST_REST, 1.0 / ((1.0 - CUT) * accepted))
         self.per_second = max(_LEAST_PER_SECOND, CUT * accepted)
         self._tokens = min(self._tokens, 0.0)
+
+    @property
+    def nothing_came(self) -> bool:
+        """Tell whether nothing was accepted since the last cut."""
+        return not self._accepted and not self._grant
+
+    def snapshot(self) -> RequestRate:
+        """Return what it is now, to come back to."""
+        return copy.copy(self)
+
+    def at_most(self, per_second: float) -> None:
+        """Go no faster than this for now."""
+        self.per_second = max(_LEAST_PER_SECOND, min(self.per_second, per_second))
+
+    def go_on(self, now: float) -> RequestRate:
+        """Have a snapshot go on from here, as if no time had passed."""
+        self._cut_at = now
+        self._tokens = min(self._tokens, 1.0)
+        self._measure_from(now)
+        self.wake(now)
+        return self
+
+    def wake(self, now: float) -> None:
+        """Begin to send again after a time that nothing is to be concluded from."""
+        self._refilled_at = self._ticked_at = self._sent_at = now
+        self._sent = 0
 
     def ease(self, now: float) -> None:
         """Begin again after an outage: at half, and whole after EASE_SECONDS."""
@@ -167,7 +202,7 @@ class RequestRate:
 
     def _accepted_per_second(self, sent_at: float) -> float:
         """Measure from one throttled answer to the next: a bucket is empty at both, so that its rate came between."""
-        seconds, accepted = sent_at - self._since, self._accepted
+        seconds, accepted = max(0.0, sent_at - self._since), self._accepted
         if self._grant and not accepted:
             return self.per_second / 2
         if not self._grant and accepted < ENOUGH_ACCEPTED and seconds < ENOUGH_SECONDS:
@@ -216,6 +251,9 @@ class RequestRate:
 
     def _grow(self, seconds: float, now: float) -> None:
         if self.limit is None and self._first > 0:
+            return
+        if self._rough:
+            self.per_second *= math.exp(_DOUBLING * seconds / max(ROUGH_SECONDS, ROUGH_REQUESTS / self.per_second))
             return
         if self.limit is None or self._beyond:
             self.per_second *= math.exp(min(_DOUBLING, self._growth * seconds))

@@ -32,6 +32,7 @@ _THROTTLED = Kind.THROTTLED
 class Tally(Counts):
     """Count one part, or several added up.
 
+    `known_songs` are a few numbers found, for a later call to ask whether the upstream is there.
     The sets hold the missing and failed numbers; None where they are too scattered for the metadata, so that only the
     rows tell. Times are epoch seconds, `carried_seconds` is what earlier calls spent on the
     same part; `latencies` maps a bucket to how many requests fell in it.
@@ -46,6 +47,7 @@ class Tally(Counts):
     finished_at: float = 0.0
     carried_seconds: float = 0.0
     call_id: str = ""
+    known_songs: tuple[int, ...] = ()
 
     def record(self, attempts: Sequence[tuple[float, Verdict]]) -> None:
         """Count attempts, each with its latency in seconds, but for those that sent nothing."""
@@ -77,6 +79,8 @@ class Tally(Counts):
         """Set counts and sets from the numbers that have each status."""
         for status in STATUSES:
             setattr(self, status, len(numbers[status]))
+        found = numbers["found"]
+        self.known_songs = tuple(sorted({found[0], found[len(found) // 2], found[-1]})) if found else ()
         self.missing_songs = SongSet.of_numbers(numbers["missing"])
         self.failed_songs = SongSet.of_numbers(numbers["failed"])
 
@@ -91,6 +95,7 @@ class Tally(Counts):
         return {
             "attempt": self.call_id,
             **{name: str(getattr(self, name)) for name in _COUNTED},
+            "known": ",".join(map(str, self.known_songs)),
             **set_to_metadata("missing_songs", self.missing_songs),
             **set_to_metadata("failed_songs", self.failed_songs),
             "latencies": ",".join(f"{bucket}:{times}" for bucket, times in sorted(self.latencies.items())),
@@ -112,6 +117,7 @@ class Tally(Counts):
                 finished_at=float(metadata["finished_at"]),
                 carried_seconds=float(metadata["carried_seconds"]),
                 call_id=metadata["attempt"],
+                known_songs=tuple(int(number) for number in metadata.get("known", "").split(",") if number),
             )
         except (KeyError, ValueError):
             return None

@@ -19,11 +19,12 @@ def _rule(statuses: Iterable[int] | None, action: Action, says: str, **fields: A
 
 # RFC 9110 is https://www.rfc-editor.org/rfc/rfc9110 (statuses in section 15). The last rules are those of whole
 # classes, which stand for statuses that nobody registered too (RFC 9110, 15: treat x as x00). Retry-After is heeded
-# wherever a song is to be asked for again: servers send it with more than the statuses it was made for.
+# with every status but those of a song that is there or not: servers send it with more than those it was made for.
+# What a status alone says of a song is provisional: a firewall, a lost route or a limit answers all songs alike.
 BUILT_IN = (
-    _rule({404, 410}, "missing", "not found, or gone for good (RFC 9110, 15.5.5 and 15.5.11)"),
+    _rule({404, 410}, "missing", "not found, or gone for good (RFC 9110, 15.5.5 and 15.5.11)", provisional=True),
     # Which is how some APIs say that there is nothing under this number.
-    _rule({204}, "missing", "the answer has no content (RFC 9110, 15.3.5)"),
+    _rule({204}, "missing", "the answer has no content (RFC 9110, 15.3.5)", provisional=True),
     # GitHub's statistics answer so until they are reckoned (https://docs.github.com/rest/metrics/statistics): this song
     # is not ready, and the others are not concerned.
     _rule({202}, "retry", "accepted, and not done yet (RFC 9110, 15.3.3)", alone=True),
@@ -47,8 +48,11 @@ BUILT_IN = (
         "failed",
         "the song is elsewhere, and no redirect is followed (RFC 9110, 15.4)",
         error="redirect",
+        provisional=True,
     ),
-    _rule(range(400, 500), "failed", "the request is wrong, and will be the next time (RFC 9110, 15.5)"),
+    _rule(
+        range(400, 500), "failed", "the request is wrong, and will be the next time (RFC 9110, 15.5)", provisional=True
+    ),
     _rule(range(200, 300), "found", "the song, if SONG_INFO picks something from JSON in its body (RFC 9110, 15.3)"),
     # So may what is no status at all.
     _rule(None, "retry", "the server's fault, which may pass (RFC 9110, 15.6)"),

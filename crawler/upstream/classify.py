@@ -13,8 +13,8 @@ from crawler.upstream.strict_json import decode_json
 if TYPE_CHECKING:
     from crawler.upstream.expression import Expression
 
-UNRESOLVED = refused("The upstream's host name can't be resolved.")
-UNTRUSTED = refused("The upstream's TLS certificate can't be trusted, or it speaks no TLS we do.")
+UNRESOLVED = refused("The upstream's host name can't be resolved.", "dns")
+UNTRUSTED = refused("The upstream's TLS certificate can't be trusted, or it speaks no TLS we do.", "tls")
 
 _NO_JSON = object()
 

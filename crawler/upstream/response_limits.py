@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import urljoin, urlsplit
 
 from crawler.core.verdict import retry
@@ -29,6 +29,14 @@ _COMPRESSIONS = {"brotli", "bzip2", "compress", "deflate", "gzip", "lz4", "lzma"
 _CODINGS = frozenset(
     {"aes128gcm", "br", "dcb", "dcz", "exi", "pack200-gzip", *_COMPRESSIONS, *(f"x-{name}" for name in _COMPRESSIONS)}
 )
+
+# What asks every cache on the way to ask the upstream itself (RFC 9111, 5.2.1.4).
+NO_CACHE = ("Cache-Control", "no-cache")
+
+# X-Cache is CloudFront's, Fastly's and Varnish's, CF-Cache-Status Cloudflare's
+# (https://developers.cloudflare.com/cache/concepts/cache-responses/), Cache-Status RFC 9211's.
+_FIELDS = ("x-cache", "cf-cache-status", "cache-status")
+_HIT = re.compile(r"\bhit\b", re.IGNORECASE)
 
 
 def readable(content_encoding: str) -> bool:
@@ -57,3 +65,11 @@ def plain_length(content_lengths: Iterable[str]) -> bool:
 def _origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def is_cached(fields: Mapping[str, str]) -> bool:
+    """Tell whether a cache gave an answer, by its header fields, names in lower case: Age (RFC 9111, 5.1), or a hit."""
+    age = fields.get("age", "").strip()
+    if age.isdecimal() and int(age) > 0:
+        return True
+    return any(_HIT.search(fields.get(name, "")) for name in _FIELDS)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, get_args
 import msgspec
 
 from crawler.core.errors import BadSetting
-from crawler.core.verdict import MISSING, Verdict, failed, refused, retry, throttled
+from crawler.core.verdict import ABSENT, MISSING, Verdict, failed, refused, retry, throttled
 
 if TYPE_CHECKING:
     from crawler.upstream.expression import Expression
@@ -34,7 +34,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
     `statuses` and `when` are what it fits, None: all; `action` None: the next rule is asked. `error` is the word in the
     row, or for `refused` a sentence. `wait` counts seconds, `wait_until` names an instant; `alone`: the wait is this
-    song's, and no pause of the crawl. `name` and `says` tell people which rule it is, and what stands in it.
+    song's, and no pause of the crawl; `provisional`: the song ends by it only if another one still comes.
+    `name` and `says` tell people which rule it is, and what stands in it.
     """
 
     name: str = ""
@@ -46,6 +47,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     wait: Expression | float | None = None
     wait_until: Expression | float | None = None
     alone: bool = False
+    provisional: bool = False
 
     def fits(self, answer: Mapping[str, Any]) -> bool:
         """Tell whether an answer is of the rule's statuses and `when` is true of it."""
@@ -76,7 +78,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
             return throttled(error, retry_after if wait is None else wait)
         if self.action == "retry":
             return retry(error, retry_after if wait is None else wait, alone=self.alone)
-        return paused(_final(self.action, status, error, self.error), wait)
+        if self.provisional and self.action == "failed" and retry_after is not None:  # whoever names a wait means us
+            return retry(error, retry_after)
+        if self.provisional:
+            return ABSENT if self.action == "missing" else failed(error, provisional=True)
+        if self.action == "refused":
+            return paused(refused(_reason(status, self.error), f"http_{status}"), longer(wait, retry_after))
+        return paused(MISSING if self.action == "missing" else failed(error), wait)
 
 
 class Decision(NamedTuple):
@@ -130,13 +138,9 @@ def paused(verdict: Verdict, pause: float | None) -> Verdict:
     return msgspec.structs.replace(verdict, retry_after=longer(verdict.retry_after, pause), alone=False)
 
 
-def _final(action: Action | None, status: int, error: str, own: str | None) -> Verdict:
-    if action == "missing":
-        return MISSING
-    if action == "refused":
-        why = own or "RESPONSE_RULES takes that for a refusal"
-        return refused(why if why.endswith(".") else f"The upstream answers {status}: {why}.")
-    return failed(error)
+def _reason(status: int, own: str | None) -> str:
+    why = own or "RESPONSE_RULES takes that for a refusal"
+    return why if why.endswith(".") else f"The upstream answers {status}: {why}."
 
 
 def _value(wait: Expression | float | None, answer: Mapping[str, Any]) -> Any:

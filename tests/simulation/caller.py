@@ -91,7 +91,8 @@ class Caller(Process):
             call = self._answered(replace(LONG, deadline_seconds=SHORT_SECONDS))
             if self._content(call):
                 return call
-            self._world.truth.hold(bool(call.settled), f"{call.name} got no further")
+            further = bool(call.settled) or bool(call.spec and self._world.truth.stubborn(call.spec.run))
+            self._world.truth.hold(further, f"{call.name} got no further")
         self._world.calm(BREEZE)
         call = self._answered(LONG)
         self._world.truth.hold(self._content(call), f"{call.name} did not complete its run")

@@ -9,6 +9,7 @@ import msgspec
 
 from crawler.core.errors import BadRequest
 from crawler.core.verdict import Kind, Verdict
+from crawler.engine.absent_songs import MANY
 from crawler.fan_out.task_call import MOST_DEATHS, POISON
 from crawler.rate_control.circuit_breaker import OPEN_AFTER_AMBIGUOUS
 from crawler.runs.spec import RunSpec
@@ -37,6 +38,7 @@ class Truth:
         self._said: dict[int, set[tuple[str, str]]] = defaultdict(set)
         self._tries: Counter[tuple[str, int]] = Counter()
         self._failures: Counter[str] = Counter()
+        self._throttles: Counter[tuple[str, int]] = Counter()
         self._hanging: Counter[str] = Counter()
         self._probing: dict[str, bool] = defaultdict(bool)
 
@@ -53,16 +55,21 @@ class Truth:
 
     # What the upstream was asked, and said
 
-    def asked(self, call: CrawlCall, number: int) -> None:
-        """Hold an attempt against what the call knew: no song that it need not ask for, no part it did not look for."""
+    def asked(self, call: CrawlCall, number: int, *, canary: bool = False) -> None:
+        """Hold an attempt against what the call knew: no song that it need not ask for, no part it did not look for.
+
+        A canary is a song that somebody found.
+        """
         self.hold(not call.over, f"{call.name} asks for {number} after its answer")
+        if canary:
+            was_found = any(status == "found" for status, _ in self._said[number])
+            self.hold(was_found, f"{call.name} asks whether {number} is there, which nobody found")
+            return
         assert call.spec
         run = self.runs[call.spec.run]
         name = run.part_of.get(number)
         self.hold(name is not None, f"{call.name} asks for {number}, which {call.spec.run} has not")
         self.hold(name in call.opened, f"{call.name} asks for {number} of a part that it did not look for")
-        if number in call.settled and self._probing[call.name]:
-            return  # a canary: it tells whether the upstream is there
         self.hold(number not in call.settled, f"{call.name} asks for {number} though it has its outcome")
         seen = call.listing.get(f"runs/{call.spec.run}/rest/songs-", 0)
         again = [kept.by for rest, kept in run.rests if rest == name and kept.serial < seen and number in kept.rows]
@@ -81,10 +88,28 @@ class Truth:
         else:
             self._failures[call.name] = self._failures[call.name] + 1 if verdict.kind is Kind.RETRY else 0
             self._judge_failures(call)
-        if verdict.final:
+        if number == self._world.upstream.busy:
+            self._said[number].add(("failed", "http_429"))
+        if verdict.provisional and not (verdict.kind is Kind.MISSING or self._world.upstream.is_private(number)):
+            self._tries[call.name, number] -= 1  # a refusal of all: no song is failed for it
+            if self._is_small(call) or not any(said == "found" for each in self._said.values() for said, _ in each):
+                self._said[number].add(("failed", str(verdict.error)))
+        elif verdict.final:
             self._said[number].add((verdict.kind.value, str(verdict.info or verdict.error)))
         elif verdict.kind is not Kind.RETRY and not late:
-            self._tries[call.name, number] -= 1
+            self._throttles[call.name, number] += 1
+            self._tries[call.name, number] -= self._throttles[call.name, number] == 1  # later ones may be its own
+
+    def _is_small(self, call: CrawlCall) -> bool:
+        """Tell whether a call's run is not held back for want of a known song."""
+        assert call.spec
+        return len(call.spec.grid.songs) < MANY or call.spec.parent is not None
+
+    def stubborn(self, run: str) -> bool:
+        """Tell whether a run lacks songs that refuse at each attempt: a call of a second may not get past them."""
+        stored, upstream = self.runs[run], self._world.upstream
+        left = set(stored.part_of) - set(stored.rows_at(self._world.bucket.serial))
+        return any(upstream.is_private(number) or number == upstream.busy for number in left)
 
     def hangs(self, call: CrawlCall) -> None:
         """Count an attempt that never comes back; between which answers it is given up is the engine's affair."""

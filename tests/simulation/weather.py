@@ -21,7 +21,7 @@ class Weather:
     song_seconds: float = 0.01
     retry: float = 0.0
     throttled: float = 0.0
-    refused: float = 0.0
+    refused: float = 0.0  # the share of all times in which all songs are
     hanging: float = 0.0
 
     @classmethod
@@ -40,7 +40,7 @@ class Weather:
             song_seconds=chance.choice((0.01, 0.1, 0.5)),
             retry=sometimes(0.5, 0.05, 0.3, 0.6),
             throttled=sometimes(0.2, 0.05, 0.3),
-            refused=sometimes(0.15, 0.01, 0.05),
+            refused=sometimes(0.2, 0.1, 0.4),
             hanging=sometimes(0.1, 0.02),
         )
 

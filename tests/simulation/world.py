@@ -121,10 +121,13 @@ class _Quiet(SimStore):
 
 def draw_upstream(chance: random.Random) -> Upstream:
     """Draw a catalogue."""
+    odd = chance.choice((None, None, "private"))
     return Upstream(
         chance.randrange(1 << 16),
         chance.randint(0, 40),
         chance.choice((0, 10, 40)),
         chance.choice((0, 0, 20)),
         steady=chance.random() < 0.7,
+        private_percent=chance.choice((10, 50)) if odd == "private" else 0,
+        per_second=5.0 if odd == "limited" else 0.0,
     )

@@ -79,13 +79,15 @@ class PlainController(RateController):
         """Have them observed one by one."""
         return False
 
-    def observe(
-        self, sent_at: float, now: float, verdict: Verdict, *, has_canary: bool = False, last: bool = False
-    ) -> bool:
+    def observe(self, sent_at: float, now: float, verdict: Verdict, **_: Any) -> bool:
         """Note the end of a pause; every failure counts."""
         self._plain.release()
         self.paused_until = max(self.paused_until, now + (verdict.retry_after or 0.0))
         return True
+
+    def suspect(self, now: float, word: str, **_: Any) -> None:
+        """Know at once that the failures are the songs' own."""
+        self.false_alarm = True
 
     def release(self, count: int = 1) -> None:
         """Count them as back."""

@@ -165,6 +165,7 @@ class CurlFetcher:
         if self._observer:
             transfer.observer = self._observer
             tell_requests(transfer.curl, "https" if self.over_tls else "http", self._observer)
+        transfer.lines = self._options[pycurl.HTTPHEADER]
         return transfer
 
 
@@ -197,6 +198,14 @@ class CurlTransfers:
             self._add(transfer.curl)
         else:
             self._waiting.append(transfer)
+
+    def start_fresh(self, token: Any, item: Any, timeout: float) -> None:
+        """Begin one attempt past caches, on a transfer of its own."""
+        transfer = self._new_transfer(self._sockets)
+        transfer.ask_past_caches()
+        self._transfers[transfer.curl] = transfer
+        self._idle.append(transfer)
+        self.start(token, item, timeout)
 
     def perform(self, seconds: float) -> list[tuple[Any, Verdict]]:
         """Move all transfers on, wait `seconds` at most until one ends, and return those that did.
@@ -247,7 +256,10 @@ class CurlTransfers:
         ended += [(self._transfers[curl], error, message) for curl, error, message in broken]
         for transfer, _, _ in ended:
             self._remove(transfer.curl)
-            self._idle.append(transfer)
+            if transfer.fresh:
+                del self._transfers[transfer.curl]
+            else:
+                self._idle.append(transfer)
         if whole and not self._sockets.multiplexed and self._over_tls:
             self._learn_protocol(whole[0].getinfo(pycurl.INFO_HTTP_VERSION))
         if ended and not self._knows_protocol:

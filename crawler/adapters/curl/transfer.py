@@ -19,12 +19,20 @@ import pycurl
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.core.errors import BadSetting
 from crawler.core.ports import Observer, Page
-from crawler.core.verdict import Verdict, announcing, failed, found, retry
+from crawler.core.verdict import CACHED, Verdict, announcing, failed, found, retry
 from crawler.upstream.address_guard import refusal
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.content_encoding import decode_body, most_encoded_bytes
 from crawler.upstream.rate_headers import RateHeaders
-from crawler.upstream.response_limits import LARGE_HEAD, MOST_HEAD_BYTES, UNCLEAR_HEAD, plain_length, readable
+from crawler.upstream.response_limits import (
+    LARGE_HEAD,
+    MOST_HEAD_BYTES,
+    NO_CACHE,
+    UNCLEAR_HEAD,
+    is_cached,
+    plain_length,
+    readable,
+)
 from crawler.upstream.song_requests.template import Fill
 from crawler.upstream.waits import parse_retry_after
 
@@ -83,6 +91,8 @@ class Transfer:
         self._allow_private = allow_private
         self._rate_headers = rate_headers
         self._timeout: float | None = None
+        self.lines: list[bytes] = []  # of the request's head
+        self.fresh = False
         self._lines: list[bytes] = []
         self._chunks: list[bytes] = []
         self._size = 0
@@ -110,6 +120,12 @@ class Transfer:
             self._timeout = timeout
             self._setopt(pycurl.TIMEOUT_MS, max(1, math.ceil(timeout * 1000)))
 
+    def ask_past_caches(self) -> None:
+        """Have what it carries answered by the upstream itself, or else judged as a cache's."""
+        self.fresh, self._parse_head = True, parse_whole_head
+        own = [line for line in self.lines if not line.lower().startswith(b"cache-control:")]
+        self.curl.setopt(pycurl.HTTPHEADER, [*own, ": ".join(NO_CACHE).encode()])
+
     def end(self, error: int, message: str) -> tuple[Any, Verdict]:
         """Judge the song by what came and libcurl's error; returns its token too, and keeps nothing of either.
 
@@ -135,6 +151,8 @@ class Transfer:
         status = self._status()
         if fields is None or status < 200:
             return UNCLEAR_HEAD
+        if self.fresh and is_cached(fields):
+            return CACHED
         return self._judge_answer(status, fields, cut=bool(error))
 
     def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:

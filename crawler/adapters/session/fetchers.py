@@ -20,11 +20,11 @@ from crawler.adapters.session.sockets import time_limit
 from crawler.core.errors import SongcrawlError, SongNotFetched
 from crawler.core.ports import Observer, Page
 from crawler.core.quota import Quota
-from crawler.core.verdict import MISSING, Kind, Verdict, announcing, failed, found, retry
+from crawler.core.verdict import ABSENT, CACHED, Kind, Verdict, announcing, failed, found, retry
 from crawler.upstream.builtin_rules import built_in, judge_status
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.rate_headers import RateHeaders
-from crawler.upstream.response_limits import readable
+from crawler.upstream.response_limits import is_cached, readable
 from crawler.upstream.song_requests.redirects import Redirects, item_of
 from crawler.upstream.song_requests.template import RequestBody, compile_template, encode_url
 from crawler.upstream.waits import parse_retry_after
@@ -94,6 +94,10 @@ class DeclaredFetcher:
             if isinstance(self._session, LimitedSession) and self._session.observer:
                 self._session.observer.broken(str(error))
             return verdict
+
+    def attempt_fresh(self, item: Any, timeout: float) -> Verdict:
+        """Request one song past caches."""
+        return _past_caches(self._session, self.attempt, item, timeout)
 
     def fetch(self, url: str, most_bytes: int, timeout: float) -> Page | Verdict:
         """Ask for another page of the songs' origin: see PageFetcher."""
@@ -169,6 +173,10 @@ class FunctionFetcher:
         verdict = self._call(item, timeout)
         return announcing(verdict, _quota(self._rate_headers, self._session.last_headers))
 
+    def attempt_fresh(self, item: Any, timeout: float) -> Verdict:
+        """Call the function for one item, its requests past caches."""
+        return _past_caches(self._session, self.attempt, item, timeout)
+
     def _call(self, item: Any, timeout: float) -> Verdict:
         try:
             with time_limit(timeout):
@@ -181,7 +189,7 @@ class FunctionFetcher:
         except Exception as error:
             self._tell(error)
             return _verdict_of_function(error)
-        return MISSING if info is None else found(info)
+        return ABSENT if info is None else found(info)
 
     def _tell(self, error: BaseException) -> None:
         if self._observer:
@@ -199,6 +207,17 @@ class FunctionFetcher:
 def _observe(session: requests.Session, observer: Observer) -> None:
     if isinstance(session, LimitedSession):
         session.observer = observer
+
+
+def _past_caches(
+    session: requests.Session, attempt: Callable[[Any, float], Verdict], item: Any, timeout: float
+) -> Verdict:
+    """Try an item whose answer a cache must not give; one that does tells nothing."""
+    if not isinstance(session, LimitedSession):
+        return attempt(item, timeout)
+    with session.past_caches():
+        verdict = attempt(item, timeout)
+    return CACHED if is_cached({name.lower(): value for name, value in session.last_headers.items()}) else verdict
 
 
 def _takes_three(function: Callable[..., Any]) -> bool:

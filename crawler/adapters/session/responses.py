@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.cookiejar import Cookie
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from requests.structures import CaseInsensitiveDict
 from crawler.core.ports import Observer, SentRequest
 from crawler.core.verdict import Verdict, failed, retry
 from crawler.upstream.builtin_rules import judge_status
-from crawler.upstream.response_limits import MOST_COOKIE_BYTES, MOST_REDIRECTS, readable, same_origin
+from crawler.upstream.response_limits import MOST_COOKIE_BYTES, MOST_REDIRECTS, NO_CACHE, readable, same_origin
 from crawler.upstream.strict_json import decode_json
 
 
@@ -99,8 +100,19 @@ class LimitedSession(requests.Session):
         """Forget what this thread heard."""
         self._heard.headers = {}
 
+    @contextmanager
+    def past_caches(self) -> Iterator[None]:
+        """Have this thread's requests answered by the upstream itself, where caches heed that."""
+        self._heard.fresh, self._heard.headers = True, {}
+        try:
+            yield
+        finally:
+            self._heard.fresh = False
+
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send a request, and remember the headers of its answer."""
+        if getattr(self._heard, "fresh", False):
+            request.headers[NO_CACHE[0]] = NO_CACHE[1]
         if self.observer:
             response = self._send_observed(self.observer, request, kwargs)
         else:

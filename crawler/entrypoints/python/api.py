@@ -44,6 +44,7 @@ from crawler.core.ports import Fetcher, MultiFetcher, PageFetcher
 from crawler.core.settings import SETTINGS, Settings
 from crawler.core.song_set import LARGEST_SONG_NUM, SongSet
 from crawler.core.verdict import Kind
+from crawler.engine.absent_songs import MANY
 from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.in_memory import Collected, collect
 from crawler.engine.run_progress import Progress
@@ -177,7 +178,10 @@ async def _gather(
     songs = _total(fetchers)
     workers = limits.max_at_once if songs is None else min(limits.max_at_once, songs)
     with ThreadPoolExecutor(1) as ends:
-        dispatcher = Dispatcher(collect(fetchers, chunks), limits, SystemClock(), ends.submit, limiter=limiter)
+        withholds = songs is None or songs >= MANY
+        dispatcher = Dispatcher(
+            collect(fetchers, chunks), limits, SystemClock(), ends.submit, limiter=limiter, withholds=withholds
+        )
         fetcher = fetchers[0][0] if len(fetchers) == 1 and isinstance(fetchers[0][0], MultiFetcher) else None
         await gather_songs(dispatcher, workers, DaemonThreads(), fetcher)
 

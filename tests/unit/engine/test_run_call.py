@@ -9,7 +9,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, Verdict, failed, found, refused, retry, throttled
 from crawler.engine.run_call import RunCall
 from crawler.formats.jsonl_rows import decode_rows
+from crawler.rate_control import circuit_breaker
+from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
@@ -80,6 +82,7 @@ def call_result(
     seconds: float = float("inf"),
     limits: Limits = LIMITS,
     clock: Clock | None = None,
+    controller: RateController | None = None,
 ) -> CallResult:
     """Make one call on a run."""
     spec = spec or spec_of()
@@ -96,7 +99,7 @@ def call_result(
             commits=commits,
             deadline=Deadline.after(clock.now(), seconds),
             random=random.Random(1),
-            limiter=Limiter(PlainController(limits.max_per_second, limits.max_at_once)),
+            limiter=Limiter(controller or PlainController(limits.max_per_second, limits.max_at_once)),
         )
         return asyncio.run(run_call.crawl())
 
@@ -233,9 +236,23 @@ def test_manifest_that_a_kill_took_is_written_by_the_next_call(store: FolderStor
     assert manifest.read_bytes() == before
 
 
-def test_grid_of_the_first_call_stands(store: FolderStore) -> None:
+def closing(after: int, verdict: Callable[[int], Verdict] | None = None) -> FakeFetcher:
+    """Open a fetcher of an upstream that wants credentials after so many requests."""
+    asked: list[int] = []
+
+    def answer(number: int, nth: int) -> Verdict:
+        asked.append(number)
+        if len(asked) > after:
+            return refused("The upstream answers 401.")
+        return verdict(number) if verdict else judge(number, nth)
+
+    return FakeFetcher(answer)
+
+
+def test_grid_of_the_first_call_stands(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Continue a run in the parts it was begun with, whatever PART_SONGS is now."""
-    call(store, FakeFetcher(lambda n, nth: refused("no") if n > 10 else judge(n, nth)), limits=Limits(max_at_once=1))
+    monkeypatch.setattr(circuit_breaker, "CREDENTIALS_SECONDS", 0.0)
+    call(store, closing(10), limits=Limits(max_at_once=1), controller=RateController())
     answer = call(store, FakeFetcher(judge), spec_of(part_songs=3))
 
     assert (answer.state, answer.parts) == ("complete", 3)
@@ -356,15 +373,10 @@ def test_a_call_says_why_it_ended(store: FolderStore) -> None:
     assert reasons == [Reason.DEADLINE, Reason.UPSTREAM, Reason.COMPLETE, Reason.COMPLETE, Reason.STOPPED]
 
 
-def test_refusal_leaves_the_run_partial(store: FolderStore) -> None:
+def test_refusal_leaves_the_run_partial(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Say why the upstream refuses, mark no song failed, and keep what was fetched."""
-    asked: list[int] = []
-
-    def judge_eleven(number: int, _nth: int) -> Verdict:
-        asked.append(number)
-        return refused("The upstream answers 401.") if len(asked) == 12 else found(number)
-
-    answer = call(store, FakeFetcher(judge_eleven), limits=Limits(max_at_once=1))
+    monkeypatch.setattr(circuit_breaker, "CREDENTIALS_SECONDS", 0.0)
+    answer = call(store, closing(11, found), limits=Limits(max_at_once=1), controller=RateController())
 
     assert (answer.state, answer.detail) == ("partial", "The upstream answers 401.")
     assert counts(answer) == (11, 0, 0, 14)

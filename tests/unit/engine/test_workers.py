@@ -29,6 +29,8 @@ from crawler.engine.backlog import Chunk
 from crawler.engine.dispatcher import Dispatcher
 from crawler.engine.in_memory import CHUNK_SONGS, Collected, collect
 from crawler.engine.workers import gather_songs
+from crawler.rate_control import circuit_breaker
+from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import Limiter
 from crawler.upstream.classify import DeclaredSong
 
@@ -42,11 +44,12 @@ def gather(
     limits: Limits = LIMITS,
     deadline: float = float("inf"),
     fetcher: MultiFetcher | None = None,
+    controller: RateController | None = None,
 ) -> Dispatcher:
     """Run workers over chunks until they end, as a call does."""
     clock = SystemClock()
     with ThreadPoolExecutor(2) as ends:
-        limiter = Limiter(PlainController(limits.max_per_second, limits.max_at_once))
+        limiter = Limiter(controller or PlainController(limits.max_per_second, limits.max_at_once))
         dispatcher = Dispatcher(
             iter(chunks), limits, clock, ends.submit, Deadline.after(clock.now(), deadline), limiter=limiter
         )
@@ -269,12 +272,20 @@ def test_error_of_the_items_is_raised() -> None:
         gather(collect([(FakeFetcher(), items())], []))
 
 
-def test_refusal_is_raised() -> None:
+def test_refusal_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Raise UpstreamUnavailable with the refusal's sentence, and leave the rest of the songs alone."""
-    fetcher = FakeFetcher(lambda item, _nth: refused("The upstream answers 401.") if item == 5 else found(item))
+    monkeypatch.setattr(circuit_breaker, "CREDENTIALS_SECONDS", 0.0)
+    refusing = threading.Event()
+
+    def judge(item: Any, _nth: int) -> Verdict:
+        if item == 5:
+            refusing.set()
+        return refused("The upstream answers 401.") if refusing.is_set() else found(item)
+
+    fetcher = FakeFetcher(judge)
     chunk = FakeChunk(range(100_000), fetcher)
     with pytest.raises(UpstreamUnavailable, match="The upstream answers 401"):
-        gather([chunk])
+        gather([chunk], controller=RateController())
 
     assert len(chunk.settled) < 100_000
     assert 5 not in dict(chunk.settled)

@@ -273,8 +273,8 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_status_tells_a_script_whether_to_go_on(command: CommandLine) -> None:
     """Exit 3 as long as a run is not complete, 0 once it is."""
-    arguments = ["crawl", "1-12", "--run=r", "--part-songs=4", "--max-at-once=2"]
-    with Upstream(lambda n, _nth: song(n) if n < 5 else error(401)) as closed:
+    arguments = ["crawl", "1-12", "--run=r", "--part-songs=4", "--max-at-once=2", "--deadline-seconds=2"]
+    with Upstream(lambda n, nth: song(n) if n < 5 and nth == 1 else error(401)) as closed:
         command.run(*arguments, f"--song-url={closed.url}")
         before = command.run("status", "songs/runs/r")
         answer = json.loads(before.stdout)

@@ -18,8 +18,9 @@ from crawler.app.deployment import Deployment
 from crawler.core.errors import BadSetting, StoreUnavailable
 from crawler.core.ports import Store
 from crawler.core.settings import Settings
-from crawler.core.verdict import found, refused, throttled
+from crawler.core.verdict import Verdict, found, refused, throttled
 from crawler.entrypoints.http.routes import HttpRequest, HttpResponse, respond, respond_crawled
+from crawler.rate_control import circuit_breaker
 from crawler.runs.index import RunIndex
 from crawler.runs.spec import Source
 from crawler.runs.summary import HANDED_TO_QUEUE, OUT_OF_TIME, CallResult, Reason, make_plan
@@ -117,9 +118,16 @@ def test_a_browser_gets_the_report(function: Function) -> None:
     assert problem(function.send("GET", "/runs/never", accept=BROWSER)) == "There is no run never."
 
 
-def test_a_runs_parts_are_told_if_asked_for(function: Function) -> None:
+def test_a_runs_parts_are_told_if_asked_for(function: Function, monkeypatch: pytest.MonkeyPatch) -> None:
     """Add the places of the parts that are there, and what a call that goes on with the run must ask for."""
-    function.fetcher = FakeFetcher(lambda item, _nth: refused("Down.") if item == 1500 else found(item))
+    monkeypatch.setattr(circuit_breaker, "CREDENTIALS_SECONDS", 0.0)
+    down: list[int] = []
+
+    def judge(item: int, _nth: int) -> Verdict:
+        down.extend([item] if item == 1500 else [])
+        return refused("Down.") if down else found(item)
+
+    function.fetcher = FakeFetcher(judge)
     function.send("POST", "/", {"songs": "1-3000", "run": "trial", "max_at_once": 1})
 
     plain, told = (read(function.send("GET", f"/runs/trial{query}")) for query in ("?parts=0", "?parts=1"))

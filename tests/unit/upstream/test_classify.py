@@ -63,7 +63,7 @@ def test_wanted_credentials_are_no_songs_fault(status: int, sentence: str) -> No
     """Say of the upstream as a whole that it refuses, in a sentence for whoever deploys."""
     verdict = judge_status(status)
 
-    assert (verdict.kind, verdict.error, verdict.reason) == (Kind.REFUSED, None, sentence)
+    assert (verdict.kind, verdict.error, verdict.reason) == (Kind.REFUSED, f"http_{status}", sentence)
 
 
 def test_a_body_is_data() -> None:
