@@ -209,8 +209,8 @@ class Dispatcher:
                 self._give_up(self._outage_probe.error or self.limiter.hopeless(now, self.deadline.at))
                 return [], max(until, now + LEAST_WAIT_SECONDS)
             attempts, until = self._choose(now, min(most, allowed), in_flight)
-            concluded = None if attempts or in_flight or not self._stuck() else self._outage_probe.conclude(now)
-            if concluded is not None:
+            stuck = not attempts and not in_flight and self._stuck()
+            if stuck and (concluded := self._outage_probe.conclude(now)) is not None:
                 self._weigh(concluded, now)
                 until = now + LEAST_WAIT_SECONDS
             if attempts:

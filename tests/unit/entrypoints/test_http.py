@@ -260,7 +260,7 @@ def test_an_upstream_that_refuses_is_503_and_waits(function: Function) -> None:
     """Answer with the state, the reason and a longer Retry-After."""
     function.fetcher = FakeFetcher(lambda _item, _nth: refused("The upstream answers 401."))
 
-    response = function.send("POST", "/", {"songs": "1-3"})
+    response = function.send("POST", "/", {"songs": "1-30"})
 
     assert (response.status, dict(response.headers)) == (503, {"Retry-After": "30"})
     assert (read(response)["state"], read(response)["detail"]) == ("partial", "The upstream answers 401.")
@@ -360,12 +360,12 @@ def test_a_run_announced_and_never_begun_is_left_out_of_its_page(function: Funct
 def test_a_stopped_run_starts_nothing_more(function: Function) -> None:
     """Answer with the stopped state; the same call by name then sends nothing and is 503."""
     function.fetcher = FakeFetcher(lambda _item, _nth: refused("Down."))
-    function.send("POST", "/", {"songs": "1-3", "run": "trial"})
+    function.send("POST", "/", {"songs": "1-30", "run": "trial"})
     stopped = function.send("POST", "/runs/trial/stop")
     function.fetcher = FakeFetcher()
-    again = function.send("POST", "/", {"songs": "1-3", "run": "trial"})
+    again = function.send("POST", "/", {"songs": "1-30", "run": "trial"})
 
-    assert (stopped.status, read(stopped)["state"], read(stopped)["remaining"]) == (200, "stopped", 3)
+    assert (stopped.status, read(stopped)["state"], read(stopped)["remaining"]) == (200, "stopped", 30)
     assert (again.status, read(again)["state"]) == (503, "stopped")
     assert again.headers["Retry-After"] == "30"
     assert function.fetcher.tried == []

@@ -587,7 +587,7 @@ def test_error_in_a_running_uvloop_is_raised(monkeypatch: pytest.MonkeyPatch) ->
     import uvloop
 
     async def main() -> None:
-        crawl(request_song_info, [1], progress=False)
+        crawl(request_song_info, range(30), progress=False)
 
     with Upstream(lambda _n, _nth: error(401)) as upstream:
         monkeypatch.setenv("SONG_URL", upstream.url)
