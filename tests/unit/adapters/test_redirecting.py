@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,11 +11,13 @@ import pytest
 from servers import Page, Upstream, error, missing, raw, song, throttled
 from support.answers import MOST_BYTES, TIMEOUT
 
+from crawler.adapters.access_tokens import AccessTokens
 from crawler.adapters.curl.fetcher import CurlFetcher
 from crawler.adapters.session.fetchers import DeclaredFetcher, open_session
 from crawler.core.ports import Fetcher
 from crawler.core.verdict import MISSING, Kind, Verdict, failed, redirected, retry
 from crawler.core.verdict import throttled as throttled_verdict
+from crawler.upstream.access_token import AccessToken
 from crawler.upstream.classify import DeclaredSong
 from crawler.upstream.song_requests.template import RequestBody
 
@@ -142,3 +145,21 @@ def test_post_is_followed_with_its_body(opened: Open) -> None:
     assert [told[number] for number in (1, 2, 3)] == [FAILED] * 3
     assert [told[number][0].moved_to for number in (4, 5)] == [100, 100]
     assert bodies == [b'{"id": 4}', b'{"id": 5}']
+
+
+def test_access_token_goes_along_with_body_and_redirect() -> None:
+    """Send token, body and headers again where a song was redirected, through libcurl."""
+    token = AccessToken("t1", math.inf, math.inf)
+    tokens = AccessTokens(lambda _timeout: token, TIMEOUT, spawn=lambda request: request())
+    body = RequestBody('{"id": {song_num}}')
+    with Upstream(lambda n, _nth: to("/songs/9", 308) if n == 1 else song(n), method="POST") as server:
+        own = DeclaredSong(redirects="follow")
+        options: dict[str, Any] = {"allow_private": True, "tokens": tokens, "body": body}
+        fetcher = CurlFetcher(server.url, own, MOST_BYTES, "test", {"X": "1"}, **options)
+        verdict, requests = chase(fetcher, 1)
+        sent = [
+            (r.headers["authorization"], r.headers["content-type"], r.headers["x"], r.body) for r in server.requests
+        ]
+
+    assert (verdict.kind, verdict.moved_to, requests) == (Kind.FOUND, 9, 2)
+    assert sent == [("Bearer t1", "application/json", "1", b'{"id": 1}')] * 2
