@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from crawler.app.key_file import KeyFile
 from crawler.app.live_runs import LiveRuns
 from crawler.app.progress_bar import bar, progress_log
 from crawler.app.queueing import Queueing, task_limits
+from crawler.app.stored.run import StoredRun
 from crawler.core.deadline import CallTime, Deadline
 from crawler.core.errors import Damaged, NewerVersion, UnknownRun
 from crawler.core.limits import Limits
@@ -30,12 +32,13 @@ from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, SweepReport, Task, TaskR
 from crawler.rate_control.ceiling import Ceiling
 from crawler.rate_control.learned_store import LearnedRates
 from crawler.rate_control.limiter import Limiter
+from crawler.runs.ending.gate import Gate
 from crawler.runs.index import RunIndex, run_of
 from crawler.runs.scheduled import ScheduledCall
 from crawler.runs.spec import RunSpec, Source
 from crawler.runs.status import run_summary
 from crawler.runs.store import RunStore
-from crawler.runs.summary import HANDED_TO_QUEUE, CallResult, RunSummary, make_plan
+from crawler.runs.summary import HANDED_TO_QUEUE, CallResult, Reason, RunSummary, make_plan
 
 # What only some calls need is imported where they need it: a cold start that is asked how a run stands waits for none.
 if TYPE_CHECKING:
@@ -101,7 +104,8 @@ class Deployment(msgspec.Struct, frozen=True):
             opened = self._open_call(run_index, spec, source, limits, limiter, time.working_end)
             with opened as call, bar(call.progress, shown=shown):
                 result = run_coroutine(call.crawl())
-        LOGGER.info(f"crawl {result.summary.state}", extra={"fields": _fields(spec) | _facts(result.summary)})
+        level = logging.ERROR if result.reason is Reason.HELD else logging.INFO
+        LOGGER.log(level, f"crawl {result.summary.state}", extra={"fields": _fields(spec) | _facts(result.summary)})
         return result
 
     def carry_out(self, run: str, task: Task, retries: int = 0) -> TaskReport:
@@ -121,6 +125,8 @@ class Deployment(msgspec.Struct, frozen=True):
             with self._open_call(run_index, spec, source, limits, limiter, own.working_end) as call:
                 report = run_coroutine(TaskCall(fleet, call, task, plan, self.alone, retries).carry_out())
         LOGGER.info(f"task {report.state}", extra={"fields": _fields(spec) | msgspec.structs.asdict(report)})
+        if report.state == "held":
+            self._log_held(run)
         return report
 
     def sweep(self) -> SweepReport:
@@ -129,6 +135,9 @@ class Deployment(msgspec.Struct, frozen=True):
         with self.queueing.fleet(self._run_index(time), time) as fleet:
             report = SweepReport(runs=fleet.sweep())
         LOGGER.info(f"swept {len(report.runs)} runs", extra={"fields": msgspec.to_builtins(report)})
+        for swept in report.runs:
+            if swept.state == "held":
+                self._log_held(swept.run)
         return report
 
     def plan(self, request: CrawlRequest, scheduled_call: ScheduledCall | None = None) -> RunSummary:
@@ -144,8 +153,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
         From the store alone, but for the figures of a run that this instance is at work on: those are newer.
         """
-        run_store, spec = self._known(run)
-        return self.live.update(run_summary(run_store, spec, SystemClock().epoch(), coverage=coverage))
+        return self.live.update(StoredRun.open(self.store, run).summary(coverage=coverage))
 
     def report(self, run: str) -> Report:
         """Report on a run, from the store alone; raises UnknownRun."""
@@ -183,19 +191,24 @@ class Deployment(msgspec.Struct, frozen=True):
 
     def stop(self, run: str) -> RunSummary:
         """Stop a run: no instance starts a part of it any more; raises UnknownRun."""
-        run_index = RunIndex(self.store, call_id=uuid.uuid4().hex)
+        return self.live.update(StoredRun.open(self.store, run).stop())
+
+    def resume(self, run: str) -> RunSummary:
+        """Take a stop back, so that the same call goes on with the run; raises UnknownRun."""
+        return self.live.update(StoredRun.open(self.store, run).resume())
+
+    def accept(self, run: str) -> RunSummary:
+        """Complete a run that the gate holds, as it is; raises UnknownRun, and RunConflict for any other run."""
+        return StoredRun.open(self.store, run).accept()
+
+    def _log_held(self, run: str) -> None:
+        """Tell whoever reads the log that the gate held a run, which no caller waits for."""
         summary = self.state(run)
-        if summary.state == "complete":
-            return summary
-        run_index.run_store(run).stop()
-        return self.state(run)
+        LOGGER.error(f"run {summary.state}", extra={"fields": {"run": run} | _facts(summary)})
 
     def _known(self, run: str) -> tuple[RunStore, RunSpec]:
-        run_store = RunIndex(self.store).run_store(run)
-        spec = run_store.spec()
-        if spec is None:
-            raise UnknownRun(f"There is no run {run}.")
-        return run_store, spec
+        stored = StoredRun.open(self.store, run)
+        return stored.run_store, stored.spec
 
     def _run_index(self, time: CallTime) -> RunIndex:
         return RunIndex(self.store.until(time.store_end), call_id=uuid.uuid4().hex)
@@ -234,6 +247,7 @@ class Deployment(msgspec.Struct, frozen=True):
                 commits=commits,
                 deadline=deadline,
                 limiter=limiter,
+                gate=Gate(self.settings.max_failed, self.settings.min_found),
                 key_of=key_of,
             )
             with (

@@ -17,6 +17,7 @@ from crawler.core.ports import Queue
 from crawler.core.settings import Settings
 from crawler.fan_out.plan import MOST_DEADLINE_SECONDS, Plan, share, task_parts
 from crawler.runs.cost import ASSUMED_PER_SECOND
+from crawler.runs.ending.gate import Gate
 from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
 
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 
 
 class Queueing(msgspec.Struct, frozen=True):
-    """The way of runs into a queue; with None there is none, and nothing is handed over."""
+    """The way of runs into a queue; with None there is none, and nothing is handed over.
+
+    `gate` is what a run must pass to be complete.
+    """
 
     queue: Queue | None = None
+    gate: Gate = Gate()
 
     @classmethod
     def of(cls, settings: Settings) -> Queueing:
@@ -41,7 +46,8 @@ class Queueing(msgspec.Struct, frozen=True):
                 allowed = "QUEUE, SERVICE_URL and INVOKER together"
                 raise BadSetting(f"QUEUE is set, but {name.upper()} is not; allowed: {allowed}.")
         emulator = settings.cloud_tasks_emulator_host
-        return cls(CloudTasksQueue(settings.queue, settings.service_url or "", settings.invoker or "", emulator))
+        queue = CloudTasksQueue(settings.queue, settings.service_url or "", settings.invoker or "", emulator)
+        return cls(queue, Gate(settings.max_failed, settings.min_found))
 
     @contextmanager
     def fleet(self, run_index: RunIndex, time: CallTime) -> Iterator[Fleet]:
@@ -54,7 +60,7 @@ class Queueing(msgspec.Struct, frozen=True):
         from crawler.fan_out.fleet import Fleet
 
         with ThreadPoolExecutor(CONNECTIONS, "tasks") as executor:
-            yield Fleet(run_index, self.queue.until(time.end), executor, SystemClock().epoch())
+            yield Fleet(run_index, self.queue.until(time.end), executor, SystemClock().epoch(), self.gate)
 
     def fan_out(self, run_index: RunIndex, spec: RunSpec, limits: Limits, time: CallTime) -> bool:
         """Hand a run to the queue, if there is one and the call has an end that comes too soon for the run."""

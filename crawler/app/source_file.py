@@ -26,7 +26,16 @@ API_SETTINGS = frozenset(
         *("SONG_URL", "SONG_METHOD", "SONG_BODY", "SONG_INFO", "SONG_MISSING", "SONG_RETRY"),
         *("SONG_HEADERS", "RESPONSE_RULES"),
         *("MAX_PER_SECOND", "MAX_AT_ONCE", "MAX_ATTEMPTS", "REQUEST_TIMEOUT_SECONDS", "MAX_SONG_BYTES"),
-        *("END_AFTER_MISSING", "ROBOTS", "REDIRECTS", "RATE_HEADERS", "USER_AGENT", "TOKEN_URL"),
+        *(
+            "END_AFTER_MISSING",
+            "MAX_FAILED",
+            "MIN_FOUND",
+            "ROBOTS",
+            "REDIRECTS",
+            "RATE_HEADERS",
+            "USER_AGENT",
+            "TOKEN_URL",
+        ),
     }
 )
 

@@ -6,7 +6,7 @@
     │   ├── UnknownRun        404  list the runs, name one of them
     │   ├── UnknownSong       404  name a song that the run was asked for, or wait until its part is stored
     │   ├── MethodNotAllowed  405  use a method of the sentence
-    │   ├── RunConflict       409  choose another run name, or ask for what the run asked for
+    │   ├── RunConflict       409  choose another run name, or ask for what may be done with the run
     │   └── RequestTooLarge   413  send a smaller body
     ├── BadSetting            500  mend the deployment: the sentence names the variable
     ├── UpstreamUnavailable   503  wait and send the same call again; no song was marked failed for it
@@ -66,7 +66,7 @@ class MethodNotAllowed(BadRequest):
 
 
 class RunConflict(BadRequest):
-    """The run's name belongs to another request."""
+    """The run's name belongs to another request, or the run is not in the state that this needs."""
 
     http_status = 409
 

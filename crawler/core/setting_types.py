@@ -94,6 +94,11 @@ def optional_seconds(text: str) -> float | None:
     return None if text == "" else float(number(1, 3600)(text))
 
 
+def optional_share(text: str) -> float | None:
+    """Read a share from 0 to 1; the empty text is None."""
+    return None if text == "" else float(number(0, 1)(text))
+
+
 def song_url(text: str) -> str | None:
     """Read a URL template; a placeholder may stand after its host, see `holds_placeholder`."""
     if not text:

@@ -202,6 +202,20 @@ SETTINGS = (
         "missing numbers in a row that end an open range (1-)",
     ),
     Setting(
+        "MAX_FAILED",
+        "",
+        types.optional_share,
+        "a share from 0 to 1, such as 0.05",
+        "largest share of failed songs, 0 to 1, with which a run is complete by itself; above it the run is held",
+    ),
+    Setting(
+        "MIN_FOUND",
+        "",
+        types.optional_share,
+        "a share from 0 to 1, such as 0.5",
+        "smallest share of found songs, 0 to 1, with which a run is complete by itself; below it the run is held",
+    ),
+    Setting(
         "QUEUE",
         "",
         types.queue,
@@ -315,6 +329,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     deadline_seconds: float | None
     max_songs: int
     end_after_missing: int
+    max_failed: float | None
+    min_found: float | None
     queue: str | None
     service_url: str | None
     invoker: str | None

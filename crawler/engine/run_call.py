@@ -28,9 +28,10 @@ from crawler.engine.part_writer import PartWriter
 from crawler.engine.run_progress import Progress, RunProgress
 from crawler.engine.workers import gather_songs
 from crawler.rate_control.limiter import Limiter
+from crawler.runs.ending.gate import Gate
+from crawler.runs.ending.open_range import OpenRangeEnd
 from crawler.runs.grid import PartKey
 from crawler.runs.index import RunIndex, known_songs, scopes_of
-from crawler.runs.open_range import OpenRangeEnd
 from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
 from crawler.runs.summary import OUT_OF_TIME, CallResult, Interruption, Reason
@@ -42,7 +43,8 @@ class RunCall:
     """One call on a run.
 
     `workers` runs the workers' threads, `commits` what is kept away from them; `limiter` is shared with other calls;
-    `key_of` gives the key that the row of a number carries, in a run with KEYS.
+    `key_of` gives the key that the row of a number carries, in a run with KEYS; `gate` is what the run must pass to be
+    complete.
     """
 
     run_index: RunIndex
@@ -56,11 +58,13 @@ class RunCall:
     deadline: Deadline = field(default_factory=Deadline)
     random: random.Random = field(default_factory=random.Random)
     key_of: Callable[[int], str] | None = None
+    gate: Gate = field(default_factory=Gate)
     abandoned: int = 0
 
     def __post_init__(self) -> None:
         self._part_range = range(len(self.spec.grid))
         self._run_store = self.run_index.run_store(self.spec.run)
+        self.stops = self._run_store.stops()
         self._rests: dict[int, list[StoredObject]] = {}
         self._count = RunProgress()
         self._end = OpenRangeEnd(self.spec.grid, self.spec.end_after_missing) if self.spec.end_after_missing else None
@@ -74,12 +78,15 @@ class RunCall:
         if self._run_store.finished():
             summary = run_summary(self._run_store, self.spec, self.clock.epoch())
             self._count.was_there(summary.counts)
-            return CallResult(summary, Reason.COMPLETE)
+            return CallResult(summary, Reason(summary.state))
         interruption = await self.fetch()
-        summary = run_summary(self._run_store, self.spec, self.clock.epoch(), finish=True, detail=interruption.detail)
-        if summary.state in ("complete", "stopped"):
-            self.run_index.conclude(self.spec.run, scopes_of(self.spec.request_digest, self.spec.job))
-            return CallResult(summary, Reason.COMPLETE if summary.state == "complete" else Reason.STOPPED)
+        summary = run_summary(
+            self._run_store, self.spec, self.clock.epoch(), gate=self.gate, detail=interruption.detail
+        )
+        if summary.state in ("complete", "held", "stopped"):
+            scopes = scopes_of(self.spec.request_digest, self.spec.job)
+            self.run_index.conclude(self.spec.run, scopes, self.stops.taken_back)
+            return CallResult(summary, Reason(summary.state))
         summary = msgspec.structs.replace(summary, retry_after=interruption.retry_after)
         return CallResult(summary, interruption.reason)
 
@@ -155,7 +162,7 @@ class RunCall:
     def _open_parts(self, keys: Iterator[PartKey]) -> Iterator[PartWriter]:
         """Open one part after the other, looking first whether it is still wanted."""
         for key in keys:
-            if (self._end and self._end.parts is not None) or self._run_store.stopped():
+            if (self._end and self._end.parts is not None) or self.stops.stopped():
                 return
             if committed := self._run_store.part(key):
                 self._count.was_there(committed.tally)

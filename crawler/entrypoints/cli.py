@@ -1,4 +1,4 @@
-"""The command line: `python -m crawler crawl 1-1000`, `try`, `plan`, `verify`, `status`, `settings` and more."""
+"""The command line: `python -m crawler crawl 1-1000`, `try`, `plan`, `settings`, and those of other modules here."""
 
 from __future__ import annotations
 
@@ -6,31 +6,21 @@ import argparse
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
-
-from crawler.app.composition import deployment_from, open_store
+from crawler.app.composition import deployment_from
 from crawler.app.crawl_request import CrawlRequest
 from crawler.app.deployment import Deployment
-from crawler.app.parameters import parse_crawl, parse_run_name
+from crawler.app.parameters import parse_crawl
 from crawler.app.source_file import source_names, source_text, title_of
-from crawler.core.errors import BadRequest, BadSetting, SongcrawlError, UnknownRun
-from crawler.core.ports import Store
+from crawler.core.errors import BadRequest, BadSetting, SongcrawlError
 from crawler.core.setting_types import Setting
 from crawler.core.settings import SETTINGS, VERSION
-from crawler.entrypoints import try_command
+from crawler.entrypoints import run_commands, try_command
+from crawler.entrypoints.command_output import COMPLETE, FAILED, INTERRUPTED, WRONG, exit_code, print_json
 from crawler.entrypoints.env_file import settings_of_file
 from crawler.entrypoints.view_commands import add_view_commands
-from crawler.runs.index import RunIndex
 from crawler.runs.selection import SONGS_HELP
-from crawler.runs.status import run_summary
-from crawler.runs.summary import Reason
-from crawler.runs.verify import verify_run
-
-# Exit codes a script can use; argparse itself ends with 2, too.
-COMPLETE, FAILED, WRONG, PARTIAL, INTERRUPTED = 0, 1, 2, 3, 130
 
 _EPILOG = """\
 An API whose songs have a number, crawled into the folder songs/runs/first:
@@ -46,6 +36,8 @@ Exit codes:
   1    wrong: the sentence on stderr, or the faults that verify names, say what
   2    the command line is wrong
   3    the run is not complete; crawl: the same command again continues it
+  4    the run is held: too many songs failed (MAX_FAILED) or too few were found
+       (MIN_FOUND); accept completes it as it is
   130  interrupted (Ctrl-C); the same command again continues it
 
 COMMAND --help says more of each. Settings are environment variables too."""
@@ -63,7 +55,7 @@ you; MAX_PER_SECOND, by what the API allows. The rest can wait.
 
 A run goes on where it ended: after Ctrl-C, a full disk or a dead API, send the
 same command again. The answer is JSON on stdout, the bar on stderr.
-Exit codes: 0 complete, 1 error, 2 wrong command line, 3 not complete,
+Exit codes: 0 complete, 1 error, 2 wrong command line, 3 not complete, 4 held,
 130 interrupted."""
 
 # Which settings stand together in the help; whatever is named nowhere comes last.
@@ -122,8 +114,8 @@ def _crawl(options: argparse.Namespace) -> int:
     request = _request(options, deployment)
     seconds = deployment.settings.deadline_seconds or math.inf
     result = deployment.crawl(request, seconds, shown=sys.stderr.isatty())
-    _print(result.summary)
-    return COMPLETE if result.reason is Reason.COMPLETE else PARTIAL
+    print_json(result.summary)
+    return exit_code(result.summary.state)
 
 
 def _try(options: argparse.Namespace) -> int:
@@ -132,43 +124,13 @@ def _try(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     deployment = deployment_from({**os.environ, **_given(options)})
-    _print(deployment.plan(_request(options, deployment)))
+    print_json(deployment.plan(_request(options, deployment)))
     return COMPLETE
 
 
 def _request(options: argparse.Namespace, deployment: Deployment) -> CrawlRequest:
     query = [("songs", options.songs)] + ([("run", options.run)] if options.run else [])
     return parse_crawl(query, b"", deployment.bounds)
-
-
-def _print(content: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())
-
-
-def _verify(options: argparse.Namespace) -> int:
-    store, run = _stored_run(options.run)
-    proof = verify_run(RunIndex(store), run)
-    _print(proof)
-    return FAILED if proof.faults else COMPLETE
-
-
-def _status(options: argparse.Namespace) -> int:
-    store, run = _stored_run(options.run)
-    run_store = RunIndex(store).run_store(run)
-    spec = run_store.spec()
-    if spec is None:
-        raise UnknownRun(f"There is no run at {options.run}.")
-    summary = run_summary(run_store, spec, time.time())
-    _print(summary)
-    return COMPLETE if summary.state == "complete" else PARTIAL
-
-
-def _stored_run(path: str) -> tuple[Store, str]:
-    """Take OUTPUT/runs/RUN apart."""
-    output, _, run = path.rstrip("/").replace(os.sep, "/").rpartition("/runs/")
-    if not output:
-        raise BadRequest(f"{path} is no run; allowed: OUTPUT/runs/RUN, such as songs/runs/nightly.")
-    return open_store(output, os.environ.get("STORAGE_EMULATOR_HOST") or None), parse_run_name("run", run)
 
 
 def _settings(_: argparse.Namespace) -> int:
@@ -210,12 +172,8 @@ def _parser(program: str) -> argparse.ArgumentParser:
         ("crawl", _crawl, "crawl song numbers; the same command again continues"),
     ):
         _add_crawl_arguments(_add(commands, name, run_command, text, _CRAWL_EPILOG))
-    for name, run_command, text in (
-        ("verify", _verify, "read a run again and prove that every number is in it exactly once"),
-        ("status", _status, "say how a run stands"),
-    ):
-        command = _add(commands, name, run_command, text, "")
-        command.add_argument("run", metavar="OUTPUT/runs/RUN", help="gs://bucket/prefix/runs/RUN, or a folder's")
+    for name, command_on_run, text in run_commands.COMMANDS:
+        run_commands.add_arguments(_add(commands, name, command_on_run, text, ""))
     add_view_commands(lambda *command: _add(commands, *command))
     _add(commands, "settings", _settings, "list every setting, its default and meaning", "")
     command = _add(commands, "sources", _sources, "list the APIs that SOURCE knows by name, or print one of them", "")

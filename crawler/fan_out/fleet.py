@@ -25,19 +25,24 @@ from crawler.fan_out.plan import (
     task_parts,
 )
 from crawler.fan_out.sweeps import Sweeps
+from crawler.runs.ending.gate import Gate
 from crawler.runs.index import FANNED_OUT, RunIndex, scopes_of
 from crawler.runs.spec import RunSpec, Source
 from crawler.runs.status import run_summary
-from crawler.runs.store import RunStore
+from crawler.runs.store import Ended, RunStore
 
 
 class Fleet(msgspec.Struct, frozen=True):
-    """The instances that a queue hands runs to; `executor` creates tasks at once, `epoch` is the present second."""
+    """The instances that a queue hands runs to.
+
+    `executor` creates tasks at once, `epoch` is the present second, `gate` is what a run must pass to be complete.
+    """
 
     run_index: RunIndex
     queue: Queue
     executor: Executor
     epoch: float
+    gate: Gate = Gate()
 
     def sweeps(self, run: str) -> Sweeps:
         """Open the sweeps of a run."""
@@ -51,7 +56,8 @@ class Fleet(msgspec.Struct, frozen=True):
         and stays with its call.
         """
         run_store = self.run_index.run_store(spec.run)
-        if spec.end_after_missing is not None or run_store.finished() or run_store.stopped():
+        stops = run_store.stops()
+        if spec.end_after_missing is not None or run_store.finished() or stops.stopped():
             return False
         sweeps = self.sweeps(spec.run)
         times = run_store.sweep_times()
@@ -62,7 +68,8 @@ class Fleet(msgspec.Struct, frozen=True):
         if not times:
             self.run_index.mark_fanned_out(spec.run)
             self._enqueue(spec, 0, sweeps.begin(0, make_plan(len(missing), self.queue.most_at_once())), missing)
-        elif self.epoch - times[-1] < NAMES_LAST_SECONDS:  # perhaps not all were enqueued; the queue knows their names
+        # Perhaps not all were enqueued, and the queue knows their names; a stop has used them up.
+        elif self.epoch - times[-1] < NAMES_LAST_SECONDS and times[-1] > (stops.resumed_at() or 0.0):
             last = len(times) - 1
             if plan := sweeps.plan(last):
                 self._enqueue(spec, last, plan, orphans(spec.run, missing, held))
@@ -91,17 +98,18 @@ class Fleet(msgspec.Struct, frozen=True):
         """Enqueue one task, unless it was before."""
         self.queue.create(task.name(run), run, msgspec.json.encode(task), plan.deadline_seconds)
 
-    def finish(self, spec: RunSpec, start: int) -> bool:
-        """Finish a run if it is whole; its parts are looked through from a place of the grid on, up to the first gap.
+    def finish(self, spec: RunSpec, start: int) -> Ended | None:
+        """Finish a run if it is whole, and say how it ended.
 
+        Its parts are looked through from a place of the grid on, up to the first gap.
         Other tasks lack parts mostly just behind: so each task reads a page of the listing, and only the last all.
         """
         run_store = self.run_index.run_store(spec.run)
         if not run_store.is_whole(spec, start):
-            return False
-        run_summary(run_store, spec, self.epoch, finish=True)
+            return None
+        run_summary(run_store, spec, self.epoch, gate=self.gate)
         self.run_index.conclude(spec.run, [*scopes_of(spec.request_digest, spec.job), FANNED_OUT])
-        return True
+        return run_store.ended()
 
     def _sweep(self, spec: RunSpec, held: list[str]) -> Swept:
         try:
@@ -113,17 +121,25 @@ class Fleet(msgspec.Struct, frozen=True):
         run_store, sweeps = self.run_index.run_store(spec.run), self.sweeps(spec.run)
         parts, times = run_store.parts(spec), run_store.sweep_times()
         missing = sorted(set(range(len(spec.grid))) - {part.key.index for part in parts})
-        if not missing and self.finish(spec, 0):
-            return Swept(run=spec.run, state="complete")
+        if not missing and (ended := self.finish(spec, 0)):
+            return Swept(run=spec.run, state=ended)
         lost = orphans(spec.run, missing, held)
         plan = sweeps.plan(len(times) - 1) if times and lost else None
         signs = [part.stored.created_at for part in parts]
         signs += [stored.created_at for kept in run_store.rests(spec).values() for stored in kept]
-        if plan is None or not may_follow(self.epoch, times, signs):
+        if plan is None or not may_follow(self.epoch, times, [*signs, *self._resumed_at(run_store)]):
             return Swept(run=spec.run, state="running", missing_parts=len(missing))
         number, plan = len(times), self._recut(spec, plan, len(lost))
         tasks = self._enqueue(spec, number, sweeps.begin(number, plan), lost)
         return Swept(run=spec.run, state="enqueued", missing_parts=len(missing), tasks=tasks)
+
+    @staticmethod
+    def _resumed_at(run_store: RunStore) -> list[float]:
+        """List when somebody last had the run go on, if anybody did."""
+        stops = run_store.stops()
+        stops.stopped()
+        instant = stops.resumed_at()
+        return [] if instant is None else [instant]
 
     def _recut(self, spec: RunSpec, plan: Plan, parts: int) -> Plan:
         """Cut what was lost so that all instances have something to do."""

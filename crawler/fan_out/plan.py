@@ -84,19 +84,22 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a task: its parts are all committed, another task continues them, or nothing is left to do."""
+    """The answer to a task: its parts are all committed, another task continues them, or nothing is left to do.
+
+    `held`: its parts were the last, and the gate holds the run.
+    """
 
     run: str
     first: int
     last: int
-    state: Literal["complete", "continued", "over"]
+    state: Literal["complete", "held", "continued", "over"]
 
 
 class Swept(msgspec.Struct, frozen=True, kw_only=True):
     """What a sweep made of a run: how many parts it lacks, and how many tasks were enqueued for them."""
 
     run: str
-    state: Literal["complete", "running", "enqueued", "damaged"]
+    state: Literal["complete", "held", "running", "enqueued", "damaged"]
     missing_parts: int = 0
     tasks: int = 0
 

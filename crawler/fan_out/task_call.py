@@ -50,14 +50,14 @@ class TaskCall:
 
         Raises UpstreamUnavailable if not one song came of it: the queue is to deliver the task again, later.
         """
-        if self._run_store.stopped() or self._run_store.finished():
+        if self.call.stops.stopped() or self._run_store.finished():
             return self._report("over")
         alone = self._failures >= CAREFUL_RETRIES
         interruption = await (self._fetch_alone() if alone else self._fetch(self.task.part_range))
         if not missing_parts(self._run_store, self._spec, self.task.part_range):
-            self.fleet.finish(self._spec, self.task.last + 1)
-            return self._report("complete")
-        if self._run_store.stopped():
+            ended = self.fleet.finish(self._spec, self.task.last + 1)
+            return self._report(ended or "complete")
+        if self.call.stops.stopped():
             return self._report("over")
         if not self._got_further:
             raise UpstreamUnavailable(interruption.detail, interruption.retry_after)

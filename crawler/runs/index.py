@@ -4,6 +4,8 @@ Empty objects serve as the index, all create-only like the rest:
     index/all/TIME-RUN                every run, newest first by name (TIME counts down)
     index/begun/SCOPE/RUN             the runs of one request, or of one Scheduler job
     index/ended/SCOPE/RUN             those of them that are finished or stopped, so that nobody looks again
+    index/resumed/SCOPE/RUN~NNNNNN    those whose stop of that number was taken back: ended only if there is an
+                                      index/ended/SCOPE/RUN~NNNNNN of that number too, or of a higher one
     firings/JOB/TIME.json             which run one scheduled call of a Scheduler job went to
     index/begun/fanned-out/RUN        and likewise of those that tasks in a queue work on
     next/SOURCE/NNNNNN.json           the claims of next:, one after the other
@@ -76,10 +78,21 @@ class RunIndex(msgspec.Struct, frozen=True):
         """Index a run that is about to be handed to a queue."""
         self._mark(f"index/begun/{FANNED_OUT}/{run}")
 
-    def conclude(self, run: str, scopes: list[str]) -> None:
-        """Note that a run is finished or stopped."""
+    def conclude(self, run: str, scopes: list[str], taken_back: int = 0) -> None:
+        """Note that a run is finished or stopped, of whose stops so many were taken back before that was seen."""
         for scope in scopes:
-            self._mark(f"index/ended/{scope}/{run}")
+            self._mark(f"index/ended/{scope}/{_resumed(run, taken_back)}")
+
+    def resume(self, spec: RunSpec) -> None:
+        """Take back what stopped a run, if anything did: calls of its request go on with it again."""
+        run_store = self.run_store(spec.run)
+        stops = run_store.stops()
+        if not stops.stopped():
+            return
+        fanned_out = [FANNED_OUT] if run_store.sweep_times() else []
+        for scope in [*scopes_of(spec.request_digest, spec.job), *fanned_out]:
+            self._mark(f"index/resumed/{scope}/{_resumed(spec.run, stops.taken_back + 1)}")
+        stops.resume()
 
     def newest_unfinished(self, scope: str, fits: Callable[[RunSpec], bool] = lambda _: True) -> RunSpec | None:
         """Find the newest run of a scope that fits and is neither finished nor stopped."""
@@ -87,13 +100,14 @@ class RunIndex(msgspec.Struct, frozen=True):
 
     def unfinished(self, scope: str) -> Iterator[RunSpec]:
         """Find the runs of a scope that are neither finished nor stopped, the newest first."""
-        ended = {_last(stored.name) for stored in self.store.list(f"index/ended/{scope}/")}
-        begun = self.store.list(f"index/begun/{scope}/")
-        waiting = [(stored.created_at, _last(stored.name)) for stored in begun if _last(stored.name) not in ended]
+        ended, resumed = (self._times(f"index/{marked}/{scope}/") for marked in ("ended", "resumed"))
+        begun = [(stored.created_at, _last(stored.name)) for stored in self.store.list(f"index/begun/{scope}/")]
+        waiting = [pair for pair in begun if resumed.get(pair[1], 0) > ended.get(pair[1], -1)]
         for _, run in sorted(waiting, reverse=True):
             run_store = self.run_store(run)
-            if run_store.finished() or run_store.stopped():
-                self.conclude(run, [scope])
+            stops = run_store.stops()
+            if stops.stopped() or run_store.finished():
+                self.conclude(run, [scope], stops.taken_back)
             elif spec := self._spec_in(scope, run):
                 yield spec
 
@@ -101,7 +115,7 @@ class RunIndex(msgspec.Struct, frozen=True):
         self, scope: str, instant: float, fits: Callable[[RunSpec], bool] = lambda _: True
     ) -> RunSpec | None:
         """Find the newest run of a scope that fits and finished (was not merely stopped) since an epoch second."""
-        ended = [(s.created_at, _last(s.name)) for s in self.store.list(f"index/ended/{scope}/")]
+        ended = [(s.created_at, _resumes(s.name)[0]) for s in self.store.list(f"index/ended/{scope}/")]
         for _, run in sorted((pair for pair in ended if pair[0] >= instant), reverse=True):
             run_store = self.run_store(run)
             # The marker may be days younger than the manifest: a call that died between them left it to the next.
@@ -231,6 +245,14 @@ class RunIndex(msgspec.Struct, frozen=True):
         run_store = self.run_store(run)
         return run_store.stopped() and not run_store.finished()
 
+    def _times(self, prefix: str) -> dict[str, int]:
+        """Give the runs that have a marker, each with the highest number of stops taken back that it tells of."""
+        times: dict[str, int] = {}
+        for stored in self.store.list(prefix):
+            run, taken_back = _resumes(stored.name)
+            times[run] = max(taken_back, times.get(run, 0))
+        return times
+
     def _mark(self, name: str) -> None:
         with suppress(ObjectExists):
             self.store.create(name, b"", {"attempt": self.call_id})
@@ -287,6 +309,17 @@ def scopes_of(request_digest: str, job: str | None) -> list[str]:
 def run_of(index_name: str) -> str:
     """Give the run that a name of index/all/ stands for."""
     return index_name.partition("-")[2]
+
+
+def _resumed(run: str, taken_back: int) -> str:
+    """Name a run of whose stops so many were taken back, as its markers do."""
+    return f"{run}~{taken_back:06d}" if taken_back else run
+
+
+def _resumes(name: str) -> tuple[str, int]:
+    """Read the run, and how many of its stops were taken back, from a marker's name."""
+    run, _, taken_back = _last(name).partition("~")
+    return run, int(taken_back or 0)
 
 
 def _last(name: str) -> str:

@@ -192,9 +192,10 @@ def _keyed_songs(order: Order, keys: int) -> SongSet:
 
 def _songs_of_run(run_index: RunIndex, selection: FromRun, source: Source) -> str:
     run_store = run_index.run_store(selection.run)
-    spec, manifest = run_store.spec(), run_store.manifest()
+    spec = run_store.spec()
     if spec is None:
         raise UnknownRun(f"songs is {selection}, but there is no run {selection.run}.")
+    manifest = run_store.due_manifest(spec)
     if manifest is None:
         raise BadRequest(f"songs is {selection}, but the run {selection.run} is not finished; allowed: a finished run.")
     if spec.source_id != source.id:

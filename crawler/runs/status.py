@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from crawler.core.records import StoredObject
+from crawler.runs.ending.gate import Gate, Held
 from crawler.runs.grid import Grid
 from crawler.runs.manifest import CommittedPart
 from crawler.runs.spec import RunSpec
@@ -16,8 +17,8 @@ from crawler.runs.tally import Tally
 RUNNING_SECONDS = 120.0
 
 STOPPED_DETAIL = (
-    "The run was stopped: what is committed stays, no new part is started. "
-    "A call that names no run, or another, begins anew."
+    "The run was stopped: what is committed stays, no new part is started. POST /runs/RUN/resume, or songcrawl resume, "
+    "takes the stop back: then the same call goes on. Until then a call that names no run, or another, begins anew."
 )
 
 
@@ -25,13 +26,14 @@ class RunStatus(msgspec.Struct, frozen=True):
     """Hold how a run stands.
 
     `grid` is what it comes to, None while an open range's end is not known; `parts` are the committed ones, `kept` the
-    rows of others, by their place.
+    rows of others, by their place; `held` is there if the gate holds it.
     """
 
     state: State
     grid: Grid | None
     parts: list[CommittedPart]
     kept: dict[int, Tally]
+    held: Held | None = None
 
     def summary(self, spec: RunSpec, url: str, *, detail: str | None = None, coverage: bool = False) -> RunSummary:
         """Add it up, with the parts' places if `coverage` is wanted."""
@@ -43,9 +45,15 @@ class RunStatus(msgspec.Struct, frozen=True):
             grid=self.grid,
             parts=[part.tally for part in self.parts],
             kept=list(self.kept.values()),
-            detail=STOPPED_DETAIL if self.state == "stopped" else detail,
+            detail=self._detail(detail),
             coverage=make_coverage(spec, self.grid, failed, self.kept) if coverage else None,
         )
+
+    def _detail(self, detail: str | None) -> str | None:
+        """Say what the state means, where there is more to it than what ended the call."""
+        if self.held:
+            return self.held.detail
+        return {"complete": None, "stopped": STOPPED_DETAIL}.get(self.state, detail)
 
 
 def run_summary(
@@ -53,32 +61,34 @@ def run_summary(
     spec: RunSpec,
     epoch: float,
     *,
-    finish: bool = False,
+    gate: Gate | None = None,
     detail: str | None = None,
     coverage: bool = False,
 ) -> RunSummary:
-    """Say how a run stands; with `finish`, write its manifest first if its parts tile it.
+    """Say how a run stands; with a `gate`, finish it first if its parts tile it: complete, or held by that gate.
 
     Without, the caller only looks: a run is `running` that had a part committed, or tasks enqueued, in the last two
     minutes.
     """
-    status = run_status(run_store, spec, epoch, finish=finish)
-    return status.summary(spec, run_store.url, detail=None if status.state == "complete" else detail, coverage=coverage)
+    status = run_status(run_store, spec, epoch, gate=gate)
+    return status.summary(spec, run_store.url, detail=detail, coverage=coverage)
 
 
-def run_status(run_store: RunStore, spec: RunSpec, epoch: float, *, finish: bool = False) -> RunStatus:
+def run_status(run_store: RunStore, spec: RunSpec, epoch: float, *, gate: Gate | None = None) -> RunStatus:
     """Look how a run stands; the rest as in run_summary."""
-    finished = not finish and run_store.finished()  # before the listing, which then holds every part
+    ended = None if gate else run_store.ended()  # before the listing, which then holds every part
     parts = run_store.parts(spec)
     grid = run_store.end(spec, parts)
     if grid is not None:
         parts = parts[: len(grid)]
-        if finished or (finish and run_store.finish(spec, grid, parts)):
-            return RunStatus("complete", grid, parts, {})
+        if gate:
+            ended = run_store.finish(spec, grid, parts, gate)
+        if ended:
+            return RunStatus(ended, grid, parts, {}, run_store.held() if ended == "held" else None)
     committed = {part.key.index for part in parts}
     reach = len(spec.grid if grid is None else grid)  # rows past an open range's end are not the run's
     rests = {index: kept for index, kept in run_store.rests(spec).items() if index < reach and index not in committed}
-    state = _state(run_store, running=not finish and _is_running(run_store, parts, epoch))
+    state = _state(run_store, running=gate is None and _is_running(run_store, parts, epoch))
     return RunStatus(state, grid, parts, {index: _kept(run_store, stored) for index, stored in rests.items()})
 
 

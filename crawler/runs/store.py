@@ -5,7 +5,8 @@ Object names, below the output:
     runs/RUN/songs-FIRST-LAST.jsonl.gz    a part: the commit point; .csv.gz or .parquet in a run of that format
     runs/RUN/rest/songs-FIRST-LAST.CALL.jsonl.gz   rows of a part that a call was cut off with, in any format
     runs/RUN/manifest.json                once the parts tile the request
-    runs/RUN/stop.json                    start no new part
+    runs/RUN/held.json                    they do, but the gate holds the run until somebody accepts it
+    runs/RUN/stop-NNNNNN.json             start no new part, until resume-NNNNNN.json is there (runs/ending/stops.py)
 
 Everything is create-only; whoever comes second finds what the first stored, and goes on from there.
 """
@@ -15,19 +16,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import Literal
 
 import msgspec
 
 from crawler.core.errors import Damaged, ObjectExists, StoreUnavailable
 from crawler.core.ports import Store
-from crawler.core.records import Row, StoredObject
+from crawler.core.records import Row, StoredObject, add_counts
 from crawler.core.song_set import SongSet
 from crawler.formats.jsonl_rows import Line, split_rows
+from crawler.runs.ending.gate import Gate, Held
+from crawler.runs.ending.open_range import OpenRangeEnd
+from crawler.runs.ending.stops import Stops
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.manifest import CommittedPart, encode_manifest, gaps
-from crawler.runs.open_range import OpenRangeEnd
 from crawler.runs.spec import RunSpec, check_version
 from crawler.runs.tally import Tally, set_from_metadata, set_to_metadata
+
+# How a run finishes, as in its summary's state.
+Ended = Literal["complete", "held"]
 
 
 class RunStore(msgspec.Struct, frozen=True):
@@ -150,15 +157,38 @@ class RunStore(msgspec.Struct, frozen=True):
             end.add(part.key.index, self.with_sets(part).tally)
         return None if end.parts is None else spec.grid.head(end.parts)
 
-    def finish(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> bool:
-        """Write the manifest if the parts tile the grid; False if they don't."""
+    def finish(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart], gate: Gate) -> Ended | None:
+        """Write the manifest if the parts tile the grid, or held.json if the gate holds the run; None: they don't.
+
+        What another finisher with another gate wrote before stands.
+        """
         if gaps(grid, parts):
-            return False
-        for part in parts:
-            self.with_sets(part)
-        with suppress(ObjectExists):  # every finisher writes the same bytes
-            self._create("manifest.json", encode_manifest(spec, grid, parts))
-        return True
+            return None
+        held = gate.hold(spec, add_counts(part.tally for part in parts))
+        if self._is_there("held.json") or (held and self._is_there("manifest.json")):
+            return self.ended()
+        with suppress(ObjectExists):  # every finisher with this gate writes the same bytes
+            if held:
+                self._create("held.json", held.encode())
+            else:
+                self._create("manifest.json", self._manifest(spec, grid, parts))
+        return self.ended()
+
+    def accept(self, spec: RunSpec) -> None:
+        """Write the manifest of a held run, as it would have been."""
+        with suppress(ObjectExists):
+            self._create("manifest.json", self.due_manifest(spec) or b"")
+
+    def due_manifest(self, spec: RunSpec) -> bytes | None:
+        """Read the manifest, or make the one that a held run would have; None: the run is not finished."""
+        data = self.manifest()
+        if data is not None or self.ended() is None:
+            return data
+        parts = self.parts(spec)
+        grid = self.end(spec, parts)
+        if grid is None or gaps(grid, parts):
+            raise Damaged(f"The run {spec.run} is held, but not all of its parts are there.")
+        return self._manifest(spec, grid, parts)
 
     def sweep_times(self) -> list[float]:
         """List when each sweep of a fanned-out run began, in epoch seconds, from sweep 0 on; none: not fanned out."""
@@ -170,27 +200,50 @@ class RunStore(msgspec.Struct, frozen=True):
             self._count(part.key, part.tally)
         return part
 
+    def ended(self) -> Ended | None:
+        """Look how the run finished; None: it did not. A run that is held and has its manifest too was accepted."""
+        if self._is_there("manifest.json"):
+            return "complete"
+        return "held" if self._is_there("held.json") else None
+
     def finished(self) -> bool:
-        """Look whether the manifest is there."""
-        return self.finished_at() is not None
+        """Look whether the run is complete or held: nothing is asked for it any more."""
+        return self.ended() is not None
 
     def finished_at(self) -> float | None:
-        """Give when the manifest was written, in epoch seconds; None: the run is not finished."""
-        stored = self.store.stat(self._name("manifest.json"))
-        return stored.created_at if stored else None
+        """Give when the run was complete or held, in epoch seconds; None: it is neither."""
+        marks = [self.store.stat(self._name(name)) for name in ("manifest.json", "held.json")]
+        return min((mark.created_at for mark in marks if mark), default=None)
+
+    def held(self) -> Held | None:
+        """Read why the gate held the run; None: it did not. Raises Damaged."""
+        data = self.store.read(self._name("held.json"))
+        try:
+            return None if data is None else Held.decode(data)
+        except ValueError as error:
+            raise Damaged(f"{self._name('held.json')} is damaged: {error}.") from error
 
     def manifest(self) -> bytes | None:
-        """Read the manifest; None: the run is not finished."""
+        """Read the manifest; None: the run is not complete."""
         return self.store.read(self._name("manifest.json"))
 
+    def stops(self) -> Stops:
+        """Open the run's stops, for whoever looks at them more than once."""
+        return Stops(self.store, self.run, self.call_id)
+
     def stop(self) -> None:
-        """Store the stop marker: no call starts a new part of this run from now on."""
-        with suppress(ObjectExists):
-            self._create("stop.json", b"{}\n")
+        """Stop the run: no call starts a new part of it from now on."""
+        self.stops().stop()
 
     def stopped(self) -> bool:
-        """Look whether the stop marker is there."""
-        return self.store.stat(self._name("stop.json")) is not None
+        """Look whether the run is stopped."""
+        return self.stops().stopped()
+
+    def _manifest(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> bytes:
+        return encode_manifest(spec, grid, [self.with_sets(part) for part in parts])
+
+    def _is_there(self, name: str) -> bool:
+        return self.store.stat(self._name(name)) is not None
 
     def _listed(
         self, prefix: str, find: Callable[[str], PartKey | None], spec: RunSpec, part_range: range | None

@@ -18,13 +18,14 @@ from crawler.runs.grid import Grid
 from crawler.runs.spec import RunSpec
 from crawler.runs.tally import Tally, percentile_ms
 
-State = Literal["complete", "partial", "running", "stopped", "planned"]
+State = Literal["complete", "held", "partial", "running", "stopped", "planned"]
 
 
 class Reason(Enum):
     """Why a call ended: HTTP statuses and exit codes go by it, and never by a sentence."""
 
     COMPLETE = "complete"  # the run is complete, by this call or before it
+    HELD = "held"  # every part is there, but the gate holds the run
     QUEUED = "queued"  # tasks in a queue go on with the run
     STOPPED = "stopped"  # somebody stopped the run
     DEADLINE = "deadline"  # the call's time is over

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from crawler.core.errors import StoreUnavailable
+from crawler.core.errors import Damaged, StoreUnavailable
 from crawler.core.records import STATUSES, Row, StoredObject, add_counts
 from crawler.core.song_set import SongSet
 from crawler.formats.checksum import crc32c
@@ -25,19 +25,23 @@ from crawler.runs.spec import RunSpec, check_version
 from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally
 
-_OTHER_OBJECTS = ("run.json", "manifest.json", "stop.json")
-_OTHER_FOLDERS = ("rest/", "sweeps/", "tries/")
+_OTHER_OBJECTS = ("run.json", "manifest.json", "held.json", "stop.json")
+_OTHER_PREFIXES = ("rest/", "sweeps/", "tries/", "stop-", "resume-")
 
 
 @dataclass
 class Proof:
-    """Hold what a run's objects came to: the counts over all rows, and a sentence for each of its `faults`."""
+    """Hold what a run's objects came to: the counts over all rows, and a sentence for each of its `faults`.
+
+    `held` says why the gate holds the run, if it does: then it needs no manifest to be right.
+    """
 
     run: str
     found: int = 0
     missing: int = 0
     failed: int = 0
     parts: int = 0
+    held: str | None = None
     faults: list[str] = field(default_factory=list)
 
 
@@ -89,7 +93,11 @@ def verify_run(run_index: RunIndex, run: str) -> Proof:
     proof.parts = len(parts)
     for status, songs in add_counts(part.tally for part in parts).by_status().items():
         setattr(proof, status, songs)
-    proof.faults += [*keys.faults(), *_gap_faults(grid, parts), *_manifest_faults(run_store, spec, grid, parts)]
+    proof.faults += [*keys.faults(), *_gap_faults(grid, parts)]
+    if run_store.ended() == "held":
+        _verify_held(run_store, spec, parts, proof)
+    else:
+        proof.faults += _manifest_faults(run_store, spec, grid, parts)
     proof.faults += _parent_faults(run_index, spec)
     return proof
 
@@ -112,7 +120,7 @@ def _verify_objects(run_store: RunStore, spec: RunSpec, proof: Proof, keys: Keys
     """Read every object of the run; yields the parts that could be read, tallied by their rows."""
     for stored in run_store.store.list(f"runs/{spec.run}/"):
         name = stored.name.removeprefix(f"runs/{spec.run}/")
-        if name in _OTHER_OBJECTS or name.startswith(_OTHER_FOLDERS):
+        if name in _OTHER_OBJECTS or name.startswith(_OTHER_PREFIXES):
             continue
         key = spec.grid.find(name)
         if key is None:
@@ -189,6 +197,19 @@ def _manifest_faults(run_store: RunStore, spec: RunSpec, grid: Grid, parts: list
         yield from _named_faults(said, expected)
 
 
+def _verify_held(run_store: RunStore, spec: RunSpec, parts: list[CommittedPart], proof: Proof) -> None:
+    """Hold held.json against what the parts say."""
+    try:
+        held = run_store.held()
+    except (StoreUnavailable, Damaged) as error:
+        proof.faults.append(f"held.json can't be read: {error}")
+        return
+    if held and held == held.gate.hold(spec, add_counts(part.tally for part in parts)):
+        proof.held = held.detail
+    else:
+        proof.faults.append("held.json differs from what the parts say")
+
+
 def _named_faults(said: dict[str, Any], expected: dict[str, Any]) -> Iterator[str]:
     """Name the objects of which the manifest says something else."""
     if said.get("run_json_crc32c") != expected["run_json_crc32c"]:
@@ -203,10 +224,11 @@ def _parent_faults(run_index: RunIndex, spec: RunSpec) -> Iterator[str]:
     """Follow a failed: or missing: run to the run that its numbers come from."""
     if spec.parent is None:
         return
-    status = spec.asked.partition(":")[0]
+    status, parent = spec.asked.partition(":")[0], run_index.run_store(spec.parent)
     try:
-        manifest = _decode_manifest(run_index.run_store(spec.parent).manifest())
-    except (StoreUnavailable, ValueError) as error:
+        parent_spec = parent.spec()
+        manifest = _decode_manifest(parent.due_manifest(parent_spec) if parent_spec else parent.manifest())
+    except (StoreUnavailable, Damaged, ValueError) as error:
         yield f"the manifest of its parent, the run {spec.parent}, can't be read: {error}"
         return
     if manifest is None:

@@ -43,7 +43,7 @@ class RunSongs(msgspec.Struct, frozen=True):
     @property
     def complete(self) -> bool:
         """Tell whether the run is complete."""
-        return self.run_store.finished()
+        return self.run_store.ended() == "complete"
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -23,11 +23,12 @@ from crawler.engine import run_call as run_module
 from crawler.engine.part_writer import PartWriter
 from crawler.engine.run_call import RunCall
 from crawler.fan_out import fleet as fleet_module
+from crawler.runs.ending.gate import Gate
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.index import RunIndex
 from crawler.runs.manifest import CommittedPart, encode_manifest
 from crawler.runs.spec import RunSpec
-from crawler.runs.store import RunStore
+from crawler.runs.store import Ended, RunStore
 
 BLOCK = 40
 
@@ -81,11 +82,11 @@ def run_seeds(
 class HastyRunStore(RunStore, frozen=True):
     """Finish a run whether or not its parts tile it."""
 
-    def finish(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> bool:
+    def finish(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart], gate: Gate) -> Ended:
         """Write the manifest."""
         with suppress(ObjectExists):
             self._create("manifest.json", encode_manifest(spec, grid, parts))
-        return True
+        return "complete"
 
 
 class HastyRunIndex(RunIndex, frozen=True):

@@ -148,6 +148,13 @@ class Caller(Process):
             self._world.look(self._chance.choice([None, *runs]), soon)
         elif luck < 0.35 and runs:
             self._world.stop(self._chance.choice(runs), soon)
+        elif luck < 0.9 and (stopped := [run for run in runs if self._may_resume(run)]):
+            self._world.resume(self._chance.choice(stopped), soon)
+
+    def _may_resume(self, run: str) -> bool:
+        """Tell whether a run is stopped; of next: later claims have the songs by then."""
+        stored = self._world.truth.runs[run]
+        return stored.stopped is not None and not stored.spec["asked"].startswith("next:")
 
 
 def draw_wishes(chance: random.Random) -> list[Wish]:

@@ -89,7 +89,8 @@ class Choices:
         name = run.spec["run"]
         others = [other for other in self._truth.runs.values() if other.request == run.request and other is not run]
         if run.begun_by == call.name:
-            left = [other.spec["run"] for other in others if other.began < call.began and other.waiting()]
+            early = [other for other in others if max(other.began, other.resumed) < call.began]
+            left = [other.spec["run"] for other in early if other.waiting()]
             self._truth.hold(not left, f"{call.name} begins {name} though there is {left}")
         elif run.finished is not None and run.finished < call.began:
             today = call.epoch // DAY_SECONDS == run.finished_at // DAY_SECONDS

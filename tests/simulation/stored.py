@@ -23,7 +23,11 @@ class Kept:
 
 @dataclass
 class StoredRun:
-    """Follow one run; `finished` and `stopped` are the serials of manifest.json and stop.json."""
+    """Follow one run.
+
+    `finished`, `stopped` and `resumed` are the serials of manifest.json, of the last stop unless it was taken back, and
+    of what last did that.
+    """
 
     spec: dict[str, Any]
     began: int
@@ -34,6 +38,8 @@ class StoredRun:
     finished: int | None = None
     finished_at: float = 0.0
     stopped: int | None = None
+    stops: int = 0
+    resumed: int = 0
     tries: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def __post_init__(self) -> None:

@@ -136,8 +136,10 @@ class Truth:
         elif folder == "next":
             self.choices.claimed(entry)
         elif folder == "index" and rest.startswith("ended/"):
-            run = rest.rpartition("/")[2]
-            self.hold(not self.runs[run].waiting(), f"{run} is noted as ended, and is not")
+            run, _, taken_back = rest.rpartition("/")[2].partition("~")
+            stored = self.runs[run]
+            ended = stored.finished is not None or stored.stops > int(taken_back or 0)
+            self.hold(ended, f"{run} is noted as ended, and is not")
 
     def met(self, visit: Visit, entry: Entry, data: bytes) -> None:
         """Hold what a process would have stored against what was there first: a manifest has one content."""
@@ -151,8 +153,13 @@ class Truth:
             return
         self.hold(name in self.runs, f"{entry.stored.name} is there before its run.json")
         run = self.runs[name]
-        if stored == "stop.json":
-            run.stopped = entry.serial
+        if stored.startswith("stop-"):
+            self.hold(run.stopped is None, f"{entry.stored.name} stops what is stopped")
+            run.stopped, run.stops = entry.serial, run.stops + 1
+            self.hold(stored == f"stop-{run.stops:06d}.json", f"{entry.stored.name} is the stop {run.stops}")
+        elif stored.startswith("resume-"):
+            self.hold(stored == f"resume-{run.stops:06d}.json", f"{entry.stored.name} takes the stop {run.stops} back")
+            run.stopped, run.resumed = None, entry.serial
         elif stored.startswith("rest/"):
             part = f"{stored.removeprefix('rest/').partition('.')[0]}.jsonl.gz"
             rows = self._rows(run, part, entry)

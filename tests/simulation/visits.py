@@ -157,10 +157,19 @@ class CrawlCall(Visit):
                 limiter=Limiter(RateController(limits.max_per_second, limits.max_at_once, chance.random)),
             )
 
+    def listed(self, prefix: str, serial: int) -> None:
+        """Note a listing; that of the stops is a look for them."""
+        super().listed(prefix, serial)
+        if prefix.endswith("/stop"):
+            run = self.world.truth.runs.get(prefix.split("/")[1])
+            self._may_open = run is None or not run.stops
+
     def looked(self, name: str, there: bool) -> None:
         """Note which parts were looked for, and not found, after a look for the stop marker."""
-        if name.endswith("/stop.json"):
+        if "/stop-" in name:
             self._may_open = not there
+        elif "/resume-" in name:
+            self._may_open = there
         elif "/songs-" in name and not there and self._may_open:
             self._may_open = False
             self.opened.add(name.rpartition("/")[2])
@@ -205,6 +214,19 @@ class Look(Visit):
         answer = run_summary(run_store, spec, self.world.clock.epoch())
         self._answer(answer)
         return answer
+
+
+class Resume(Look):
+    """Be a call that takes a stop back."""
+
+    def visit(self) -> None:
+        """Resume the run, unless it goes on."""
+        run_index = self.run_index(Deadline.after(self.world.clock.now(), 600.0))
+        spec = run_index.run_store(self._run_name or "").spec()
+        if spec is None:
+            raise UnknownRun(self._run_name)
+        run_index.resume(spec)
+        self._look(run_index, spec.run)
 
 
 class Stop(Look):

@@ -16,7 +16,7 @@ from simulation.store import Bucket, SimStore
 from simulation.threads import Process, Scheduler
 from simulation.truth import Truth
 from simulation.upstream import Upstream
-from simulation.visits import CrawlCall, Look, Pace, Stop, Visit
+from simulation.visits import CrawlCall, Look, Pace, Resume, Stop, Visit
 from simulation.weather import CALM, Weather
 
 # 2026-11-23 in UTC; a world begins so long before the next midnight.
@@ -69,6 +69,10 @@ class World:
     def stop(self, run: str, after: float = 0.0) -> None:
         """Stop a run."""
         self._start(Stop(self, self._name("stop"), run), after)
+
+    def resume(self, run: str, after: float = 0.0) -> None:
+        """Take back that a run was stopped."""
+        self._start(Resume(self, self._name("resume"), run), after)
 
     def calm(self, weather: Weather = CALM) -> None:
         """Have no trouble from now on; who is frozen stays so."""

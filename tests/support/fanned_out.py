@@ -27,6 +27,7 @@ from crawler.fan_out.plan import Plan, Task, TaskReport
 from crawler.fan_out.task_call import TaskCall
 from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import Limiter
+from crawler.runs.ending.gate import Gate
 from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec, Source
 from crawler.runs.store import RunStore
@@ -50,6 +51,7 @@ class World:
         self.judge: Callable[[int, int], Verdict] = lambda number, _nth: found({"id": number})
         self.fetchers: list[FakeFetcher] = []
         self.ahead = 0.0
+        self.gate = Gate()
         self.run_store.begin(spec)
 
     @property
@@ -73,7 +75,7 @@ class World:
 
     def fleet(self, executor: ThreadPoolExecutor) -> Fleet:
         """Be one instance."""
-        return Fleet(RunIndex(self.store, uuid.uuid4().hex), self.queue, executor, self.now)
+        return Fleet(RunIndex(self.store, uuid.uuid4().hex), self.queue, executor, self.now, self.gate)
 
     def fan_out(self, most_parts: float = 2) -> bool:
         """Make the call that a trigger makes."""

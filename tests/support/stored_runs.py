@@ -9,6 +9,7 @@ from crawler.core.ports import Store
 from crawler.core.records import Status
 from crawler.core.verdict import Verdict
 from crawler.formats.jsonl_rows import STATUS, Compressor, encode_row, with_key
+from crawler.runs.ending.gate import Gate
 from crawler.runs.grid import PartKey
 from crawler.runs.index import RunIndex, scopes_of
 from crawler.runs.spec import RunSpec
@@ -42,7 +43,7 @@ def store_run(
     for key in list(spec.grid)[: None if whole else -1]:
         commit(run_store, key, judge, fetched_at(key.index), key_of)
     if whole:
-        assert run_store.finish(spec, spec.grid, run_store.parts(spec))
+        assert run_store.finish(spec, spec.grid, run_store.parts(spec), Gate())
     return spec
 
 

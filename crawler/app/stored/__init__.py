@@ -1,1 +1,1 @@
-"""What is made of stored runs: snapshots, exports."""
+"""What is done with stored runs, and what is made of them: snapshots, exports."""

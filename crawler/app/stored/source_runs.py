@@ -47,7 +47,7 @@ class SourceRuns(msgspec.Struct, frozen=True):
 
     def _complete(self, run: str) -> RunSpec | None:
         run_store = self.run_index.run_store(run)
-        return run_store.spec() if run_store.finished() else None
+        return run_store.spec() if run_store.ended() == "complete" else None
 
     def _of_the_same_keys(self, specs: list[RunSpec]) -> list[RunSpec]:
         """Leave out the runs of other keys than those of today, which are of another source."""

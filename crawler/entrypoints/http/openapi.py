@@ -41,7 +41,7 @@ _MEANINGS = {
     400: "The request is wrong; the sentence names the field, its value and what is allowed.",
     403: "Another web site sent this through somebody's browser.",
     404: "There is no such run or snapshot, no row of this song in it, or no queue.",
-    409: "The name of the run or snapshot belongs to another request.",
+    409: "The name of the run or snapshot belongs to another request, or the run's state does not allow this.",
     413: "The body is over 64 KiB.",
     500: "The deployment is wrong; the sentence names what to change.",
     503: "The store, the queue or the upstream can't be reached. Send the same call again.",
@@ -139,6 +139,22 @@ def _paths(bounds: RequestBounds) -> dict[str, Any]:
                 "responses": _responses("How the run stands.", RunSummary, 400, 403, 404, 500, 503),
             }
         },
+        "/runs/{run}/resume": {
+            "post": {
+                "operationId": "resume",
+                "summary": "Take a stop back: the same call goes on with the run",
+                "parameters": [run],
+                "responses": _responses("How the run stands.", RunSummary, 400, 403, 404, 500, 503),
+            }
+        },
+        "/runs/{run}/accept": {
+            "post": {
+                "operationId": "accept",
+                "summary": "Complete a run that is held (MAX_FAILED, MIN_FOUND), as it is",
+                "parameters": [run],
+                "responses": _responses("How the run stands.", RunSummary, 400, 403, 404, 409, 500, 503),
+            }
+        },
         "/runs/{run}/parts": {
             "post": {
                 "operationId": "carryOut",
@@ -208,7 +224,7 @@ def _crawled(*, page: bool = False) -> dict[str, Any]:
         "headers": _RETRY_AFTER,
         "content": {**_json(RunSummary), **_problem_json()},
     }
-    whole = _responses("The run is complete, or planned.", RunSummary, 400, 403, 404, 409, 413, 500, page=page)
+    whole = _responses("The run is complete, held, or planned.", RunSummary, 400, 403, 404, 409, 413, 500, page=page)
     queued = {"description": "Tasks in the queue go on: GET /runs/RUN follows them.", "content": _json(RunSummary)}
     return {**whole, "202": queued, "503": partial}
 

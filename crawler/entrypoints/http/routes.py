@@ -32,7 +32,8 @@ from crawler.runs.scheduled import parse_scheduled_call
 from crawler.runs.summary import CallResult, Reason
 
 _PATHS = (
-    *("/", "/runs", "/runs/RUN", "/runs/RUN/songs", "/runs/RUN/songs/SONG_NUM", "/runs/RUN/stop", "/runs/RUN/parts"),
+    *("/", "/runs", "/runs/RUN", "/runs/RUN/songs", "/runs/RUN/songs/SONG_NUM", "/runs/RUN/stop"),
+    *("/runs/RUN/resume", "/runs/RUN/accept", "/runs/RUN/parts"),
     *("/snapshots", "/snapshots/SNAPSHOT", "/sweep", "/openapi.json"),
 )
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -48,6 +49,7 @@ _UNAVAILABLE_SECONDS = 30
 # The status that a crawl's answer has, and after how many seconds the same call may be sent again.
 _CRAWLED = {
     Reason.COMPLETE: (200, None),
+    Reason.HELD: (200, None),
     Reason.QUEUED: (202, None),
     Reason.STOPPED: (503, _UNAVAILABLE_SECONDS),
     Reason.DEADLINE: (503, _CONTINUE_SECONDS),
@@ -103,10 +105,10 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
         case ["runs", run, "songs", *song_nums] if len(song_nums) < 2:
             _allow(request, f"/runs/RUN/songs{'/SONG_NUM' * len(song_nums)}", "GET")
             return _songs(open_deployment(), parse_run_name("run", run), song_nums, request)
-        case ["runs", run, "stop"]:
-            _allow(request, "/runs/RUN/stop", "POST")
+        case ["runs", run, "stop" | "resume" | "accept" as deed]:
+            _allow(request, f"/runs/RUN/{deed}", "POST")
             _refuse_other_sites(request)
-            return _json(200, open_deployment().stop(parse_run_name("run", run)))
+            return _json(200, getattr(open_deployment(), deed)(parse_run_name("run", run)))
         case ["runs", run, "parts"]:
             _allow(request, "/runs/RUN/parts", "POST")
             _refuse_other_sites(request)

@@ -40,6 +40,8 @@ DEFAULTS: dict[str, Any] = {
     "DEADLINE_SECONDS": None,
     "MAX_SONGS": 10_000_000,
     "END_AFTER_MISSING": 1000,
+    "MAX_FAILED": None,
+    "MIN_FOUND": None,
     "QUEUE": None,
     "SERVICE_URL": None,
     "INVOKER": None,
@@ -110,6 +112,8 @@ GOOD: dict[str, dict[str, Any]] = {
     "DEADLINE_SECONDS": {"": None, "1": 1.0, "3600": 3600.0, "59.5": 59.5},
     "MAX_SONGS": {"1": 1, "1000000000000": 10**12},
     "END_AFTER_MISSING": {"1": 1, "1000000000": 10**9},
+    "MAX_FAILED": {"": None, "0": 0.0, "0.05": 0.05, "1": 1.0},
+    "MIN_FOUND": {"": None, "0": 0.0, "0.999": 0.999, "1.0": 1.0},
     "QUEUE": {
         "projects/my-songs/locations/us-east1/queues/Parts-1": "projects/my-songs/locations/us-east1/queues/Parts-1",
         "projects/example.com:songs/locations/l/queues/q": "projects/example.com:songs/locations/l/queues/q",
@@ -204,6 +208,8 @@ BAD: dict[str, tuple[str, ...]] = {
     "DEADLINE_SECONDS": (*NO_NUMBERS[1:], "0", "0.9", "3601"),
     "MAX_SONGS": (*NO_NUMBERS, "0", "1000000000001", "1.5"),
     "END_AFTER_MISSING": (*NO_NUMBERS, "0", "1000000001", "1.5"),
+    "MAX_FAILED": (*(text for text in NO_NUMBERS if text), "1.1", "5%", "2", "-0.1", ".5"),
+    "MIN_FOUND": (*(text for text in NO_NUMBERS if text), "1.1", "50%", "2", "-0.1", ".5"),
     "QUEUE": ("parts", "projects/p/queues/q", "projects/p/locations/l/queues/", "projects/p/locations/l/queues/a_b"),
     "SERVICE_URL": (
         "songs.example",

@@ -21,6 +21,7 @@ from crawler.app.source_file import source_names, source_text
 from crawler.core.settings import SETTINGS, VERSION
 from crawler.entrypoints import cli as command_module
 from crawler.entrypoints.cli import main
+from crawler.entrypoints.command_output import COMPLETE, FAILED, HELD, INTERRUPTED, PARTIAL
 
 FUNCTION = """
 def title(session, song_num):
@@ -136,7 +137,7 @@ WRONG = {
     "too many songs": (["crawl", "1-9", "--max-songs=8"], "songs names 9 numbers; allowed: 8 (MAX_SONGS)."),
     "run": (["crawl", "1", "--run", "../up"], 'run is "../up"; allowed: 1 to 63 of a-z, 0-9, dot, dash and underscore'),
     "private": (["crawl", "1", "--allow-private-upstream=0"], "The upstream 127.0.0.1 has the address 127.0.0.1: "),
-    "output": (["crawl", "1", "--output=/dev/null"], "/dev/null/runs/"),
+    "output": (["crawl", "1", "--output=/dev/null"], "The folder /dev/null can't be written: "),
 }
 
 
@@ -238,7 +239,12 @@ def test_help_names_every_option(command: CommandLine) -> None:
 
 @pytest.mark.usefixtures("own_environment")
 @pytest.mark.parametrize(
-    "command", [[], ["try"], ["crawl"], ["plan"], ["verify"], ["status"], ["settings"], ["sources"]], ids=str
+    "command",
+    [
+        *([], ["try"], ["crawl"], ["plan"], ["verify"], ["status"], ["stop"], ["resume"], ["accept"], ["settings"]),
+        ["sources"],
+    ],
+    ids=str,
 )
 def test_help_fits_a_terminal(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -264,10 +270,9 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     codes = [int(code) for code in re.findall(r"^  (\d+) +\w", text, re.MULTILINE)]
 
     assert [command_module._parser("").parse_args(shlex.split(line)).run_command.__name__ for line in shown] == [
-        *("_try", "_plan", "_crawl", "_verify"),
+        *("_try", "_plan", "_crawl", "verify"),
     ]
-    assert codes == [command_module.COMPLETE, command_module.FAILED, 2, command_module.PARTIAL, 130]
-    assert command_module.INTERRUPTED == 130
+    assert codes == [COMPLETE, FAILED, 2, PARTIAL, HELD, INTERRUPTED]
     assert {name for names in command_module._GROUPS.values() for name in names} <= {s.name for s in SETTINGS}
 
 
@@ -283,6 +288,42 @@ def test_status_tells_a_script_whether_to_go_on(command: CommandLine) -> None:
     with Upstream(lambda n, _nth: song(n)) as open_again:
         done = command.run("crawl", "1-12", "--run=s", f"--song-url={open_again.url}")
     assert (done.returncode, command.run("status", "songs/runs/s").returncode) == (0, 0)
+
+
+def test_a_held_run_is_accepted(command: CommandLine, tmp_path: Path) -> None:
+    """Exit 4 while a run is held, whoever looks; accept it by its name, once."""
+    crawled = command.run("crawl", "1-10", "--run=r", "--max-failed=0.05")
+    looks = [command.run("status", "songs/runs/r"), command.run("verify", "r"), command.run("crawl", "1-10", "--run=r")]
+    accepted = command.run("accept", "r")
+    after = [command.run("status", "r"), command.run("verify", "r", "--output", "songs"), command.run("accept", "r")]
+
+    answer = json.loads(crawled.stdout)
+    assert (crawled.returncode, answer["state"]) == (4, "held")
+    assert "1 of 10 songs failed" in answer["detail"]
+    assert [look.returncode for look in looks] == [4, 4, 4]
+    assert json.loads(looks[1].stdout)["held"] == answer["detail"]
+    assert (accepted.returncode, json.loads(accepted.stdout)["state"]) == (0, "complete")
+    assert [look.returncode for look in after] == [0, 0, 1]
+    assert after[2].stderr == "songcrawl: The run r is complete; allowed: a run that is held.\n"
+    assert command.run("status", "other").stderr == "songcrawl: There is no run other in songs.\n"
+
+
+def test_a_run_is_stopped_and_resumed(command: CommandLine) -> None:
+    """Exit 3 for the crawl of a stopped run, and go on with it once it is resumed, named or not."""
+    answers = {"found": error(401)}
+    with Upstream(lambda n, _nth: answers.get("found") or song(n)) as upstream:
+        command.environ["SONG_URL"] = upstream.url
+        partial = command.run("crawl", "1-3")
+        run = json.loads(partial.stdout)["run"]
+        stopped = [command.run("stop", run), command.run("crawl", "1-3", "--run", run)]
+        resumed = command.run("resume", f"songs/runs/{run}")
+        answers.clear()
+        again = command.run("crawl", "1-3")
+
+    assert [done.returncode for done in [partial, *stopped, resumed, again]] == [3, 0, 3, 0, 0]
+    assert [json.loads(done.stdout)["state"] for done in stopped] == ["stopped"] * 2
+    assert json.loads(resumed.stdout)["state"] == "partial"
+    assert (json.loads(again.stdout)["run"], json.loads(again.stdout)["state"]) == (run, "complete")
 
 
 def test_a_reader_that_leaves_is_no_error(command: CommandLine) -> None:

@@ -18,7 +18,7 @@ from crawler.app.deployment import Deployment
 from crawler.core.errors import BadSetting, StoreUnavailable
 from crawler.core.ports import Store
 from crawler.core.settings import Settings
-from crawler.core.verdict import Verdict, found, refused, throttled
+from crawler.core.verdict import Verdict, failed, found, refused, throttled
 from crawler.entrypoints.http.routes import HttpRequest, HttpResponse, respond, respond_crawled
 from crawler.rate_control import circuit_breaker
 from crawler.runs.index import RunIndex
@@ -37,11 +37,12 @@ class Function:
         self.store: Store = FolderStore(folder)
         self.fetcher = FakeFetcher()
         self.opened = 0
+        self.settings: dict[str, str] = {}
 
     def open(self) -> Deployment:
         """Give the deployment."""
         self.opened += 1
-        settings = Settings.from_environ({"DEADLINE_SECONDS": "60", "MAX_PER_SECOND": "0"})
+        settings = Settings.from_environ({"DEADLINE_SECONDS": "60", "MAX_PER_SECOND": "0", **self.settings})
         source = Source("sim://{song_num}", "0123456789abcdef")
         return Deployment(settings, self.store, source, lambda _: self.fetcher, limiter_of(settings.limits))
 
@@ -372,6 +373,24 @@ def test_a_stopped_run_starts_nothing_more(function: Function) -> None:
     assert read(function.send("POST", "/runs/trial/stop")) == read(stopped)
 
 
+def test_a_stopped_run_is_resumed(function: Function) -> None:
+    """Take the stop back, as often as is asked, and have the same call go on and complete the run."""
+    function.fetcher = FakeFetcher(lambda _item, _nth: refused("Down."))
+    run = read(function.send("POST", "/", {"songs": "1-3"}))["run"]
+    never = read(function.send("POST", f"/runs/{run}/resume"))
+    function.send("POST", f"/runs/{run}/stop")
+    named = read(function.send("POST", "/", {"songs": "1-3", "run": run}))
+    resumed = [read(function.send("POST", f"/runs/{run}/resume")) for _ in range(2)]
+    function.fetcher = FakeFetcher()
+    again = read(function.send("POST", "/", {"songs": "1-3"}))
+
+    assert (never["state"], named["state"]) == ("partial", "stopped")
+    assert "resume" in named["detail"]
+    assert [answer["state"] for answer in resumed] == [never["state"]] * 2
+    assert (again["run"], again["state"]) == (run, "complete")
+    assert read(function.send("POST", f"/runs/{run}/resume")) == again
+
+
 def test_a_complete_run_is_not_stopped(function: Function) -> None:
     """Answer a stop that comes too late with the complete run, and store no marker."""
     answer = read(function.send("POST", "/", {"songs": "1-3", "run": "trial"}))
@@ -380,11 +399,41 @@ def test_a_complete_run_is_not_stopped(function: Function) -> None:
     assert "runs/trial/stop.json" not in function.objects()
 
 
+def test_a_held_run_is_answered_and_accepted(function: Function, caplog: pytest.LogCaptureFixture) -> None:
+    """Answer 200 with why, log an ERROR, ask nothing for the same call, and complete the run by a POST, once."""
+    function.settings = {"MAX_FAILED": "0.3"}
+    function.fetcher = FakeFetcher(lambda item, _nth: found(item) if item == 1 else failed("http_400"))
+    held = function.send("POST", "/", {"songs": "1-3"})
+    answer = read(held)
+    with caplog.at_level("INFO", "crawler"):
+        again = function.send("POST", "/", {"songs": "1-3"})
+    address = f"/runs/{answer['run']}"
+
+    assert (held.status, answer["state"], answer["remaining"]) == (200, "held", 0)
+    assert answer["detail"].startswith("The run is held: 2 of 3 songs failed, and MAX_FAILED allows a share of 0.3.")
+    assert (again.status, read(again)) == (200, answer)
+    assert len(function.fetcher.tried) == 3
+    assert [(record.levelname, record.message) for record in caplog.records][-1] == ("ERROR", "crawl held")
+    assert read(function.send("GET", address)) == read(function.send("POST", f"{address}/stop")) == answer
+    assert "2 of 3 songs failed" in function.send("GET", address, accept=BROWSER).body.decode()
+    accepted = function.send("POST", f"{address}/accept")
+    assert (accepted.status, read(accepted)["state"]) == (200, "complete")
+    assert read(function.send("GET", address)) == read(accepted)
+    twice = function.send("POST", f"{address}/accept")
+    assert (twice.status, problem(twice)) == (
+        409,
+        f"The run {answer['run']} is complete; allowed: a run that is held.",
+    )
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "anything"])
 @pytest.mark.parametrize(
     ("method", "address"),
-    [("POST", "/?songs=1-3"), ("GET", "/?songs=1-3"), ("POST", "/runs/trial/stop")],
-    ids=["crawl", "crawl by GET", "stop"],
+    [
+        *(("POST", "/?songs=1-3"), ("GET", "/?songs=1-3")),
+        *(("POST", "/runs/trial/stop"), ("POST", "/runs/trial/resume"), ("POST", "/runs/trial/accept")),
+    ],
+    ids=["crawl", "crawl by GET", "stop", "resume", "accept"],
 )
 def test_another_sites_page_does_nothing(function: Function, method: str, address: str, site: str) -> None:
     """Answer 403 to what a browser says another site's page sent, and touch nothing."""

@@ -37,7 +37,7 @@ def pages(song_num: int, _nth: int) -> RunSummary:
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     """Run the function on a song API with holes, in parts small enough to see them come."""
     output = tmp_path_factory.mktemp("sample")
-    settings = {"PART_SONGS": "100", "MAX_PER_SECOND": "500"}
+    settings = {"PART_SONGS": "100", "MAX_PER_SECOND": "500", "MAX_FAILED": "0.1"}
     with Upstream(pages) as upstream, deployed(output, SONG_URL=upstream.url, **settings) as function:
         yield function
 
@@ -100,7 +100,7 @@ def test_a_run_is_started_watched_through_a_reload_and_reported(browser: Browser
 
 
 def test_a_run_is_stopped(browser: Browser, sample: Deployed) -> None:
-    """Stop a slow run by its button: it says so, and its call ends."""
+    """Stop a slow run by its button: it says so, its call ends, and another goes on with it."""
     page, console = open_page(browser, f"{sample.server.url}/?songs=1-2000&max_per_second=50&run=slow")
     page.get_by_role("button", name="Show time and cost").click()
     page.get_by_role("button", name="Start").click()
@@ -114,7 +114,13 @@ def test_a_run_is_stopped(browser: Browser, sample: Deployed) -> None:
     expect(page.locator("#state")).to_have_text("stopped", timeout=SECONDS)
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()
     expect(page.locator("#note")).to_be_hidden()
-    assert b"{}" in sample.objects()["runs/slow/stop.json"]
+    assert b"{}" in sample.objects()["runs/slow/stop-000001.json"]
+    page.get_by_role("button", name="Go on from this tab").click()
+    expect(page.locator("#state")).to_have_text("running", timeout=SECONDS)
+    expect(page.get_by_role("button", name="Go on from this tab")).to_be_hidden()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#state")).to_have_text("stopped", timeout=SECONDS)
+    assert "runs/slow/stop-000002.json" in sample.objects()
     assert console.complaints == []
     page.context.close()
 
@@ -144,6 +150,25 @@ def test_songs_are_looked_up_and_opened(browser: Browser, sample: Deployed) -> N
 
     assert all("404" in complaint for complaint in console.complaints)
     assert faults(page) == []
+    page.context.close()
+
+
+def test_a_held_run_is_accepted(browser: Browser, sample: Deployed) -> None:
+    """Show why a run is held, on the page and in the report, and complete it by a button."""
+    sample.send(json={"songs": "210-212", "run": "held"})
+    page, console = open_page(browser, f"{sample.server.url}/?watch=held")
+    expect(page.locator("#state")).to_have_text("held", timeout=SECONDS)
+    expect(page.locator("#note")).to_contain_text("1 of 3 songs failed, and MAX_FAILED allows a share of 0.1.")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    found = faults(page)
+
+    page.get_by_role("button", name="Accept").click()
+
+    expect(page.locator("#state")).to_have_text("complete", timeout=SECONDS)
+    expect(page.get_by_role("button", name="Accept")).to_be_hidden()
+    expect(page.locator("#note")).to_be_hidden()
+    assert len(sample.audited("held")) == 3
+    assert console.complaints == found == []
     page.context.close()
 
 

@@ -16,10 +16,11 @@ from crawler.adapters.storage.folder import FolderStore
 from crawler.core.errors import BadRequest, RunConflict, StoreUnavailable, UnknownRun, UpstreamUnavailable
 from crawler.core.key_list import KeyList
 from crawler.core.records import StoredObject
-from crawler.core.verdict import Verdict, found, refused, throttled
+from crawler.core.verdict import Verdict, failed, found, refused, throttled
 from crawler.fan_out.fleet import Fleet
 from crawler.fan_out.plan import ENQUEUING_SECONDS, NAMES_LAST_SECONDS, Plan, Task
 from crawler.fan_out.task_call import CAREFUL_RETRIES, MOST_DEATHS
+from crawler.runs.ending.gate import Gate
 from crawler.runs.index import FANNED_OUT, RunIndex, scopes_of
 from crawler.runs.spec import Source
 from crawler.runs.status import run_summary
@@ -90,6 +91,56 @@ def test_the_tasks_do_the_whole_run(world: World) -> None:
     assert verify_run(RunIndex(world.store), "trial").faults == []
     assert run_summary(world.run_store, SPEC, world.now).state == "complete"
     assert world.sweep() == []
+
+
+def test_the_last_task_holds_a_run_at_the_gate(world: World) -> None:
+    """Say held once, by the task that is the last, and have no sweep or second delivery begin anything."""
+    world.gate = Gate(max_failed=0.05)
+    world.judge = lambda number, _nth: failed("http_400") if number < 4 else found(number)
+    world.fan_out()
+    tasks = world.tasks()
+    states = [world.deliver(task).state for task in [*tasks, tasks[0]]]
+
+    assert states == ["complete", "complete", "complete", "held", "over"]
+    assert run_summary(world.run_store, SPEC, world.now).state == "held"
+    assert "manifest.json" not in world.names()
+    assert world.sweep() == []
+    assert not world.fan_out()
+
+
+def test_a_sweep_holds_a_run_whose_last_task_died(world: World) -> None:
+    """Decide where all parts are there and nobody said how the run ended."""
+    world.judge = lambda number, _nth: failed("http_400") if number < 4 else found(number)
+    world.fan_out()
+    world.deliver_all()
+    for path in (world.folder / "index" / "ended").rglob("trial*"):
+        path.unlink()
+    (world.folder / "runs/trial/manifest.json").unlink()
+    world.gate = Gate(max_failed=0.05)
+
+    assert [swept["state"] for swept in world.sweep()] == ["held"]
+    assert world.sweep() == []
+
+
+@pytest.mark.parametrize("who", ["the call", "a sweep"])
+def test_a_resumed_run_is_enqueued_again(world: World, who: str) -> None:
+    """Have new tasks for what is missing: the queue delivered the old ones while the run was stopped, for nothing."""
+    world.fan_out()
+    world.deliver(world.tasks()[0])
+    world.run_store.stop()
+    assert [world.deliver(task).state for task in world.tasks()[1:]] == ["over"] * 3
+    assert world.sweep() == []
+    used = list(world.queue.tasks)
+    world.queue.tasks.clear()
+    world.ahead = 2 * ENQUEUING_SECONDS
+    RunIndex(world.store, "resume").resume(SPEC)
+    again = world.fan_out() if who == "the call" else bool(world.sweep())
+
+    assert again
+    assert not set(world.queue.tasks) & set(used)
+    assert {index for task in world.tasks() for index in task.part_range} == set(range(3, 10))
+    world.deliver_all()
+    assert run_summary(world.run_store, SPEC, world.now).state == "complete"
 
 
 def test_a_task_delivered_twice_asks_for_nothing_again(world: World) -> None:

@@ -14,6 +14,7 @@ from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, Verdict, found
 from crawler.formats.jsonl_rows import Compressor, encode_row
+from crawler.runs.ending.gate import Gate
 from crawler.runs.index import Claim, RunIndex, run_of, scopes_of
 from crawler.runs.spec import RunSpec, Source
 from crawler.runs.tally import Tally
@@ -47,7 +48,7 @@ def finish(run_index: RunIndex, spec: RunSpec, *, found_up_to: int = 10**12) -> 
         missing = SongSet.of_numbers(n for n in key.songs if n > found_up_to)
         tally = Tally(len(key.songs) - len(missing), len(missing), missing_songs=missing, failed_songs=SongSet())
         run_store.commit(key, compressor.finish(), tally)
-    assert run_store.finish(spec, spec.grid, run_store.parts(spec))
+    assert run_store.finish(spec, spec.grid, run_store.parts(spec), Gate())
 
 
 def age(run_index: RunIndex, name: str, instant: float) -> None:

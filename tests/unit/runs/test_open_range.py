@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler.core.song_set import SongSet
+from crawler.runs.ending.open_range import OpenRangeEnd
 from crawler.runs.grid import Grid, PartKey
-from crawler.runs.open_range import OpenRangeEnd
 from crawler.runs.tally import Tally
 
 PART_SONGS = 4

@@ -15,6 +15,7 @@ from crawler.adapters.storage.folder import FolderStore
 from crawler.core.errors import NewerVersion, RunConflict
 from crawler.core.verdict import MISSING, Verdict, found
 from crawler.formats.jsonl_rows import Compressor, decode_rows, encode_row
+from crawler.runs.ending.gate import Gate
 from crawler.runs.grid import PartKey
 from crawler.runs.index import RunIndex, scopes_of
 from crawler.runs.resolve import Order, plan_run, resolve_run
@@ -114,7 +115,7 @@ def test_next_asks_again_for_what_may_have_been_born_between_the_calls_of_a_run(
     for place, call in ((0, "early"), (1, "early"), (2, "late")):
         run_store = RunIndex(FolderStore(tmp_path), call).run_store(spec.run)
         store_part(run_store, spec.grid[place], outcomes[place])
-    run_store.finish(spec, spec.grid, run_store.parts(spec))
+    run_store.finish(spec, spec.grid, run_store.parts(spec), Gate())
 
     songs = resolve_run(run_index(tmp_path), order("next:12"), time.time()).songs
 
@@ -259,7 +260,7 @@ def test_next_closes_a_run_of_other_settings_and_claims_its_rest(tmp_path: Path)
     rest_store = run_index(tmp_path).run_store(rest.run)
     store_part(rest_store, rest.grid[0], (1, 2, 3, 4))
     store_part(rest_store, rest.grid[1], (9, MISSING, 11, MISSING))
-    rest_store.finish(rest, rest.grid, rest_store.parts(rest))
+    rest_store.finish(rest, rest.grid, rest_store.parts(rest), Gate())
     assert resolve_run(run_index(tmp_path), under("next:5", "b" * 16), time.time()).songs == "12-16"
 
 
@@ -276,7 +277,7 @@ def test_next_goes_on_under_other_settings_after_a_finished_run(tmp_path: Path) 
     first = resolve_run(run_index(tmp_path), under("next:4", "a" * 16), time.time())
     run_store = run_index(tmp_path).run_store(first.run)
     store_part(run_store, first.grid[0], (1, 2, 3, 4))
-    run_store.finish(first, first.grid, run_store.parts(first))
+    run_store.finish(first, first.grid, run_store.parts(first), Gate())
 
     assert resolve_run(run_index(tmp_path), under("next:4", "b" * 16), time.time()).songs == "5-8"
 

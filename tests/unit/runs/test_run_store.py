@@ -18,6 +18,7 @@ from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, Verdict, failed, found
 from crawler.formats.checksum import crc32c
 from crawler.formats.jsonl_rows import Compressor, encode_row
+from crawler.runs.ending.gate import Gate
 from crawler.runs.grid import PartKey
 from crawler.runs.spec import RunSpec
 from crawler.runs.store import RunStore
@@ -264,12 +265,12 @@ def test_rows_kept_aside_are_no_parts(tmp_path: Path, run_store: RunStore) -> No
 def test_a_run_finishes_only_when_its_parts_tile_it(run_store: RunStore, there: list[int]) -> None:
     """Write no manifest while a part is missing, wherever, and write it once none is."""
     commit(run_store, *there)
-    early = run_store.finish(SPEC, SPEC.grid, run_store.parts(SPEC))
+    early = run_store.finish(SPEC, SPEC.grid, run_store.parts(SPEC), Gate())
     before = run_store.manifest()
     commit(run_store, *({0, 1, 2} - set(there)))
-    late = run_store.finish(SPEC, SPEC.grid, run_store.parts(SPEC))
+    late = run_store.finish(SPEC, SPEC.grid, run_store.parts(SPEC), Gate())
 
-    assert (early, before, late) == (False, None, True)
+    assert (early, before, late) == (None, None, "complete")
     assert json.loads(run_store.manifest() or b"")["missing_songs"] == "3,6,9,12"
     assert run_store.finished()
 
@@ -279,9 +280,9 @@ def test_every_finisher_is_told_that_the_run_is_finished(run_store: RunStore) ->
     commit(run_store, 0, 1, 2)
     second = RunStore(run_store.store, SPEC.run, "two")
 
-    finished = [one.finish(SPEC, SPEC.grid, one.parts(SPEC)) for one in (run_store, second)]
+    finished = [one.finish(SPEC, SPEC.grid, one.parts(SPEC), Gate()) for one in (run_store, second)]
 
-    assert finished == [True, True]
+    assert finished == ["complete", "complete"]
 
 
 def test_an_open_range_ends_where_its_parts_say(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from crawler.adapters.storage.folder import FolderStore
 from crawler.core.ports import Fetcher
 from crawler.core.verdict import MISSING, Verdict, found
 from crawler.engine.part_writer import PartWriter
+from crawler.runs.ending.gate import Gate
 from crawler.runs.grid import PartKey
 from crawler.runs.index import RunIndex
 from crawler.runs.manifest import CommittedPart
@@ -66,7 +67,7 @@ def test_a_run_that_finishes_meanwhile_is_not_complete_with_the_counts_of_before
         def parts(self, spec: RunSpec, part_range: range | None = None) -> list[CommittedPart]:
             parts = super().parts(spec, part_range)
             store(run_store, spec.grid[0], found(1), found(2), found(3), MISSING)
-            run_store.finish(spec, spec.grid, run_store.parts(spec))
+            run_store.finish(spec, spec.grid, run_store.parts(spec), Gate())
             return parts
 
     answer = run_summary(Finishing(run_store.store, spec.run), spec, epoch=0.0)

@@ -18,6 +18,7 @@ from crawler.core.records import Row
 from crawler.core.verdict import MISSING, Verdict, failed, found
 from crawler.formats.checksum import crc32c
 from crawler.formats.jsonl_rows import Compressor, encode_row
+from crawler.runs.ending.gate import Gate
 from crawler.runs.index import RunIndex
 from crawler.runs.manifest import encode_manifest
 from crawler.runs.spec import RunSpec
@@ -55,7 +56,7 @@ def write_run(folder: Path, spec: RunSpec = SPEC, judge: Callable[[int], Verdict
     parts = run_store.parts(spec)
     grid = run_store.end(spec, parts)
     assert grid is not None
-    assert run_store.finish(spec, grid, parts)
+    assert run_store.finish(spec, grid, parts, Gate())
     return folder / "runs" / spec.run
 
 

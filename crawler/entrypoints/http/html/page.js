@@ -7,7 +7,8 @@
 const HOME = location.pathname.replace(/\/*$/, "/");
 const SVG = "http://www.w3.org/2000/svg";
 const STORED = "songcrawl-drives";
-const ENDED = ["complete", "stopped"];
+const FINISHED = ["complete", "held"];
+const ENDED = [...FINISHED, "stopped"];
 const QUIET_SECONDS = 60;
 const LIST_SECONDS = 5;
 // A stopped run's last parts are still being stored: its figures are final once they have stood still for so long.
@@ -57,7 +58,7 @@ async function plan(event) {
   if (answer.status !== 200) return refuse(reasonOf(answer));
   const known = new Map((recent.content.runs || []).map((run) => [run.run, run.state]));
   const run = call.run || nameNotStopped(answer.content.run, known);
-  if (known.get(run) === "stopped") return refuse(`The run ${run} was stopped; choose another name.`);
+  if (known.get(run) === "stopped") return refuse(`The run ${run} was stopped; go on with it from the list of runs, or choose another name.`);
   planned = { ...call, run };
   byId("planned-text").textContent = planText(answer.content, run, known.get(run));
   byId("planned").hidden = false;
@@ -74,7 +75,7 @@ function planText(answer, run, state) {
   const size = answer.remaining === null
     ? "As many songs as there are: time and cost show as it goes"
     : `${whole.format(answer.remaining)} songs: about ${duration(answer.elapsed_seconds)}, about ${money(answer.cost_usd)}`;
-  const already = state === "complete" ? " It is complete already." : state ? " It is begun: this goes on with it." : "";
+  const already = FINISHED.includes(state) ? ` It is ${state} already.` : state ? " It is begun: this goes on with it." : "";
   return `${size}. The run is called ${run}.${already}`;
 }
 
@@ -209,7 +210,7 @@ async function watch(run) {
     if (figures !== seen) moved = Date.now();
     seen = figures;
     const settled = state === "stopped" && !drives.has(run) && Date.now() - moved > SETTLED_SECONDS * 1000;
-    if (state === "complete" || misses > 5 || settled) break;
+    if (FINISHED.includes(state) || misses > 5 || settled) break;
     const took = (performance.now() - asked) / 1000;
     await pause(Math.max(document.hidden ? 10 : 1, 3 * took));
   }
@@ -236,7 +237,7 @@ function clear(run) {
   byId("said").textContent = "";
   byId("report").href = `${HOME}runs/${run}`;
   byId("again").href = `${HOME}?songs=failed:${run}`;
-  for (const id of ["stop", "go-on", "report", "again"]) byId(id).hidden = true;
+  for (const id of ["stop", "accept", "go-on", "report", "again"]) byId(id).hidden = true;
 }
 
 function display(answer) {
@@ -249,17 +250,20 @@ function display(answer) {
     byId(name).textContent = answer[name] === null ? "not known yet" : whole.format(answer[name]);
   }
   byId("speed").textContent = answer.songs_per_second === null ? "–" : fine.format(answer.songs_per_second);
-  byId("eta-name").textContent = state === "complete" ? "Time at work" : "Time left";
+  byId("eta-name").textContent = FINISHED.includes(state) ? "Time at work" : "Time left";
   byId("eta").textContent = timeLeft(answer, state);
   byId("cost").textContent = money(answer.cost_usd);
   const share = answer.remaining === null ? null : done / Math.max(1, done + answer.remaining);
   setProgress(share);
   drawStrip(answer);
   byId("stop").hidden = ENDED.includes(answer.state);
-  byId("go-on").hidden = driven || answer.state !== "partial";
+  byId("accept").hidden = answer.state !== "held";
+  if (answer.state === "held") tell(answer.run, answer.detail);
+  byId("go-on").hidden = driven || !["partial", "stopped"].includes(answer.state);
+  byId("go-on").dataset.stopped = answer.state === "stopped" ? "1" : "";
   byId("go-on").dataset.songs = answer.coverage.asked;
   byId("report").hidden = false;
-  byId("again").hidden = answer.state !== "complete" || !answer.failed;
+  byId("again").hidden = !FINISHED.includes(answer.state) || !answer.failed;
   const percent = share === null ? "" : `${Math.floor(share * 100)}% · `;
   document.title = `${percent}${answer.run} · Songcrawl`;
   if (answer.parts) showSongsOf(answer.run);
@@ -286,7 +290,7 @@ function announce(answer, state, share) {
 }
 
 function timeLeft(answer, state) {
-  if (state === "complete") return duration(answer.elapsed_seconds);
+  if (FINISHED.includes(state)) return duration(answer.elapsed_seconds);
   if (state === "stopped" || answer.remaining === null || !answer.songs_per_second) return "–";
   return duration(answer.remaining / answer.songs_per_second);
 }
@@ -318,14 +322,29 @@ function bar(kind, [first, last]) {
   return rect;
 }
 
-async function stop() {
+// Go on with the run from this tab; one that was stopped is resumed first.
+
+async function goOn() {
+  const { songs, stopped } = byId("go-on").dataset;
   const run = watched;
-  byId("stop").disabled = true;
-  const answer = await ask("POST", `runs/${run}/stop`);
-  byId("stop").disabled = false;
-  if (answer.status !== 200) return tell(run, `It could not be stopped: ${reasonOf(answer)}`);
+  if (stopped && !(await act("resume", "resumed", "go-on"))) return;
+  drive({ songs, run });
+}
+
+// What may be done to the run that is watched: `deed` is the path that a button sends to. Tells whether it was done.
+
+async function act(deed, done, button = deed) {
+  const run = watched;
+  byId(button).disabled = true;
+  const answer = await ask("POST", `runs/${run}/${deed}`);
+  byId(button).disabled = false;
+  if (answer.status !== 200) {
+    tell(run, `It could not be ${done}: ${reasonOf(answer)}`);
+    return false;
+  }
   release(run, "");
   if (watched === run) watch(run);
+  return true;
 }
 
 // The list of runs.
@@ -416,8 +435,9 @@ function short(text) {
 byId("ask").addEventListener("submit", plan);
 byId("ask").addEventListener("input", forgetPlan);
 byId("start").addEventListener("click", start);
-byId("stop").addEventListener("click", stop);
-byId("go-on").addEventListener("click", () => drive({ songs: byId("go-on").dataset.songs, run: watched }));
+byId("stop").addEventListener("click", () => act("stop", "stopped"));
+byId("accept").addEventListener("click", () => act("accept", "accepted"));
+byId("go-on").addEventListener("click", goOn);
 byId("refresh").addEventListener("click", () => listRuns());
 byId("older").addEventListener("click", () => listRuns(older));
 window.addEventListener("popstate", () => watch(new URLSearchParams(location.search).get("watch") || ""));

@@ -36,6 +36,7 @@ from crawler.core.timestamps import utc_text
 from crawler.core.verdict import MISSING, Verdict, failed, found
 from crawler.formats.found_rows import stored_lines
 from crawler.formats.jsonl_rows import Compressor, encode_row
+from crawler.runs.ending.gate import Gate
 from crawler.runs.spec import KeysDigest
 from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally
@@ -363,7 +364,7 @@ def test_rests_make_a_part_as_old_as_its_first_row(store: FolderStore) -> None:
     compressor = Compressor()
     compressor.feed(encode_row(number, always("a")(number)) for number in range(1, 5))
     run_store.commit(spec.grid[0], compressor.finish(), tally)
-    run_store.finish(spec, spec.grid, run_store.parts(spec))
+    run_store.finish(spec, spec.grid, run_store.parts(spec), Gate())
     store_run(store, "b", "1-4", always("b"), at(50))
 
     assert {run for _, run in in_short(rows_of(store, make(store)))} == {"b"}
