@@ -41,7 +41,7 @@ class LiveRuns:
         """Return a run's summary with the figures of the call that is furthest, if that knows more than the store."""
         with self._lock:
             calls = list(self._calls.get(summary.run, ()))
-        if not calls or summary.state == "complete":
+        if not calls or summary.state in ("complete", "held"):
             return summary
         newest, first = max(((look(), first) for look, first in calls), key=lambda call: call[0].songs_done)
         if newest.songs_done < summary.counts.songs_done or newest.songs != _songs(summary):

@@ -157,13 +157,6 @@ class CrawlCall(Visit):
                 limiter=Limiter(RateController(limits.max_per_second, limits.max_at_once, chance.random)),
             )
 
-    def listed(self, prefix: str, serial: int) -> None:
-        """Note a listing; that of the stops is a look for them."""
-        super().listed(prefix, serial)
-        if prefix.endswith("/stop"):
-            run = self.world.truth.runs.get(prefix.split("/")[1])
-            self._may_open = run is None or not run.stops
-
     def looked(self, name: str, there: bool) -> None:
         """Note which parts were looked for, and not found, after a look for the stop marker."""
         if "/stop-" in name:

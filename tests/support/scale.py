@@ -26,10 +26,10 @@ STORED_BYTES_A_SONG = 30  # compressed, of the sample catalogue
 OTHER_OBJECTS = 3 + 5
 
 # What one delivery of a task asks of the store, and for each of its parts.
-TASK_LISTINGS, TASK_READS = 5, 4
+TASK_LISTINGS, TASK_READS = 4, 6
 PART_CREATES, PART_READS = 1, 2
 # What a sweep lists beside the parts of a run: which runs there are, the run's sweeps, what was kept aside.
-SWEEP_LISTINGS, SWEEP_READS = 6, 4
+SWEEP_LISTINGS, SWEEP_READS = 5, 6
 
 # A part in the memory of whoever adds up a run or finishes it, and in the manifest.
 PART_MEMORY_BYTES = 5_000

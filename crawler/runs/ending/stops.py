@@ -15,8 +15,6 @@ from contextlib import suppress
 from crawler.core.errors import ObjectExists
 from crawler.core.ports import Store
 
-_FIRST_OF_EARLIER_RELEASES = "stop.json"
-
 
 class Stops:
     """Look at the stops of one run again and again, and add to them."""
@@ -30,7 +28,7 @@ class Stops:
         """How many stops were taken back, as far as was looked."""
 
     def stopped(self) -> bool:
-        """Look whether the run is stopped; the first look lists its stops, a later one asks for the next stop only."""
+        """Look whether the run is stopped; the first look searches for its last stop, a later one asks for the next."""
         if not self._looked:
             self._looked = True
             latest = self._latest()
@@ -49,7 +47,7 @@ class Stops:
 
     def resumed_at(self) -> float | None:
         """Give when the last stop that is known to be taken back was, in epoch seconds; None: there is none."""
-        stored = self._store.stat(f"{self._folder}resume-{self.taken_back:06d}.json")
+        stored = self._store.stat(self._name("resume", self.taken_back)) if self.taken_back else None
         return stored.created_at if stored else None
 
     def _goes_on_stopped(self) -> bool:
@@ -61,13 +59,24 @@ class Stops:
         return True
 
     def _latest(self) -> int:
-        names = [stored.name.removeprefix(self._folder) for stored in self._store.list(f"{self._folder}stop")]
-        numbers = [name.removeprefix("stop-").removesuffix(".json") for name in names]
-        known = [int(number) for number in numbers if number.isascii() and number.isdigit()]
-        return max([*known, int(_FIRST_OF_EARLIER_RELEASES in names)])
+        """Search for the highest number of a stop: none is left out. A listing would be dearer."""
+        there, beyond = 0, 1
+        while self._is_stop(beyond):
+            there, beyond = beyond, 2 * beyond
+        while beyond - there > 1:
+            middle = (there + beyond) // 2
+            there, beyond = (middle, beyond) if self._is_stop(middle) else (there, middle)
+        return there
+
+    def _is_stop(self, number: int) -> bool:
+        names = [self._name("stop", number), *([f"{self._folder}stop.json"] if number == 1 else [])]
+        return any(self._is_there(name) for name in names)
 
     def _next(self, kind: str) -> str:
-        return f"{self._folder}{kind}-{self.taken_back + 1:06d}.json"
+        return self._name(kind, self.taken_back + 1)
+
+    def _name(self, kind: str, number: int) -> str:
+        return f"{self._folder}{kind}-{number:06d}.json"
 
     def _is_there(self, name: str) -> bool:
         return self._store.stat(name) is not None

@@ -137,7 +137,7 @@ WRONG = {
     "too many songs": (["crawl", "1-9", "--max-songs=8"], "songs names 9 numbers; allowed: 8 (MAX_SONGS)."),
     "run": (["crawl", "1", "--run", "../up"], 'run is "../up"; allowed: 1 to 63 of a-z, 0-9, dot, dash and underscore'),
     "private": (["crawl", "1", "--allow-private-upstream=0"], "The upstream 127.0.0.1 has the address 127.0.0.1: "),
-    "output": (["crawl", "1", "--output=/dev/null"], "The folder /dev/null can't be written: "),
+    "output": (["crawl", "1", "--output=/dev/null"], "/dev/null/runs/"),
 }
 
 

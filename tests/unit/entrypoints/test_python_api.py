@@ -384,7 +384,7 @@ def test_durable_crawl_says_where_it_can_not_be_stored(fetch: Callable[..., Any]
     file = tmp_path / "file"
     file.write_bytes(b"")
 
-    with pytest.raises(StoreUnavailable, match="can't be written: Not a directory"):
+    with pytest.raises(StoreUnavailable, match="can't be read: Not a directory"):
         crawl(fetch, [1], output=str(file), progress=False)
 
 

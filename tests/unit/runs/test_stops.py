@@ -8,10 +8,11 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from crawler.app.stored_run import StoredRun
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
-from crawler.app.stored.run import StoredRun
+from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import found
 from crawler.formats.jsonl_rows import Compressor, encode_row
@@ -225,3 +226,33 @@ def test_next_goes_on_with_a_resumed_run(tmp_path: Path) -> None:
         getattr(opened(tmp_path, first.run), deed)()
 
     assert resolve_run(run_index, order("next:5"), time.time()).run == first.run
+
+
+@pytest.mark.parametrize("times", [0, 1, 2, 3, 7, 8, 100])
+@pytest.mark.parametrize("open_stop", [False, True])
+def test_the_last_of_many_stops_is_found(tmp_path: Path, times: int, open_stop: bool) -> None:
+    """Search for the last stop of a run that is stopped and resumed every day, in few looks."""
+    store = CountingStore(tmp_path)
+    for number in range(1, times + open_stop + 1):
+        store.create(f"runs/trial/stop-{number:06d}.json", b"", {})
+        if number <= times:
+            store.create(f"runs/trial/resume-{number:06d}.json", b"", {})
+    stops = Stops(store, "trial", "one")
+    store.looks = 0
+
+    assert (stops.stopped(), stops.taken_back) == (open_stop, times)
+    assert store.looks <= 3 + 2 * times.bit_length() + 3 * open_stop
+    before = store.looks
+    assert stops.stopped() == open_stop
+    assert store.looks - before == 1 + open_stop
+
+
+class CountingStore(FolderStore):
+    """A folder that counts how often it is asked for an object."""
+
+    looks = 0
+
+    def stat(self, name: str) -> StoredObject | None:
+        """Count."""
+        self.looks += 1
+        return super().stat(name)
