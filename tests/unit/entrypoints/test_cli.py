@@ -101,11 +101,11 @@ def test_partial_crawl_exits_3(command: CommandLine) -> None:
 def test_upstream_that_refuses_exits_3(command: CommandLine) -> None:
     """Print how the upstream refuses, and mark no song failed."""
     with Upstream(lambda _n, _nth: error(401)) as closed:
-        done = command.run("crawl", "1-10", "--song-url", closed.url)
+        done = command.run("crawl", "1-30", "--song-url", closed.url)
     answer = json.loads(done.stdout)
 
     assert done.returncode == 3
-    assert (answer["failed"], answer["remaining"]) == (0, 10)
+    assert (answer["failed"], answer["remaining"]) == (0, 30)
     assert answer["detail"] == "The upstream answers 401: it wants credentials; set SONG_HEADERS."
 
 
@@ -134,7 +134,7 @@ WRONG = {
     ),
     "songs": (["crawl", "10-1"], "songs: the range 10-1 is reversed: write 1-10; allowed: "),
     "full-width": (["crawl", "１２"], "songs: '１２' is neither a number from 0 to 999999999999 nor a range"),
-    "too many songs": (["crawl", "1-9", "--max-songs=8"], "songs names 9 numbers; allowed: 8 (MAX_SONGS)."),
+    "too many songs": (["crawl", "1-30", "--max-songs=8"], "songs names 9 numbers; allowed: 8 (MAX_SONGS)."),
     "run": (["crawl", "1", "--run", "../up"], 'run is "../up"; allowed: 1 to 63 of a-z, 0-9, dot, dash and underscore'),
     "private": (["crawl", "1", "--allow-private-upstream=0"], "The upstream 127.0.0.1 has the address 127.0.0.1: "),
     "output": (["crawl", "1", "--output=/dev/null"], "/dev/null/runs/"),
