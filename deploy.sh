@@ -7,8 +7,8 @@ set -euo pipefail
 CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 
 # What this script reads itself.
-DEPLOY_SETTINGS="PROJECT REGION FUNCTION BUCKET SCHEDULE SCHEDULE_SONGS TIME_ZONE ATTEMPT_DEADLINE MEMORY CPU TIMEOUT
-    CONCURRENCY FAN_OUT TASKS_AT_ONCE TASKS_PER_SECOND HEADERS_SECRET SONG_HEADERS
+DEPLOY_SETTINGS="PROJECT REGION FUNCTION BUCKET SCHEDULE SCHEDULE_SONGS SNAPSHOT_SCHEDULE TIME_ZONE ATTEMPT_DEADLINE MEMORY
+    CPU TIMEOUT CONCURRENCY FAN_OUT TASKS_AT_ONCE TASKS_PER_SECOND HEADERS_SECRET SONG_HEADERS
     TOKEN_SECRET TOKEN_FORM TOKEN_HEADERS_SECRET TOKEN_HEADERS"
 # Which setting names the secret that becomes which setting of the function.
 SECRETS="HEADERS_SECRET:SONG_HEADERS TOKEN_SECRET:TOKEN_FORM TOKEN_HEADERS_SECRET:TOKEN_HEADERS"
@@ -49,7 +49,9 @@ When; without SCHEDULE there is no job:
   SCHEDULE         cron, such as "0 3 * * *": minute, hour, day of month, month, day of week
   TIME_ZONE        in which it is read, such as Europe/Berlin         (UTC)
   SCHEDULE_SONGS   what a scheduled call asks for                     (next:5000)
-  ATTEMPT_DEADLINE how long the job waits for an answer, 1800s at most (TIMEOUT, or 1800s)
+  ATTEMPT_DEADLINE how long a job waits for an answer, 1800s at most   (TIMEOUT, or 1800s)
+  SNAPSHOT_SCHEDULE  cron of a job of its own that makes one table of all runs, the newest row of each song; some while
+                   after the crawl's: only complete runs are in it
 
 How large:
   TIMEOUT          how long a call may take, 3600s at most            (1800s)
@@ -371,7 +373,8 @@ check_fan_out() {
 
 check_schedule() {
     ATTEMPT_DEADLINE=${ATTEMPT_DEADLINE:-$((TIMEOUT < 1800 ? TIMEOUT : 1800))}
-    [[ -z $SCHEDULE ]] || check_cron
+    [[ -z $SCHEDULE ]] || check_cron SCHEDULE
+    [[ -z $SNAPSHOT_SCHEDULE ]] || check_cron SNAPSHOT_SCHEDULE
     matches TIME_ZONE '[A-Za-z_]+(/[A-Za-z0-9_+-]+)*' "the name of a time zone, such as UTC or Europe/Berlin"
     matches SCHEDULE_SONGS '[0-9]+(-[0-9]*)?(,[0-9]+(-[0-9]*)?)*|next:[1-9][0-9]*|(failed|missing):[a-z0-9][a-z0-9._-]*' \
         "songs as in a call, such as next:5000, 1- or 1-1000,2000"
@@ -382,15 +385,15 @@ check_schedule() {
 
 check_cron() {
     local allowed='five fields of cron: minute, hour, day of month, month, day of week, such as "0 3 * * *"'
-    local fields most=(59 23 31 12 7) place number
-    [[ $SCHEDULE != *$'\n'* ]] || die "SCHEDULE has several lines; allowed: $allowed."
-    read -r -a fields <<<"$SCHEDULE"
-    ((${#fields[@]} == 5)) || die "SCHEDULE is '$SCHEDULE'; allowed: $allowed."
+    local fields most=(59 23 31 12 7) place number cron=${!1}
+    [[ $cron != *$'\n'* ]] || die "$1 has several lines; allowed: $allowed."
+    read -r -a fields <<<"$cron"
+    ((${#fields[@]} == 5)) || die "$1 is '$cron'; allowed: $allowed."
     for place in 0 1 2 3 4; do
-        [[ ${fields[place]} =~ ^[0-9A-Za-z*,/-]+$ ]] || die "SCHEDULE is '$SCHEDULE'; allowed: $allowed."
+        [[ ${fields[place]} =~ ^[0-9A-Za-z*,/-]+$ ]] || die "$1 is '$cron'; allowed: $allowed."
         for number in ${fields[place]//[!0-9]/ }; do
             ((${#number} < 3 && 10#$number <= most[place])) ||
-                die "SCHEDULE is '$SCHEDULE', with $number in field $((place + 1)); allowed there: ${most[place]} at most."
+                die "$1 is '$cron', with $number in field $((place + 1)); allowed there: ${most[place]} at most."
         done
     done
 }
@@ -400,6 +403,7 @@ name_things() {
     CALLER=$FUNCTION-invoker@$(domain)
     BUILDER=$FUNCTION-builder@$(domain)
     SWEEP=$FUNCTION-sweep
+    SNAPSHOT=$FUNCTION-snapshot
     QUEUE_NAME=projects/$PROJECT/locations/$REGION/queues/$FUNCTION
     # Tasks on instances of their own, and room for those that ask how the run stands.
     INSTANCES=$((FAN_OUT ? TASKS_AT_ONCE + 3 : 1))
@@ -416,7 +420,7 @@ domain() { # example.com:project has its accounts at project.example.com.iam.gse
 
 services() {
     local names=(cloudfunctions run cloudbuild artifactregistry storage iam logging)
-    [[ -z $SCHEDULE && $FAN_OUT == 0 ]] || names+=(cloudscheduler)
+    [[ -z $SCHEDULE$SNAPSHOT_SCHEDULE && $FAN_OUT == 0 ]] || names+=(cloudscheduler)
     [[ $FAN_OUT == 0 ]] || names+=(cloudtasks)
     [[ -z $HEADERS_SECRET$TOKEN_SECRET$TOKEN_HEADERS_SECRET ]] || names+=(secretmanager)
     run services enable "${names[@]/%/.googleapis.com}"
@@ -603,6 +607,18 @@ jobs_on_schedule() {
     else
         no_job "$SWEEP"
     fi
+    if [[ $SNAPSHOT_SCHEDULE ]]; then
+        job "$SNAPSHOT" "$SNAPSHOT_SCHEDULE" "$TIME_ZONE" "$ATTEMPT_DEADLINE" /snapshots \
+            "{$(snapshot_source)\"deadline_seconds\": $JOB_DEADLINE_SECONDS}"
+    else
+        no_job "$SNAPSHOT"
+    fi
+}
+
+snapshot_source() { # whose runs: the bucket may hold those of another source too
+    local name=$SOURCE_NAME
+    [[ $name || ! $SOURCE =~ ^[a-z0-9][a-z0-9-]*$ ]] || name=$SOURCE
+    [[ ! $name ]] || printf '"source": "%s", ' "$name"
 }
 
 farewell() {
@@ -683,6 +699,7 @@ delete() {
     [[ $DRY_RUN ]] || ask
     delete_if_there scheduler jobs -- "$FUNCTION" "--location=$REGION"
     delete_if_there scheduler jobs -- "$SWEEP" "--location=$REGION"
+    delete_if_there scheduler jobs -- "$SNAPSHOT" "--location=$REGION"
     delete_if_there tasks queues -- "$FUNCTION" "--location=$REGION"
     delete_if_there functions -- "$FUNCTION" "--region=$REGION"
     delete_secrets

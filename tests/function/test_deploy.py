@@ -226,6 +226,29 @@ def test_fan_out_has_a_queue_and_a_sweep(copy: Copy) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "source"),
+    [
+        ({}, {}),
+        ({"SOURCE": "deezer-tracks"}, {"source": "deezer-tracks"}),
+        ({"SOURCE": "crawler/sources/deezer-tracks.toml"}, {}),
+        ({"SOURCE": "crawler/sources/deezer-tracks.toml", "SOURCE_NAME": "own"}, {"source": "own"}),
+    ],
+)
+def test_snapshots_have_a_job_of_their_own(copy: Copy, settings: dict[str, str], source: dict[str, str]) -> None:
+    """Create a job that makes a snapshot of the source's runs, within the time that it waits."""
+    outcome = copy.run(**SETTINGS, SNAPSHOT_SCHEDULE="30 5 * * 1", **settings)
+
+    (job,) = outcome.all("scheduler", "jobs", "create")
+    assert job[4] == "songcrawl-snapshot"
+    assert (flags(job)["uri"], flags(job)["schedule"]) == (
+        "https://songcrawl-abcdef-uc.a.run.app/snapshots",
+        "30 5 * * 1",
+    )
+    assert json.loads(flags(job)["message-body"]) == {**source, "deadline_seconds": 1710}
+    assert "cloudscheduler.googleapis.com" in outcome.command("services")
+
+
+@pytest.mark.parametrize(
     ("rate", "at_once"),
     [("100", "5"), ("0", "10"), ("0.5", "1"), ("19", "1"), ("1000000", "100"), ("", "5"), ("040", "2")],
 )
@@ -250,7 +273,7 @@ def test_a_setting_taken_back_takes_its_job_back(copy: Copy) -> None:
     """Delete the jobs of an earlier deployment where SCHEDULE or FAN_OUT are gone."""
     deleted = copy.run(**SETTINGS, GCLOUD_FINDS="all").all("scheduler", "jobs", "delete")
 
-    assert [command[3] for command in deleted] == ["songcrawl", "songcrawl-sweep"]
+    assert [command[3] for command in deleted] == ["songcrawl", "songcrawl-sweep", "songcrawl-snapshot"]
 
 
 REFUSALS = [
@@ -301,6 +324,7 @@ REFUSALS = [
     ({"SCHEDULE": "0 24 * * *"}, "with 24 in field 2; allowed there: 23 at most"),
     ({"SCHEDULE": "0 3 ? * *"}, "allowed: five fields of cron"),
     ({"SCHEDULE": "0 3 * *\n* *"}, "SCHEDULE has several lines"),
+    ({"SNAPSHOT_SCHEDULE": "0 24 * * *"}, "SNAPSHOT_SCHEDULE is .*, with 24 in field 2; allowed there: 23 at most"),
     ({"SCHEDULE_SONGS": 'next:5"'}, "SCHEDULE_SONGS is .*; allowed: songs as in a call"),
     ({"TIME_ZONE": "Central European"}, "TIME_ZONE is 'Central European'; allowed: the name of a time zone"),
     ({"HEADERS_SECRET": "my keys"}, "HEADERS_SECRET is 'my keys'; allowed: the name of a secret"),
@@ -538,6 +562,7 @@ def test_delete_asks_and_leaves_the_bucket(copy: Copy) -> None:
     assert deleted == [
         "scheduler jobs delete songcrawl",
         "scheduler jobs delete songcrawl-sweep",
+        "scheduler jobs delete songcrawl-snapshot",
         "tasks queues delete songcrawl",
         "functions delete songcrawl",
         "iam service-accounts delete songcrawl-runtime@fake-project.iam.gserviceaccount.com",
