@@ -131,8 +131,15 @@ def inflated_lines(data: bytes) -> Iterator[list[bytes]]:
         raise ValueError("the gzip stream is cut short or something follows it")
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def json_line(row: Mapping[str, Any]) -> bytes:
     """Write a row of a table, whose info is JSON text, as a line without its end; nulls but info's are left out."""
+    moved_to = row.get("moved_to")
+    if moved_to and _is_number(moved_to) and row.get("key") is None:
+        row = {**row, "moved_to": int(moved_to)}
     pairs = ((name, value) for name, value in row.items() if value is not None or name == "info")
     texts = (b'"%s":%s' % (name.encode(), _json_text(name, value)) for name, value in pairs)
     return b"{%s}" % b",".join(texts)
@@ -170,7 +177,7 @@ def parse_row(song_num: int, status: str, info: str | None, **texts: str | None)
     content = None if info is None else msgspec.json.decode(info)
     columns: dict[str, Any] = {"song_num": song_num, "status": status, "info": content, **texts}
     moved_to = texts.get("moved_to")
-    if moved_to and moved_to.isascii() and moved_to.isdigit() and texts.get("key") is None:
+    if moved_to and _is_number(moved_to) and texts.get("key") is None:
         columns["moved_to"] = int(moved_to)  # a key may be of digits too
     return msgspec.convert(columns, Row)
 

@@ -32,12 +32,15 @@ class FoundRow(msgspec.Struct):
     info: msgspec.Raw
     run: str | None = None
     fetched_at: str | None = None
-    moved_to: str | None = None
+    moved_to: int | str | None = None
     key: str | None = None
 
     def cell(self, column: str) -> Any:
-        """Return a column's value; info as JSON text."""
-        return bytes(self.info).decode() if column == "info" else getattr(self, column)
+        """Return a column's value; info as JSON text, a number that the song moved to as text."""
+        value = getattr(self, column)
+        if column == "info":
+            return bytes(value).decode()
+        return value if column == "song_num" or value is None else str(value)
 
 
 decode_found = msgspec.json.Decoder(FoundRow).decode

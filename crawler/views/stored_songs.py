@@ -47,8 +47,9 @@ class RunSongs(msgspec.Struct, frozen=True):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Name what its rows have: number, info, and with KEYS key."""
-        return ("song_num", "info", "key") if self.spec.keys else ("song_num", "info")
+        """Name what its rows have: number, info, with KEYS key, where redirects are followed moved_to."""
+        more = {"moved_to": self.spec.follows_redirects, "key": self.spec.keys}
+        return ("song_num", "info", *(name for name, is_there in more.items() if is_there))
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield each song's number and its row."""

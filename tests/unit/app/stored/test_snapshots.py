@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from support.stored_runs import EPOCH, store_run
 
@@ -352,6 +353,21 @@ def test_rows_with_keys_keep_them(store: FolderStore) -> None:
         ]
     summary = Snapshots(store, store, "jsonl", lambda: first).make(SnapshotRequest(), forever())
     assert {row["run"] for row in rows_of(store, summary)} == {"a"}
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
+def test_where_a_song_moved_is_kept(store: FolderStore, form: FormatName) -> None:
+    """Carry `moved_to`, a number or a path, from each format into each."""
+
+    def judge(number: int) -> Verdict:
+        moved_to = {1: 3, 2: "/songs/x"}.get(number)
+        return msgspec.structs.replace(always("a")(number), moved_to=moved_to)
+
+    store_run(store, "a", "1-3", judge, follows_redirects=True, format=form)
+
+    for other in ("jsonl", "csv", "parquet"):
+        rows = rows_of(store, make(store, other))
+        assert [row.get("moved_to") for row in rows] == [3, "/songs/x", None]
 
 
 def test_rests_make_a_part_as_old_as_its_first_row(store: FolderStore) -> None:
