@@ -17,6 +17,7 @@ import msgspec
 
 from crawler.adapters.storage.folder import FolderStore
 from crawler.formats.jsonl_rows import Compressor
+from crawler.runs.ending.gate import Gate
 from crawler.runs.index import RunIndex, scopes_of
 from crawler.runs.spec import RunSpec
 from crawler.runs.tally import Tally
@@ -73,7 +74,7 @@ def _store_run(folder: Path, night: int, songs: int) -> None:
         found = [number for number in key.songs if number % 10]
         tally.count_numbers({"found": found, "missing": missing, "failed": []})
         run_store.commit(key, compressor.finish(), tally)
-    run_store.finish(spec, spec.grid, run_store.parts(spec))
+    run_store.finish(spec, spec.grid, run_store.parts(spec), Gate())
 
 
 def _row(number: int, night: int) -> bytes:

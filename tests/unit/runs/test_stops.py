@@ -8,10 +8,10 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from crawler.app.stored_run import StoredRun
 from support.runs import run_spec
 
 from crawler.adapters.storage.folder import FolderStore
+from crawler.app.stored.run import StoredRun
 from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import found
