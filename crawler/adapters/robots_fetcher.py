@@ -40,11 +40,7 @@ class RobotsFile:
 
         Raises BadSetting where SONG_URL is disallowed for every number, UpstreamUnavailable where it can't be read.
         """
-        with self._lock:
-            if self._robots is None or time.monotonic() >= self._stale_at:
-                self._robots = self._fetch(fetch, time.monotonic() + seconds)
-                self._stale_at = time.monotonic() + FRESH_SECONDS
-            robots = self._robots
+        robots = self._known(fetch, time.monotonic() + seconds)
         if robots.allows and not robots.allows(self._song_url):
             raise BadSetting(
                 f"SONG_URL is disallowed by {self._url} for {self._user_agent.split()[0]!r}; "
@@ -62,13 +58,28 @@ class RobotsFile:
         kind = _PoliteMultiFetcher if isinstance(fetcher, MultiFetcher) else _PoliteFetcher
         return kind(fetcher, compile_template(self._song_url, key_of=key_of), robots)
 
+    def _known(self, fetch: Fetch, until: float) -> Robots:
+        """Return what is known, asking for it where it is not; another call may be asking, and have more time."""
+        if not self._lock.acquire(timeout=max(0.0, min(until - time.monotonic(), threading.TIMEOUT_MAX))):
+            raise self._unreadable("timeout")
+        try:
+            if self._robots is None or time.monotonic() >= self._stale_at:
+                self._robots = self._fetch(fetch, until)
+                self._stale_at = time.monotonic() + FRESH_SECONDS
+            return self._robots
+        finally:
+            self._lock.release()
+
     def _fetch(self, fetch: Fetch, until: float) -> Robots:
         reason = ""
         for _ in range(_TRIES):
             robots, reason = self._judge(fetch(self._url, MOST_ROBOTS_BYTES, max(0.0, until - time.monotonic())))
             if robots:
                 return robots
-        raise UpstreamUnavailable(f"{self._url} can't be read ({reason}), so nothing may be asked for; {_OVERRIDE}.")
+        raise self._unreadable(reason)
+
+    def _unreadable(self, reason: str) -> UpstreamUnavailable:
+        return UpstreamUnavailable(f"{self._url} can't be read ({reason}), so nothing may be asked for; {_OVERRIDE}.")
 
     def _judge(self, answer: Page | Verdict) -> tuple[Robots | None, str]:
         if isinstance(answer, Page):

@@ -144,7 +144,7 @@ class Deployment(msgspec.Struct, frozen=True):
         """Say what a call would take, from the store and the settings alone; writes nothing."""
         from crawler.runs.resolve import plan_run
 
-        run_index = RunIndex(self.store)
+        run_index = self._looking()
         spec = plan_run(run_index, self._order(request, scheduled_call, self._source()), SystemClock().epoch())
         return make_plan(spec, run_index.run_store(spec.run).url, self._limits(request).max_per_second)
 
@@ -153,19 +153,19 @@ class Deployment(msgspec.Struct, frozen=True):
 
         From the store alone, but for the figures of a run that this instance is at work on: those are newer.
         """
-        return self.live.update(StoredRun.open(self.store, run).summary(coverage=coverage))
+        return self._state(self._looking(), run, coverage=coverage)
 
     def report(self, run: str) -> Report:
         """Report on a run, from the store alone; raises UnknownRun."""
         from crawler.reporting.report import run_report
 
-        return run_report(*self._known(run), SystemClock().epoch())
+        return run_report(*_known(self._looking(), run), SystemClock().epoch())
 
     def rows(self, run: str) -> RunRows:
         """Return the rows of a run, to be read from the store; raises UnknownRun."""
         from crawler.views.run_rows import RunRows
 
-        return RunRows(*self._known(run))
+        return RunRows(*_known(self._looking(), run))
 
     def snapshots(self) -> Snapshots:
         """Return the snapshots of this store's runs, kept beside them."""
@@ -181,34 +181,38 @@ class Deployment(msgspec.Struct, frozen=True):
 
     def runs(self, limit: int, after: str) -> tuple[list[RunSummary], str | None]:
         """Say how a page of runs stand, newest first, and after which the next page comes; None: there is none."""
-        names = RunIndex(self.store).newest(limit + 1, after)
+        run_index = self._looking()
+        names = run_index.newest(limit + 1, after)
         shown = names[:limit]
         summaries = []
         for name in shown:
             with suppress(UnknownRun, Damaged, NewerVersion):  # announced and never begun, or not to be read here
-                summaries.append(self.state(run_of(name)))
+                summaries.append(self._state(run_index, run_of(name)))
         return summaries, shown[-1] if len(names) > limit else None
 
     def stop(self, run: str) -> RunSummary:
         """Stop a run: no instance starts a part of it any more; raises UnknownRun."""
-        return self.live.update(StoredRun.open(self.store, run).stop())
+        return self.live.update(StoredRun.open(self._looking(), run).stop())
 
     def resume(self, run: str) -> RunSummary:
         """Take a stop back, so that the same call goes on with the run; raises UnknownRun."""
-        return self.live.update(StoredRun.open(self.store, run).resume())
+        return self.live.update(StoredRun.open(self._looking(), run).resume())
 
     def accept(self, run: str) -> RunSummary:
         """Complete a run that the gate holds, as it is; raises UnknownRun, and RunConflict for any other run."""
-        return StoredRun.open(self.store, run).accept()
+        return StoredRun.open(self._looking(), run).accept()
 
     def _log_held(self, run: str) -> None:
         """Tell whoever reads the log that the gate held a run, which no caller waits for."""
         summary = self.state(run)
         LOGGER.error(f"run {summary.state}", extra={"fields": {"run": run} | _facts(summary)})
 
-    def _known(self, run: str) -> tuple[RunStore, RunSpec]:
-        stored = StoredRun.open(self.store, run)
-        return stored.run_store, stored.spec
+    def _state(self, run_index: RunIndex, run: str, *, coverage: bool = False) -> RunSummary:
+        return self.live.update(StoredRun.open(run_index, run).summary(coverage=coverage))
+
+    def _looking(self) -> RunIndex:
+        """Open the run index for whoever only looks, or stops a run: that has an end too, whatever the store does."""
+        return self._run_index(CallTime(SystemClock().now(), self.bounds.deadline_seconds))
 
     def _run_index(self, time: CallTime) -> RunIndex:
         return RunIndex(self.store.until(time.store_end), call_id=uuid.uuid4().hex)
@@ -293,6 +297,11 @@ class Deployment(msgspec.Struct, frozen=True):
 
     def _narrowed(self, limits: Limits, since: float | None = None) -> Limiter:
         return self.limiter.narrowed(Ceiling(limits.max_per_second, limits.max_at_once, since))
+
+
+def _known(run_index: RunIndex, run: str) -> tuple[RunStore, RunSpec]:
+    stored = StoredRun.open(run_index, run)
+    return stored.run_store, stored.spec
 
 
 def _fields(spec: RunSpec) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Queueing(msgspec.Struct, frozen=True):
         from crawler.fan_out.fleet import Fleet
 
         with ThreadPoolExecutor(CONNECTIONS, "tasks") as executor:
-            yield Fleet(run_index, self.queue.until(time.end), executor, SystemClock().epoch(), self.gate)
+            yield Fleet(run_index, self.queue.until(time.store_end), executor, SystemClock().epoch(), self.gate)
 
     def fan_out(self, run_index: RunIndex, spec: RunSpec, limits: Limits, time: CallTime) -> bool:
         """Hand a run to the queue, if there is one and the call has an end that comes too soon for the run."""

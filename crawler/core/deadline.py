@@ -48,7 +48,7 @@ class CallTime(msgspec.Struct, frozen=True):
 
     @property
     def store_end(self) -> Deadline:
-        """Return how long the store may take: if it does not answer, a moment must be left for our own answer."""
+        """Return how long store and queue may take: if they don't answer, a moment must be left for our own answer."""
         return self.end.less(min(0.5, self.seconds / 20))
 
     @property

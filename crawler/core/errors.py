@@ -118,9 +118,16 @@ class ObjectExists(SongcrawlError):
 
 
 class QueueUnavailable(SongcrawlError):
-    """The queue can't be reached or refuses us; whether the last task was created is not known."""
+    """The queue can't be reached or refuses us; whether the last task was created is not known.
+
+    `retry_after` is its own word on when to come again, in seconds, if it gave one.
+    """
 
     http_status = 503
+
+    def __init__(self, sentence: str, retry_after: int | None = None) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
 
 
 class SongNotFetched(SongcrawlError):

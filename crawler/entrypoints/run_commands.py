@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import uuid
 from collections.abc import Callable
 
 from crawler.app.composition import open_store
@@ -65,7 +66,7 @@ def accept(options: argparse.Namespace) -> int:
 def _opened(options: argparse.Namespace) -> StoredRun:
     store, run = _place(options)
     try:
-        return StoredRun.open(store, run)
+        return StoredRun.open(RunIndex(store, call_id=uuid.uuid4().hex), run)
     except UnknownRun:
         raise UnknownRun(f"There is no run {run} in {store.url}.") from None
 

@@ -43,14 +43,16 @@ class Fault:
 
     name: str
     status: int = 0
+    reason: str = ""
+    message: str = ""
     forward: bool = False
     damage: bool = False
     stall: bool = False
 
 
-def refuse(status: int) -> Fault:
-    """Answer an error status in the service's place."""
-    return Fault(f"refuse {status}", status=status)
+def refuse(status: int, reason: str = "", message: str = "") -> Fault:
+    """Answer an error in the service's place, with the reason and the message that the service gives."""
+    return Fault(f"refuse {status}", status=status, reason=reason, message=message)
 
 
 def reset() -> Fault:
@@ -357,7 +359,7 @@ class _Handler(BaseHTTPRequestHandler):
         kept = {name.lower(): value for name, value in self.headers.items() if name.lower() not in _OF_CONNECTION}
         answer = self.server.storage.answer(_Request(self.command, self.path, kept, body))
         if isinstance(answer, Fault) and answer.status:
-            answer = _error(answer.status, answer.name)
+            answer = _error(answer.status, answer.message or answer.name, answer.reason)
         if isinstance(answer, Fault):
             self._break(answer)
         else:
@@ -384,8 +386,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _error(status: int, message: str) -> _Answer:
-    body = json.dumps({"error": {"code": status, "message": message}}).encode()
+def _error(status: int, message: str, reason: str = "") -> _Answer:
+    """Write an error as the JSON API does."""
+    errors = [{"domain": "global", "reason": reason, "message": message}] if reason else []
+    body = json.dumps({"error": {"code": status, "message": message, "errors": errors}}).encode()
     return _Answer(status, [("Content-Type", "application/json")], body)
 
 

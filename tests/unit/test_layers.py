@@ -81,11 +81,7 @@ OWNERS = {
     # Python has it from 3.11 on, under the other name.
     "tomli": {"crawler.app.source_file"},
     "tomllib": {"crawler.app.source_file"},
-    "urllib3": {
-        "crawler.adapters.session.fetchers",
-        "crawler.adapters.session.connections",
-        "crawler.adapters.queue.cloud_tasks",
-    },
+    "urllib3": {"crawler.adapters.session.fetchers", "crawler.adapters.session.connections"},
 }
 
 # A user's function takes a requests.Session: these say so in annotations, and do nothing else with the library.

@@ -7,6 +7,7 @@ gets only what is left until then.
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import struct
@@ -15,8 +16,10 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from crawler.adapters.runtime.in_time import in_time
 from crawler.core.errors import BadSetting
 from crawler.upstream.address_guard import refusal
 
@@ -122,7 +125,7 @@ def connect(host: str, port: int, idle: float | None, allow_private: bool) -> Li
     Raises BadSetting where all addresses are refused, OSError where those that are not don't answer.
     """
     refused, failure = "", None
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, address in _look_up(host, port, idle):
         if reason := refusal(str(address[0]), allow_private):
             refused = f"The upstream {host} has the address {address[0]}: {reason}."
             continue
@@ -131,6 +134,17 @@ def connect(host: str, port: int, idle: float | None, allow_private: bool) -> Li
         except OSError as error:
             failure = error
     raise failure or BadSetting(refused)
+
+
+def _look_up(host: str, port: int, idle: float | None) -> list[tuple[Any, ...]]:
+    """Return family, kind, protocol and address of a name, each; raises TimeoutError once nothing is left.
+
+    The system's look-up can't be cut: it is left behind.
+    """
+    left = time_left(idle)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = in_time(look_up, math.inf if left is None else left)
+    return [(family, kind, protocol, address) for family, kind, protocol, _, address in found]
 
 
 def _connected(sock: LimitedSocket, address: Any, idle: float | None) -> LimitedSocket:

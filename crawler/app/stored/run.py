@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
-
 import msgspec
 
 from crawler.adapters.runtime.clock import SystemClock
 from crawler.core.errors import RunConflict, UnknownRun
-from crawler.core.ports import Store
 from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
@@ -23,9 +20,8 @@ class StoredRun(msgspec.Struct, frozen=True):
     spec: RunSpec
 
     @classmethod
-    def open(cls, store: Store, run: str) -> StoredRun:
+    def open(cls, run_index: RunIndex, run: str) -> StoredRun:
         """Open a run; raises UnknownRun."""
-        run_index = RunIndex(store, call_id=uuid.uuid4().hex)
         spec = run_index.run_store(run).spec()
         if spec is None:
             raise UnknownRun(f"There is no run {run}.")

@@ -189,6 +189,118 @@ def test_no_operation_outlasts_its_call(act: Callable[[Store], object], fault: F
         assert time.monotonic() < deadline.at + 0.3, "it took about one more request than there was time for"
 
 
+def test_the_bytes_of_a_large_object_have_the_same_deadline(service: ServerProcess) -> None:
+    """Give up in time where the service begins an upload, and says nothing to its bytes."""
+    silent = FaultyStorage(service.url, lambda operation, _nth: stall() if operation == "upload" else None)
+    with silent as storage, store_at(storage) as store:
+        store.stat("warm")
+        deadline = Deadline.after(time.monotonic(), 1.0)
+        with pytest.raises(StoreUnavailable, match="can't be reached"):
+            store.until(deadline).create("a", LARGE, OURS)
+
+        assert time.monotonic() < deadline.at + 0.5
+
+
+def first_of_uploads(count: int, status: int) -> Callable[[Operation, int], Fault | None]:
+    """Refuse the first so many requests that bring an object's bytes."""
+    return lambda operation, nth: refuse(status) if operation == "upload" and nth <= count else None
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("sessions", [1, 3])
+def test_an_upload_whose_session_is_gone_begins_anew(service: ServerProcess, status: int, sessions: int) -> None:
+    """Upload a large object from what is in memory where its session is gone, once or again and again."""
+    with FaultyStorage(service.url, first_of_uploads(sessions, status)) as storage, store_at(storage) as store:
+        stored = store.create("part", LARGE, OURS)
+
+        assert (stored.size, storage.count("begin_upload")) == (len(LARGE), sessions + 1)
+        assert store.read("part") == LARGE
+
+
+def test_a_session_gone_after_it_has_stored_the_object_is_success(service: ServerProcess) -> None:
+    """Find the own object where the answer to its bytes was lost, and the session is gone when they come again."""
+
+    def lost_then_gone(operation: Operation, nth: int) -> Fault | None:
+        return {1: lose_answer(), 2: refuse(410)}.get(nth) if operation == "upload" else None
+
+    with FaultyStorage(service.url, lost_then_gone) as storage, store_at(storage) as store:
+        assert store.create("part", LARGE, OURS).metadata == OURS
+        (numbers,) = generations(service.url, "songs", store.url.rpartition("/")[2]).values()
+        assert len(numbers) == 1
+
+
+def test_sessions_that_are_always_gone_are_named(service: ServerProcess) -> None:
+    """Tell a session that is gone from a bucket that is not there."""
+    with FaultyStorage(service.url, first_of_uploads(100, 404)) as storage, store_at(storage) as store:
+        with pytest.raises(StoreUnavailable, match="the session of its upload is gone") as caught:
+            store.create("part", LARGE, OURS)
+
+        assert storage.count("begin_upload") == 5
+    assert "bucket" not in str(caught.value)
+
+
+PAYS = "Bucket is a requester pays bucket but no user project provided."
+LACKS = "me@project.iam.gserviceaccount.com does not have {0} access. Permission '{0}' denied on resource."
+REFUSALS = [
+    (400, "required", PAYS, r"requester pays.*\(HTTP 400, required\)"),
+    (403, "userProjectAccessDenied", "", r"requester pays.*\(HTTP 403, userProjectAccessDenied\)"),
+    (403, "accountDisabled", "The billing account is disabled in state closed", r"billing account .* closed.*403"),
+    (403, "retentionPolicyNotMet", "Object is subject to a retention policy", r"retention policy .*403"),
+    (403, "forbidden", LACKS.format("storage.objects.create"), r"lacks the permission storage.objects.create"),
+    (403, "vpcServiceControls", "Request is prohibited", r"VPC Service Controls"),
+    (403, "", "", r"access is denied \(HTTP 403\)"),
+    (404, "notFound", "The specified bucket does not exist.", r"there is no such bucket \(HTTP 404, notFound\)"),
+    (400, "invalid", "Something else", r"it refuses \(HTTP 400, invalid\)"),
+]
+
+
+@pytest.mark.parametrize(("status", "reason", "message", "sentence"), REFUSALS, ids=[each[3] for each in REFUSALS])
+@pytest.mark.parametrize("data", [SMALL, LARGE], ids=["small", "large"])
+def test_a_refusal_is_told_with_its_reason(
+    service: ServerProcess, data: bytes, status: int, reason: str, message: str, sentence: str
+) -> None:
+    """Say why an object can't be stored: status and reason word, what they mean, and no name of anybody's."""
+
+    def refuse_uploads(operation: Operation, _nth: int) -> Fault | None:
+        return refuse(status, reason, message) if operation in ("upload", "begin_upload") else None
+
+    refused = pytest.raises(StoreUnavailable, match=sentence)
+    with FaultyStorage(service.url, refuse_uploads) as storage, store_at(storage) as store, refused as caught:
+        store.create("part", data, OURS)
+
+    assert "gserviceaccount" not in str(caught.value)
+
+
+@pytest.mark.parametrize("act", [lambda s: s.read("a"), lambda s: s.stat("a"), lambda s: list(s.list(""))])
+def test_a_refusal_to_read_is_told_with_its_reason(service: ServerProcess, act: Callable[[Store], object]) -> None:
+    """Say why objects can't be read, in the same words."""
+    closed = refuse(403, "accountDisabled", "The billing account for the owning project is disabled in state closed")
+    refused = pytest.raises(StoreUnavailable, match=r"may not be read by this identity: the billing account .*403")
+    with FaultyStorage(service.url, lambda *_: closed) as storage, store_at(storage) as store, refused:
+        act(store)
+
+
+def test_a_bucket_that_is_not_there_has_no_objects_to_list(service: ServerProcess) -> None:
+    """Say that there is no such bucket, rather than that it is empty."""
+    store = GcsStore("no-such-bucket", "p", service.url)
+    with closing_store(store), pytest.raises(StoreUnavailable, match="there is no such bucket"):
+        list(store.list("runs/"))
+
+
+def test_an_emulator_is_never_reached_by_a_proxy(service: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pass a proxy of the environment by on the way to an emulator."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with closing_store(GcsStore("songs", uuid.uuid4().hex, service.url)) as store:
+        store.create("part", SMALL, OURS)
+        store.create("large", LARGE, OURS)
+
+        assert store.read("part") == SMALL
+        assert len(list(store.list(""))) == 2
+
+
 def test_unanswered_request_leaves_time_for_another(service: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask again after a request that got no answer in its time, however short an operation's is."""
     monkeypatch.setattr(gcs, "REQUEST_SECONDS", 10.0)

@@ -281,15 +281,16 @@ def test_bucket_that_hiccups_is_asked_again(emulator: ServerProcess) -> None:
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        (403, "gs://songs/p may not be read by this identity."),
-        (503, "gs://songs/p can't be reached: RetryError."),
+        (403, "gs://songs/p may not be read by this identity: access is denied (HTTP 403)."),
+        (503, "gs://songs/p can't be reached: it is busy (HTTP 503)."),
+        (418, "gs://songs/p can't be read: it refuses (HTTP 418)."),
     ],
-    ids=["forbidden", "unavailable"],
+    ids=["forbidden", "unavailable", "other"],
 )
 @pytest.mark.parametrize(
     "operation",
-    [lambda s: s.create("a", b"", OURS), lambda s: s.stat("a"), lambda s: list(s.list(""))],
-    ids=["create", "stat", "list"],
+    [lambda s: s.read("a"), lambda s: s.stat("a"), lambda s: list(s.list(""))],
+    ids=["read", "stat", "list"],
 )
 def test_bucket_that_refuses_says_so(
     status: int, sentence: str, operation: Callable[[Store], object], monkeypatch: pytest.MonkeyPatch

@@ -397,4 +397,7 @@ def test_bucket_that_refuses(capsys: pytest.CaptureFixture[str], monkeypatch: py
         code = main(["crawl", "1", "--output=gs://songs/x"])
 
     assert code == 1
-    assert capsys.readouterr().err == "songcrawl: gs://songs/x may not be read by this identity.\n"
+    assert (
+        capsys.readouterr().err
+        == "songcrawl: gs://songs/x may not be read by this identity: access is denied (HTTP 403).\n"
+    )

@@ -161,7 +161,7 @@ def test_an_accepted_run_has_the_manifest_it_would_have_had(tmp_path: Path) -> N
     finish(RunStore(FolderStore(tmp_path / "free"), "trial"), Gate())
     finish(store_parts(tmp_path / "held"), STRICT)
 
-    answer = StoredRun.open(FolderStore(tmp_path / "held"), "trial").accept()
+    answer = StoredRun.open(RunIndex(FolderStore(tmp_path / "held"), call_id="caller"), "trial").accept()
 
     paths = [tmp_path / place / "runs/trial/manifest.json" for place in ("free", "held")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
@@ -178,7 +178,7 @@ def test_only_a_held_run_is_accepted(tmp_path: Path, state: str) -> None:
         run_store.stop()
     if state in ("complete", "accepted"):
         finish(run_store, Gate() if state == "complete" else STRICT)
-    stored = StoredRun.open(FolderStore(tmp_path), "trial")
+    stored = StoredRun.open(RunIndex(FolderStore(tmp_path), call_id="caller"), "trial")
     if state == "accepted":
         stored.accept()
     before = names(tmp_path)
@@ -226,7 +226,7 @@ def test_the_same_call_of_the_day_means_the_held_run(tmp_path: Path) -> None:
     finish(store_parts(tmp_path, spec), STRICT, spec)
 
     same = [resolve_run(run_index, order("1-10"), time.time()).run for _ in range(2)]
-    StoredRun.open(FolderStore(tmp_path), spec.run).accept()
+    StoredRun.open(RunIndex(FolderStore(tmp_path), call_id="caller"), spec.run).accept()
     after = [resolve_run(run_index, order("1-10"), time.time() + days * DAY_SECONDS).run for days in (0, 1)]
 
     assert [*same, after[0]] == [spec.run] * 3

@@ -39,7 +39,7 @@ def order(songs: str = "1-10", **fields: object) -> Order:
 
 def opened(folder: Path, run: str = "trial") -> StoredRun:
     """Open a stored run, as each request does anew."""
-    return StoredRun.open(FolderStore(folder), run)
+    return StoredRun.open(RunIndex(FolderStore(folder), call_id="caller"), run)
 
 
 def conclude(run_index: RunIndex, spec: RunSpec) -> None:
