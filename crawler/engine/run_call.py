@@ -31,7 +31,8 @@ from crawler.rate_control.limiter import Limiter
 from crawler.runs.ending.gate import Gate
 from crawler.runs.ending.open_range import OpenRangeEnd
 from crawler.runs.grid import PartKey
-from crawler.runs.index import RunIndex, known_songs, scopes_of
+from crawler.runs.index import RunIndex, scopes_of
+from crawler.runs.known_songs import known_songs
 from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
 from crawler.runs.summary import OUT_OF_TIME, CallResult, Interruption, Reason

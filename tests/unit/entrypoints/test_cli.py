@@ -134,7 +134,7 @@ WRONG = {
     ),
     "songs": (["crawl", "10-1"], "songs: the range 10-1 is reversed: write 1-10; allowed: "),
     "full-width": (["crawl", "１２"], "songs: '１２' is neither a number from 0 to 999999999999 nor a range"),
-    "too many songs": (["crawl", "1-30", "--max-songs=8"], "songs names 9 numbers; allowed: 8 (MAX_SONGS)."),
+    "too many songs": (["crawl", "1-30", "--max-songs=8"], "songs names 30 numbers; allowed: 8 (MAX_SONGS)."),
     "run": (["crawl", "1", "--run", "../up"], 'run is "../up"; allowed: 1 to 63 of a-z, 0-9, dot, dash and underscore'),
     "private": (["crawl", "1", "--allow-private-upstream=0"], "The upstream 127.0.0.1 has the address 127.0.0.1: "),
     "output": (["crawl", "1", "--output=/dev/null"], "/dev/null/runs/"),
@@ -313,12 +313,12 @@ def test_a_run_is_stopped_and_resumed(command: CommandLine) -> None:
     answers = {"found": error(401)}
     with Upstream(lambda n, _nth: answers.get("found") or song(n)) as upstream:
         command.environ["SONG_URL"] = upstream.url
-        partial = command.run("crawl", "1-3")
+        partial = command.run("crawl", "1-30")
         run = json.loads(partial.stdout)["run"]
-        stopped = [command.run("stop", run), command.run("crawl", "1-3", "--run", run)]
+        stopped = [command.run("stop", run), command.run("crawl", "1-30", "--run", run)]
         resumed = command.run("resume", f"songs/runs/{run}")
         answers.clear()
-        again = command.run("crawl", "1-3")
+        again = command.run("crawl", "1-30")
 
     assert [done.returncode for done in [partial, *stopped, resumed, again]] == [3, 0, 3, 0, 0]
     assert [json.loads(done.stdout)["state"] for done in stopped] == ["stopped"] * 2

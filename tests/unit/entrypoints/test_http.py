@@ -376,13 +376,13 @@ def test_a_stopped_run_starts_nothing_more(function: Function) -> None:
 def test_a_stopped_run_is_resumed(function: Function) -> None:
     """Take the stop back, as often as is asked, and have the same call go on and complete the run."""
     function.fetcher = FakeFetcher(lambda _item, _nth: refused("Down."))
-    run = read(function.send("POST", "/", {"songs": "1-3"}))["run"]
+    run = read(function.send("POST", "/", {"songs": "1-30"}))["run"]
     never = read(function.send("POST", f"/runs/{run}/resume"))
     function.send("POST", f"/runs/{run}/stop")
-    named = read(function.send("POST", "/", {"songs": "1-3", "run": run}))
+    named = read(function.send("POST", "/", {"songs": "1-30", "run": run}))
     resumed = [read(function.send("POST", f"/runs/{run}/resume")) for _ in range(2)]
     function.fetcher = FakeFetcher()
-    again = read(function.send("POST", "/", {"songs": "1-3"}))
+    again = read(function.send("POST", "/", {"songs": "1-30"}))
 
     assert (never["state"], named["state"]) == ("partial", "stopped")
     assert "resume" in named["detail"]
