@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from crawler.adapters.runtime.clock import SystemClock
 from crawler.app.composition import key_file_of, open_store, settings_from
 from crawler.app.crawl_request import SnapshotRequest
@@ -18,7 +16,9 @@ from crawler.app.parameters import parse_run_name
 from crawler.app.stored.export import check_export, export
 from crawler.app.stored.snapshots import Snapshots
 from crawler.core.deadline import CallTime
-from crawler.core.errors import BadRequest, UnknownRun
+from crawler.core.errors import UnknownRun
+from crawler.core.settings import SETTINGS
+from crawler.entrypoints.command_output import COMPLETE, PARTIAL, print_json
 from crawler.runs.store import RunStore
 from crawler.views.schema import InfoSchema
 from crawler.views.snapshot import SnapshotStore
@@ -26,7 +26,7 @@ from crawler.views.stored_songs import RunSongs, SnapshotSongs, StoredSongs
 
 AddCommand = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
 
-COMPLETE, PARTIAL = 0, 3
+_OUTPUT = next(setting for setting in SETTINGS if setting.name == "OUTPUT")
 
 _SNAPSHOT_EPILOG = """\
 One row a song: its newest one of all complete runs that is not failed; songs
@@ -71,7 +71,10 @@ def add_view_commands(add: AddCommand) -> None:
 
 
 def _add_stored(command: argparse.ArgumentParser) -> None:
-    command.add_argument("stored", metavar="RUN", help="OUTPUT/runs/RUN, or OUTPUT/snapshots/SNAPSHOT")
+    command.add_argument(
+        "stored", metavar="RUN", help="the name of a run or snapshot, or where it lies: OUTPUT/runs/RUN"
+    )
+    command.add_argument("--output", metavar="OUTPUT", help=f"where one that is named lies: {_OUTPUT.help}")
 
 
 def _snapshot(options: argparse.Namespace) -> int:
@@ -88,39 +91,46 @@ def _snapshot(options: argparse.Namespace) -> int:
     laid_on = options.laid_on and parse_run_name("--from", options.laid_on)
     request = SnapshotRequest(name=name, source=options.of_source, laid_on=laid_on)
     summary = snapshots.make(request, CallTime(SystemClock().now(), settings.deadline_seconds or math.inf))
-    _print(summary)
+    print_json(summary)
     return COMPLETE if summary.state == "complete" else PARTIAL
 
 
 def _schema(options: argparse.Namespace) -> int:
-    schema = InfoSchema().add_all(_stored(options.stored).lines())
-    _print(schema.json_schema() if options.json_schema else schema.report())
+    schema = InfoSchema().add_all(_stored(options).lines())
+    print_json(schema.json_schema() if options.json_schema else schema.report())
     return COMPLETE
 
 
 def _export(options: argparse.Namespace) -> int:
     file = Path(options.file)
     check_export(file, force=options.force)
-    report = export(_stored(options.stored), file, force=options.force)
-    _print(report)
+    report = export(_stored(options), file, force=options.force)
+    print_json(report)
     if not report.complete:
         print(f"songcrawl: {options.stored} is not complete; the file holds what is stored so far", file=sys.stderr)
     return COMPLETE if report.complete else PARTIAL
 
 
-def _stored(path: str) -> StoredSongs:
-    """Open the songs at OUTPUT/runs/RUN or OUTPUT/snapshots/SNAPSHOT."""
-    written = path.rstrip("/").replace(os.sep, "/")
-    for folder in ("runs", "snapshots"):
-        output, _, name = written.rpartition(f"/{folder}/")
-        if output and "/" not in name:
-            store = open_store(output, os.environ.get("STORAGE_EMULATOR_HOST") or None)
-            parse_run_name("RUN", name)
-            songs = _run(RunStore(store, name)) if folder == "runs" else _snapshot_songs(SnapshotStore(store, name))
-            if songs is None:
-                raise UnknownRun(f"There is no {folder[:-1]} at {path}.")
+def _stored(options: argparse.Namespace) -> StoredSongs:
+    """Open the songs at OUTPUT/runs/RUN or OUTPUT/snapshots/SNAPSHOT, or of a run or else a snapshot of a name."""
+    output, folders, name = _place(options)
+    store = open_store(output, os.environ.get("STORAGE_EMULATOR_HOST") or None)
+    for folder in folders:
+        songs = _run(RunStore(store, name)) if folder == "runs" else _snapshot_songs(SnapshotStore(store, name))
+        if songs is not None:
             return songs
-    raise BadRequest(f"{path} is no run; allowed: OUTPUT/runs/RUN or OUTPUT/snapshots/SNAPSHOT.")
+    raise UnknownRun(f"There is no {' and no '.join(folder[:-1] for folder in folders)} {name} in {store.url}.")
+
+
+def _place(options: argparse.Namespace) -> tuple[str, tuple[str, ...], str]:
+    """Return the output, in which of its folders to look, and the name."""
+    written = options.stored.rstrip("/").replace(os.sep, "/")
+    for folder in ("runs", "snapshots"):
+        output, below, name = written.rpartition(f"/{folder}/")
+        if below:
+            return output or "/", (folder,), parse_run_name(folder[:-1], name)
+    output = _OUTPUT.read({"OUTPUT": options.output} if options.output else os.environ)
+    return output, ("runs", "snapshots"), parse_run_name("RUN", written)
 
 
 def _run(run_store: RunStore) -> StoredSongs | None:
@@ -131,7 +141,3 @@ def _run(run_store: RunStore) -> StoredSongs | None:
 def _snapshot_songs(snapshot_store: SnapshotStore) -> StoredSongs | None:
     spec = snapshot_store.spec()
     return SnapshotSongs(snapshot_store, spec) if spec else None
-
-
-def _print(content: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(content), indent=2).decode())

@@ -121,9 +121,10 @@ def test_an_export_replaces_nothing_unasked(capsys: pytest.CaptureFixture[str]) 
         (["snapshot", "songs", "--format", "xlsx"], 2, "FORMAT is 'xlsx'; allowed: jsonl, csv or parquet."),
         (["export", "songs/runs/a", "out.xlsx"], 2, "allowed: a name that ends with .csv, .jsonl, .parquet, .duckdb"),
         (["export", "songs/runs/a", "nowhere/out.csv"], 2, "in a folder that is not there"),
-        (["export", "songs/runs/b", "out.csv"], 1, "There is no run at songs/runs/b."),
-        (["schema", "songs/snapshots/b"], 1, "There is no snapshot at songs/snapshots/b."),
-        (["schema", "songs"], 2, "songs is no run; allowed: OUTPUT/runs/RUN or OUTPUT/snapshots/SNAPSHOT."),
+        (["export", "songs/runs/b", "out.csv"], 1, "There is no run b in songs."),
+        (["schema", "songs/snapshots/b"], 1, "There is no snapshot b in songs."),
+        (["schema", "b"], 1, "There is no run and no snapshot b in songs."),
+        (["schema", "B/c"], 2, 'RUN is "B/c"; allowed: 1 to 63 of a-z'),
         (["snapshot", "nowhere"], 1, "There is no complete run in nowhere."),
         (["snapshot", "songs", "--from", "x"], 1, "There is no complete snapshot x"),
     ],
@@ -155,6 +156,15 @@ def test_an_incomplete_run_is_exported_and_said(capsys: pytest.CaptureFixture[st
     out, err = capsys.readouterr()
     assert json.loads(out) == {"file": "out.jsonl", "songs": 5, "complete": False}
     assert "songs/runs/b is not complete" in err
+
+
+def test_a_name_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    """Find a run, or else a snapshot, of a name in OUTPUT, or where an option says."""
+    main(["snapshot", "songs", "now", "--to", "tables"])
+    for command in (["a"], ["now", "--output", "tables"]):
+        capsys.readouterr()
+        assert main(["schema", *command]) == 0
+        assert answer(capsys)["songs"] == 5
 
 
 def test_damage_leaves_no_file(capsys: pytest.CaptureFixture[str]) -> None:
