@@ -163,6 +163,14 @@ def test_rows_are_the_songs(run: str, stored: Path) -> None:
     assert audit(objects, run) == [row(song_num) for song_num in SONGS[run]]
 
 
+def test_snapshot_has_the_newest_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    """Make one table of all runs, whatever their format, and read it as a schema."""
+    assert main(["snapshot", "songs", "now"]) == 0
+    assert json.loads(capsys.readouterr().out)["songs"] == len(numbers_in(range(1, 121), "found"))
+    assert main(["schema", "songs/snapshots/now"]) == 0
+    assert [field["path"] for field in json.loads(capsys.readouterr().out)["fields"]] == ["@", "title"]
+
+
 @pytest.mark.parametrize("run", FINISHED)
 def test_same_call_again_is_answered_from_the_store(
     run: str, stored: Path, declared: Upstream, capsys: pytest.CaptureFixture[str]

@@ -67,12 +67,12 @@ class Snapshots(msgspec.Struct, frozen=True):
         store = self.kept_in.until(time.store_end)
         with ThreadPoolExecutor(_READ_THREADS, "read") as threads:
             source_runs = SourceRuns(run_index, self.keys, threads)
-            base = _base(store, request.laid_on)
             begun = SnapshotStore(store, request.name).spec() if request.name else None
+            base = None if begun and _is_complete(store, begun) else _base(store, request.laid_on)
             spec = begun or self._begin(store, request, base, source_runs, call_id)
             self._refuse_other(spec, request)
             snapshot_store = SnapshotStore(store, spec.snapshot, call_id)
-            if snapshot_store.manifest() is None:
+            if not _is_complete(store, spec):
                 own = set(spec.runs) - set(base.runs if base else ())
                 layers = list(threads.map(lambda run: _layer(run_index, spec, run), sorted(own)))
                 work = SnapshotWork(snapshot_store, spec, layers, base)
@@ -138,6 +138,10 @@ class Snapshots(msgspec.Struct, frozen=True):
             runs=runs,
             created_at=utc_text(epoch),
         )
+
+
+def _is_complete(store: Store, spec: SnapshotSpec) -> bool:
+    return SnapshotStore(store, spec.snapshot).manifest() is not None
 
 
 def _base(store: Store, name: str | None) -> SnapshotManifest | None:

@@ -14,10 +14,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from servers import ServerProcess
 from support.stored_runs import EPOCH, store_run
 
 from crawler.adapters.runtime.clock import SystemClock
 from crawler.adapters.storage.folder import FolderStore
+from crawler.app.composition import open_store
 from crawler.app.crawl_request import SnapshotRequest
 from crawler.app.stored.snapshots import Snapshots, SnapshotSummary
 from crawler.core.deadline import CallTime
@@ -254,6 +256,31 @@ def test_an_earlier_snapshot_stands_for_its_runs(store: FolderStore) -> None:
     runs = {1: "a", 2: "a", 5: "a"}
     assert in_short(rows_of(store, monday)) == [(n, runs.get(n, "b")) for n in range(1, 13) if n != 4]
     assert json.loads(objects(store, "monday")["manifest.json"])["runs"] == ["a", "b"]
+
+
+def test_a_complete_snapshot_needs_nothing_it_was_made_of(store: FolderStore) -> None:
+    """Answer for one that is complete though what it was laid on, and its runs, are gone."""
+    store_run(store, "a", "1-10", always("a"))
+    make(store, name="sunday")
+    monday = make(store, name="monday", laid_on="sunday")
+    shutil.rmtree(Path(store.url) / "runs")
+    shutil.rmtree(Path(store.url) / "snapshots" / "sunday")
+
+    assert make(store, name="monday", laid_on="sunday") == monday
+
+
+def test_a_bucket_keeps_snapshots_too(gcs: ServerProcess) -> None:
+    """Make, go on with and list snapshots in Cloud Storage."""
+    store = open_store("gs://songs/snapshots-test", gcs.url)
+    store_run(store, "a", "1-40", always("a"), part_songs=3)
+    store_run(store, "b", "30-50", always("b"), at(100), part_songs=4)
+    snapshots = Snapshots(store, store, "jsonl")
+
+    assert snapshots.make(SnapshotRequest(name="now"), CallTime(SystemClock().now(), 30)).songs == 50
+    part = store.read("snapshots/now/songs-000000000001-000000000050.jsonl.gz") or b""
+    rows = [json.loads(line) for line in gzip.decompress(part).split(b"\n")[:-1]]
+    assert in_short(rows) == [(n, "a" if n < 30 else "b") for n in range(1, 51)]
+    assert [each.state for each in snapshots.page(10, "")[0]] == ["complete"]
 
 
 def test_runs_older_than_the_earlier_snapshot_are_refused(store: FolderStore) -> None:
