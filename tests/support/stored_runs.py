@@ -29,11 +29,12 @@ def store_run(
     *,
     key_of: Callable[[int], str] | None = None,
     whole: bool = True,
+    gate: Gate | None = None,
     **fields: Any,
 ) -> RunSpec:
     """Store a run, of which `judge` says what became of each number, and `fetched_at` when each part was begun.
 
-    Not `whole`: without its last part and its manifest.
+    Not `whole`: without its last part and its manifest. A `gate` may hold it.
     """
     spec = run_spec(songs, run=run, **{"version": 3, **fields})
     run_index = RunIndex(store, "stored")
@@ -43,7 +44,7 @@ def store_run(
     for key in list(spec.grid)[: None if whole else -1]:
         commit(run_store, key, judge, fetched_at(key.index), key_of)
     if whole:
-        assert run_store.finish(spec, spec.grid, run_store.parts(spec), Gate())
+        assert run_store.finish(spec, spec.grid, run_store.parts(spec), gate or Gate())
     return spec
 
 

@@ -306,6 +306,16 @@ def test_runs_that_are_not_complete_are_left_out(store: FolderStore) -> None:
     assert in_short(rows_of(store, make(store))) == [(n, "a") for n in range(1, 11)]
 
 
+def test_held_runs_are_left_out_until_they_are_accepted(store: FolderStore) -> None:
+    """Take nothing of a run that the gate holds; once somebody accepted it, it is a run like others."""
+    store_run(store, "a", "1-10", always("a"))
+    held = store_run(store, "b", "1-10", judge_of("b", lambda n: n > 2, lambda _: False), at(100), gate=Gate(None, 0.9))
+    assert in_short(rows_of(store, make(store))) == [(n, "a") for n in range(1, 11)]
+
+    RunStore(store, "b", "later").accept(held)
+    assert in_short(rows_of(store, make(store))) == [(1, "b"), (2, "b")]
+
+
 def test_several_sources_are_told_apart(store: FolderStore) -> None:
     """Ask for the source's name, or digest, where a store holds runs of several."""
     store_run(store, "a", "1-5", always("a"))
