@@ -25,6 +25,10 @@ PROJECT_URL = "https://songcrawl.example"
 DEFAULT_DEADLINE_SECONDS = 540.0
 
 
+def _whole_number(name: str, default: str, most: int, text: str) -> Setting:
+    return Setting(name, default, types.number(1, most, int), f"a whole number from 1 to {most}", text)
+
+
 SETTINGS = (
     Setting(
         "SOURCE",
@@ -152,13 +156,7 @@ SETTINGS = (
         "0 for no ceiling, or a number of requests up to 1000000",
         "ceiling on requests a second of an instance, or of a fanned-out run; 0: none",
     ),
-    Setting(
-        "MAX_AT_ONCE",
-        "100",
-        types.number(1, 1000, int),
-        "a whole number from 1 to 1000",
-        "ceiling on requests in flight",
-    ),
+    _whole_number("MAX_AT_ONCE", "100", 1000, "ceiling on requests in flight"),
     Setting(
         "REQUEST_TIMEOUT_SECONDS",
         "10",
@@ -166,13 +164,7 @@ SETTINGS = (
         "a number of seconds from 0.05 to 600",
         "time for a whole request, from connect to last byte",
     ),
-    Setting(
-        "MAX_ATTEMPTS",
-        "4",
-        types.number(1, 100, int),
-        "a whole number from 1 to 100",
-        "tries before a song is failed; being throttled does not count",
-    ),
+    _whole_number("MAX_ATTEMPTS", "4", 100, "tries before a song is failed; being throttled does not count"),
     Setting(
         "MAX_SONG_BYTES",
         "1048576",
@@ -187,20 +179,8 @@ SETTINGS = (
         "a number of seconds from 1 to 3600",
         "time one call may take; unset: the platform's limit less a reserve, else 540",
     ),
-    Setting(
-        "MAX_SONGS",
-        "10000000",
-        types.number(1, 10**12, int),
-        "a whole number from 1 to 1000000000000",
-        "most song numbers one request may name",
-    ),
-    Setting(
-        "END_AFTER_MISSING",
-        "1000",
-        types.number(1, 10**9, int),
-        "a whole number from 1 to 1000000000",
-        "missing numbers in a row that end an open range (1-)",
-    ),
+    _whole_number("MAX_SONGS", "10000000", 10**12, "most song numbers one request may name"),
+    _whole_number("END_AFTER_MISSING", "1000", 10**9, "missing numbers in a row that end an open range (1-)"),
     Setting(
         "MAX_FAILED",
         "",

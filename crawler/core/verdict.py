@@ -85,7 +85,7 @@ UNSENT = Verdict(Kind.AGAIN, error="access_token")
 
 
 # An answer that a cache gave where one of the upstream's own was wanted: it tells nothing of that.
-CACHED = Verdict(Kind.FAILED, error="cached")
+CACHED = Verdict(Kind.FAILED)
 
 
 def found(info: Any) -> Verdict:

@@ -178,8 +178,9 @@ class CircuitBreaker:
             return None
         if self._detail and self._detail.endswith("."):
             return self._detail
-        what = "is down" if self.word in OUTAGE or self.word.startswith("http_5") else "refuses us"
-        return f"The upstream {what}: {seconds:.0f} s long every request came to {self._detail or self.word}."
+        down = self.word in OUTAGE or self.word.startswith("http_5")
+        what = "The upstream is down" if down else "The upstream refuses us"
+        return f"{what}: {seconds:.0f} s long every request came to {self._detail or self.word}."
 
     def _patience(self) -> float:
         if self._detail and self._detail.endswith(".") and self.word not in NO_SUCH_HOST:

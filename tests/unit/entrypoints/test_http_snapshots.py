@@ -55,7 +55,7 @@ def test_a_snapshot_is_made_and_told(deployment: Deployment) -> None:
 def test_one_without_time_is_503(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Say that the same call goes on, and when to send it; then it does."""
     with monkeypatch.context() as context:
-        context.setattr(deployment_module, "CallTime", lambda now, _: CallTime(now, 0))
+        context.setattr(deployment_module, "CallTime", lambda now, _: CallTime(now - 993, 1000))
         partial = send(deployment, "POST", "/snapshots", {"name": "now"})
     assert (partial.status, partial.headers["Retry-After"]) == (503, "1")
     assert json.loads(partial.body)["state"] == "partial"

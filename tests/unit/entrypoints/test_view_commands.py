@@ -73,7 +73,7 @@ def test_snapshot_prints_how_it_stands(capsys: pytest.CaptureFixture[str], folde
 
 def test_a_snapshot_without_time_exits_3(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Say that it is not complete; a name that can't be one is refused."""
-    monkeypatch.setattr(view_commands, "CallTime", lambda now, _: CallTime(now, 0))
+    monkeypatch.setattr(view_commands, "CallTime", lambda now, _: CallTime(now - 993, 1000))
     assert main(["snapshot", "songs"]) == 3
     assert answer(capsys)["state"] == "partial"
     assert main(["snapshot", "songs", "../x"]) == 2

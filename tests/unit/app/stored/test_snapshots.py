@@ -78,10 +78,10 @@ def store(tmp_path: Path) -> FolderStore:
 
 
 def make(
-    store: FolderStore, format: FormatName = "jsonl", seconds: float = math.inf, **request: Any
+    store: FolderStore, format: FormatName = "jsonl", *, late: bool = False, **request: Any
 ) -> SnapshotSummary:
     """Make a snapshot."""
-    time = CallTime(SystemClock().now(), seconds)
+    time = out_of_time() if late else forever()
     return Snapshots(store, store, format).make(SnapshotRequest(**request), time)
 
 
@@ -207,12 +207,17 @@ def test_whoever_goes_on_makes_the_same_bytes(
         with pytest.raises(StoreUnavailable):
             Snapshots(store, Killed(place, nth), "jsonl").make(SnapshotRequest(name="now"), forever())
         snapshots = Snapshots(store, Killed(place, whole.parts + 2 - nth), "jsonl")
-        halfway = snapshots.make(SnapshotRequest(name="now"), CallTime(SystemClock().now(), 0))
+        halfway = snapshots.make(SnapshotRequest(name="now"), out_of_time())
         assert (halfway.state, halfway.parts) == ("partial", max(0, nth - 1))
         assert snapshots.make(SnapshotRequest(name="now"), forever()).state == "complete"
         made = objects(FolderStore(place), "now")
         assert {**made, "snapshot.json": b""} == {**expected, "snapshot.json": b""} | with_created_at(made, expected)
     assert make(store, name="now") == whole
+
+
+def out_of_time() -> CallTime:
+    """Give a call no time to work, and a few seconds to answer."""
+    return CallTime(SystemClock().now() - 993, 1000)
 
 
 def forever() -> CallTime:
@@ -348,7 +353,7 @@ def test_a_name_is_one_snapshot(store: FolderStore) -> None:
 def test_a_run_that_vanished_is_named(store: FolderStore, gone: str) -> None:
     """Fail with a sentence that names the run if something of it is gone once the snapshot has begun."""
     store_run(store, "a", "1-8", always("a"))
-    make(store, name="now", seconds=0)
+    make(store, name="now", late=True)
     (Path(store.url) / "runs" / "a" / gone).unlink()
 
     with pytest.raises(Damaged, match=r"run a[ ,].*not there"):
@@ -442,7 +447,7 @@ def test_snapshots_are_listed_newest_first(store: FolderStore) -> None:
     """List them in pages, partial ones too."""
     store_run(store, "a", "1-5", always("a"))
     for place, name in enumerate(("x", "y", "z")):
-        make(store, name=name, seconds=0 if name == "y" else math.inf)
+        make(store, name=name, late=name == "y")
         os.utime(Path(store.url) / "snapshots" / name / "snapshot.json", (EPOCH + place, EPOCH + place))
     snapshots = Snapshots(store, store, "jsonl")
 
