@@ -58,7 +58,7 @@ class DeclaredSong:
         self.follows_redirects = redirects == "follow"
         self.reads_headers = bool(self._rules)
         self.reads_errors = self.reads_headers or self._asks
-        self.gives_json = self._info is None
+        self.gives_json = self._info is None or self._info.plain
 
     def judge(
         self,

@@ -1,8 +1,12 @@
-"""JMESPath expressions (https://jmespath.org/specification.html), checked when they are set, not when a song comes."""
+"""JMESPath expressions (https://jmespath.org/specification.html), checked when they are set, not when a song comes.
+
+What nearly all are, a plain path (`artist.name`) or an object of such paths (`{title: title, artist: artist.name}`), is
+followed here: the library interprets each anew for every song, at 5 us for those two where this takes 0.4.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -11,6 +15,8 @@ from jmespath.exceptions import JMESPathError, JMESPathTypeError
 from jmespath.parser import ParsedResult
 
 from crawler.core.errors import BadSetting
+
+_Pick = Callable[[Any], Any]
 
 
 class Absent(NamedTuple):
@@ -21,7 +27,7 @@ class Absent(NamedTuple):
 
 
 class Expression:
-    """An expression that picks something of a song.
+    """An expression that picks something of a song; `plain`: it takes values as they stand there, and makes none.
 
     Raises BadSetting, naming the variable, if the text is none, or calls a function that does not exist.
     """
@@ -35,9 +41,13 @@ class Expression:
         except JMESPathError as error:
             reason = str(error).splitlines()[0].removesuffix(", for expression:").rstrip(".:")
             raise BadSetting(f"{setting} is {text!r}, no JMESPath expression: {reason}.") from None
+        pick = _plain(self._compiled.parsed)
+        self.plain = pick is not None
+        self.search: _Pick = pick or self._search
+        """Return what is picked; None if it fails on this content, such as contains(error, 'quota') on null."""
 
-    def search(self, content: Any) -> Any:
-        """Return what is picked; None if it fails on this content, such as contains(error, 'quota') on null.
+    def _search(self, content: Any) -> Any:
+        """Have the library pick.
 
         jmespath raises its own errors, which are ValueErrors, and lets some of Python's through.
         """
@@ -59,6 +69,61 @@ class Expression:
         """Tell whether what is picked is true as JMESPath has it: not false, null or empty; every number is."""
         value = self.search(content)
         return value is not None and value is not False and value != "" and value != [] and value != {}
+
+
+def _plain(node: dict[str, Any]) -> _Pick | None:
+    """Return what picks by a plain path or an object of plain paths, as the library does; None: it is neither."""
+    if node["type"] != "multi_select_dict":
+        names = _names(node)
+        return None if names is None else _path(names)
+    paths = {pair["value"]: _names(pair["children"][0]) for pair in node["children"]}
+    picks = [(key, _path(names)) for key, names in paths.items() if names is not None]
+    return _object(picks) if len(picks) == len(paths) else None
+
+
+def _names(node: dict[str, Any]) -> list[str] | None:
+    """Return the names of a plain path, none for `@`; None: it is no such path."""
+    if node["type"] == "field":
+        return [node["value"]]
+    if node["type"] == "current":
+        return []
+    if node["type"] != "subexpression":
+        return None
+    names: list[str] = []
+    for child in node["children"]:
+        inner = _names(child)
+        if inner is None:
+            return None
+        names += inner
+    return names
+
+
+def _path(names: list[str]) -> _Pick:
+    if len(names) == 1:
+        return _field(names[0])
+
+    def pick(content: Any) -> Any:
+        for name in names:
+            if not isinstance(content, dict):
+                return None
+            content = content.get(name)
+        return content
+
+    return pick
+
+
+def _field(name: str) -> _Pick:
+    def pick(content: Any) -> Any:
+        return content.get(name) if isinstance(content, dict) else None
+
+    return pick
+
+
+def _object(picks: list[tuple[str, _Pick]]) -> _Pick:
+    def pick(content: Any) -> Any:
+        return None if content is None else {key: value(content) for key, value in picks}
+
+    return pick
 
 
 def _calls(node: dict[str, Any]) -> Iterator[ParsedResult]:
