@@ -48,6 +48,8 @@ class Verdict(msgspec.Struct, frozen=True, eq=False):
     """What `error` does not say of an answer, in words for people."""
     provisional: bool = False
     """It ends the song only if a song known to be there still comes: else the upstream answers all of them so."""
+    requests: int = 1
+    """How many went out for this attempt: more where the protocol has a request sent again, or sent elsewhere."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Verdict):
@@ -124,3 +126,8 @@ def refused(reason: str, error: str = "refused") -> Verdict:
 def announcing(verdict: Verdict, quota: Quota | None) -> Verdict:
     """Judge the same of an answer whose headers announce a quota."""
     return verdict if quota is None else msgspec.structs.replace(verdict, quota=quota)
+
+
+def sent(verdict: Verdict, requests: int) -> Verdict:
+    """Judge the same of an attempt for which so many requests went out."""
+    return verdict if requests == verdict.requests else msgspec.structs.replace(verdict, requests=requests)

@@ -271,6 +271,8 @@ class Dispatcher:
             for attempt, verdict in settled:
                 if verdict.quota:
                     self.limiter.observe_quota(attempt.started, now, verdict)
+                if verdict.requests > 1:
+                    self.limiter.count_sent(now, verdict.requests - 1)
         self._give_up(probe.error)
         if others == []:
             return of_chunks

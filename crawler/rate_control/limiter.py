@@ -122,6 +122,11 @@ class Limiter:
         for ceiling in self._ceilings:
             ceiling.send(now, count)
 
+    def count_sent(self, now: float, count: int) -> None:
+        """Count requests that went out beside the ones asked for, and are back: others wait for their turns."""
+        self.send(now, count)
+        self.release(count)
+
     def observe_found(self, sent: Sequence[float], now: float) -> bool:
         """Learn that songs were found, by requests sent at these instants; False: `observe` must, one by one."""
         if not self.controller.observe_found(sent, now):

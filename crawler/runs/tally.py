@@ -52,7 +52,7 @@ class Tally(Counts):
     def record(self, attempts: Sequence[tuple[float, Verdict]]) -> None:
         """Count attempts, each with its latency in seconds, but for those that sent nothing."""
         made = [pair for pair in attempts if pair[1] is not FORBIDDEN and pair[1] is not UNSENT]
-        self.requests += len(made)
+        self.requests += sum([verdict.requests for _, verdict in made])
         self.throttled += sum([verdict.kind is _THROTTLED for _, verdict in made])
         self.latencies.update([_FIRST_BUCKET + bisect(_BEGINNINGS, seconds) for seconds, _ in made])
 

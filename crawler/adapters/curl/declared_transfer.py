@@ -41,7 +41,9 @@ class DeclaredTransfer(Transfer):
         super().begin(token, item, timeout)
         self._item = item
         if self._request_body:
-            self._setopt(pycurl.POSTFIELDS, self._request_body.of(item_of(item)))
+            body = self._request_body.of(item_of(item))
+            self._length += len(body)
+            self._setopt(pycurl.POSTFIELDS, body)
 
     def _judge_song(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
         verdict = super()._judge_song(status, fields, cut=cut)

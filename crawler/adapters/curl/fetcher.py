@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,9 +20,10 @@ import certifi
 import pycurl
 
 from crawler.adapters.curl.declared_transfer import DeclaredTransfer
+from crawler.adapters.curl.head import parse_head, parse_whole_head
 from crawler.adapters.curl.sent_requests import tell_requests
 from crawler.adapters.curl.sockets import CurlSockets
-from crawler.adapters.curl.transfer import PageTransfer, Transfer, parse_head, parse_whole_head
+from crawler.adapters.curl.transfer import PageTransfer, Transfer
 from crawler.core.ports import Observer, Page, Transfers
 from crawler.core.verdict import Verdict, failed
 from crawler.upstream.classify import DeclaredSong
@@ -183,6 +184,7 @@ class CurlTransfers:
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, most)
         self._add, self._remove = self._multi.add_handle, self._multi.remove_handle
         self._sockets = CurlSockets(self._multi)
+        self._sockets.scouting = over_tls
         self._knows_protocol = not over_tls
         self._scout_until = math.inf
         self._waiting: list[Transfer] = []
@@ -252,22 +254,41 @@ class CurlTransfers:
 
     def _ended(self) -> list[tuple[Any, Verdict]]:
         _, whole, broken = self._multi.info_read()
+        if not whole and not broken:
+            return []
         ended = [(self._transfers[curl], pycurl.E_OK, "") for curl in whole]
         ended += [(self._transfers[curl], error, message) for curl, error, message in broken]
         for transfer, _, _ in ended:
             self._remove(transfer.curl)
-            if transfer.fresh:
-                del self._transfers[transfer.curl]
-            else:
-                self._idle.append(transfer)
-        if whole and not self._sockets.multiplexed and self._over_tls:
-            self._learn_protocol(whole[0].getinfo(pycurl.INFO_HTTP_VERSION))
-        if ended and not self._knows_protocol:
+        if whole and self._over_tls:
+            self._learn_of(whole)
+        if not self._knows_protocol:
             self._start_waiting()
-        return [transfer.end(error, message) for transfer, error, message in ended]
+        self._sockets.reuse.count(len(ended))
+        return [pair for transfer, error, message in ended if (pair := self._end(transfer, error, message))]
+
+    def _end(self, transfer: Transfer, error: int, message: str) -> tuple[Any, Verdict] | None:
+        """Return the token and verdict of a song that ended, or send it again."""
+        pair = transfer.end(error, message)
+        if pair is None:
+            self._add(transfer.curl)
+        elif transfer.fresh:
+            del self._transfers[transfer.curl]
+        else:
+            self._idle.append(transfer)
+        return pair
+
+    def _learn_of(self, whole: Sequence[pycurl.Curl]) -> None:
+        """Learn from whole answers over TLS what connections carry, and which are alive."""
+        if not self._sockets.multiplexed:
+            self._learn_protocol(whole[0].getinfo(pycurl.INFO_HTTP_VERSION))
+        if self._sockets.multiplexed:
+            now = time.monotonic()
+            self._sockets.heard_at.update([(curl.getinfo(pycurl.LOCAL_PORT), now) for curl in whole])
 
     def _learn_protocol(self, version: int) -> None:
         """Note whether a connection carries many songs: then there are to be few."""
+        self._sockets.scouting = False
         self._sockets.multiplexed = version >= pycurl.CURL_HTTP_VERSION_2_0
         if self._sockets.multiplexed:
             self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, 1 + self._most // _SONGS_A_CONNECTION)

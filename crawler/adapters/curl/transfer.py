@@ -6,20 +6,19 @@ What libcurl reports becomes a verdict here, and only here.
 from __future__ import annotations
 
 import math
-import re
 import socket
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import takewhile
 from typing import Any
 
 import pycurl
 
+from crawler.adapters.curl.head import parse_whole_head
 from crawler.adapters.curl.sockets import CurlSockets
 from crawler.core.errors import BadSetting
 from crawler.core.ports import Observer, Page
-from crawler.core.verdict import CACHED, Verdict, announcing, failed, found, retry
+from crawler.core.verdict import CACHED, Verdict, announcing, failed, found, retry, sent, throttled
 from crawler.upstream.address_guard import refusal
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.content_encoding import decode_body, most_encoded_bytes
@@ -30,7 +29,6 @@ from crawler.upstream.response_limits import (
     NO_CACHE,
     UNCLEAR_HEAD,
     is_cached,
-    plain_length,
     readable,
 )
 from crawler.upstream.song_requests.template import Fill
@@ -52,12 +50,20 @@ _BROKEN = retry("connection")
 
 ParseHead = Callable[[bytes], Mapping[str, str] | None]
 
-_GO, _ABORT = int(pycurl.PREREQFUNC_OK), int(pycurl.PREREQFUNC_ABORT)
+_GO = int(pycurl.PREREQFUNC_OK)
 
-# What a head must hold for its fields to matter; two lengths may contradict each other.
-_TELLING = re.compile(rb"\n(?:content-encoding:|retry-after:|content-length:(?s:.*)\ncontent-length:)", re.IGNORECASE)
-# The field by which a redirect says where it leads.
-_LOCATION = re.compile(rb"\nlocation:", re.IGNORECASE)
+# What an upstream over HTTP/2 says that is asked too much (RFC 9113, 7), in libcurl's words.
+_CALM = "ENHANCE_YOUR_CALM"
+_THROTTLED = throttled("enhance_your_calm")
+# CURLE_HTTP2_STREAM, for which pycurl has no name either.
+_E_HTTP2_STREAM = 92
+# A connection, or a stream of it, ended or could not be written to.
+_ENDS = frozenset({pycurl.E_GOT_NOTHING, pycurl.E_SEND_ERROR, pycurl.E_RECV_ERROR, pycurl.E_HTTP2, _E_HTTP2_STREAM})
+# What libcurl says of a stream that GOAWAY names as not looked at (RFC 9113, 6.8).
+_NOT_LOOKED_AT = "reset by curl"
+# A song is sent again so often at most, beside what libcurl does by itself (five times).
+_MOST_RESENDS = 2
+_LEAST_SECONDS = 0.01
 
 
 class Transfer:
@@ -95,16 +101,23 @@ class Transfer:
         self.fresh = False
         self._lines: list[bytes] = []
         self._chunks: list[bytes] = []
-        self._size = 0
         self._refusal: str | None = None
         self._allowed = False
-        self._asked = False
+        self._length = 0
+        self._requests = 0  # that went out for this song and are to be sent again
+        self._resends = 0
+        self._new = False
+        self._scouts = False
+        self._noted = 0
         self._setopt = self.curl.setopt
+        self._getinfo = self.curl.getinfo
         self._status: Callable[[], int] = partial(self.curl.getinfo, pycurl.RESPONSE_CODE)
+        self._bytes_sent: Callable[[], int] = partial(self.curl.getinfo, pycurl.REQUEST_SIZE)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._lines.append)
-        self.curl.setopt(pycurl.WRITEFUNCTION, self._write)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._chunks.append)
+        # libcurl holds it against what was announced, and against what comes.
+        self.curl.setopt(pycurl.MAXFILESIZE_LARGE, self._most_encoded_bytes)
         self.curl.setopt(pycurl.OPENSOCKETFUNCTION, self._open_socket)
-        self.curl.setopt(pycurl.PREREQFUNCTION, self._ask)
         self.curl.setopt(pycurl.RESOLVER_START_FUNCTION, sockets.looks_up)
 
     def set_options(self, options: Mapping[int, Any]) -> None:
@@ -115,10 +128,20 @@ class Transfer:
     def begin(self, token: Any, item: Any, timeout: float) -> None:
         """Get ready for a song."""
         self.token = token
-        self._setopt(pycurl.URL, self._url_of(item))
+        url = self._url_of(item)
+        self._length = len(url)
+        self._setopt(pycurl.URL, url)
         if timeout != self._timeout:
-            self._timeout = timeout
-            self._setopt(pycurl.TIMEOUT_MS, max(1, math.ceil(timeout * 1000)))
+            self._set_timeout(timeout)
+        sockets = self._sockets
+        # While it is not known whether one connection carries many, nobody opens another.
+        careful = sockets.reuse.careful and not (sockets.multiplexed or sockets.scouting)
+        new = careful and sockets.reuse.wants_new()
+        if new is not self._new:
+            self._set_new(new)
+        if sockets.scouting is not self._scouts:
+            self._set_scouting(sockets.scouting)
+        self._noted = 0
 
     def ask_past_caches(self) -> None:
         """Have what it carries answered by the upstream itself, or else judged as a cache's."""
@@ -126,24 +149,75 @@ class Transfer:
         own = [line for line in self.lines if not line.lower().startswith(b"cache-control:")]
         self.curl.setopt(pycurl.HTTPHEADER, [*own, ": ".join(NO_CACHE).encode()])
 
-    def end(self, error: int, message: str) -> tuple[Any, Verdict]:
+    def end(self, error: int, message: str) -> tuple[Any, Verdict] | None:
         """Judge the song by what came and libcurl's error; returns its token too, and keeps nothing of either.
 
+        None: it is to be sent again at once, for which all is set.
         Raises BadSetting for an address that is not allowed.
         """
-        token = self.token
+        token, reuse = self.token, self._sockets.reuse
+        size = self._bytes_sent()
+        requests = 1 if size - self._length == self._sockets.request_size else self._count_requests(size)
+        if reuse.careful and not self._new:
+            reuse.count_trial(kept=requests == 1 and not error and not self._getinfo(pycurl.NUM_CONNECTS))
         try:
-            return token, self._judge(error, message)
+            verdict = self._judge(error, message)
         finally:
-            self.token = self._refusal = None
-            self._allowed = self._asked = False
+            self._refusal = None
+            self._allowed = False
             self._lines.clear()
             self._chunks.clear()
-            self._size = 0
+        if requests > 1:
+            reuse.count_lost(requests - 1)
+        if verdict is None:
+            self._requests += requests
+            return None
+        self.token = None
+        if requests > 1 or self._requests:
+            verdict = sent(verdict, max(1, requests + self._requests))
+            self._requests = self._resends = 0
+        return token, verdict
 
-    def _judge(self, error: int, message: str) -> Verdict:
-        if error and error != pycurl.E_WRITE_ERROR:  # which is how _write ends a body that is too large
-            return self._judge_error(error, message)
+    def _count_requests(self, size: int) -> int:
+        """Return how many requests the bytes that went out for this song are."""
+        if self._noted:
+            return self._sockets.learn_size(size // self._noted - self._length, self._noted)
+        cookies = [line.split("\t") for line in self._getinfo(pycurl.INFO_COOKIELIST)]
+        weight = sum([len(cookie[-2]) + len(cookie[-1]) + len("=; ") for cookie in cookies])
+        return self._sockets.count_requests(max(0, size - self._length), self._length, weight)
+
+    def _set_timeout(self, seconds: float) -> None:
+        self._timeout = seconds
+        self._setopt(pycurl.TIMEOUT_MS, max(1, math.ceil(seconds * 1000)))
+
+    def _set_new(self, new: bool) -> None:
+        """Say whether the request is to have a new connection, which no other gets: a dead one would be tried first."""
+        self._new = new
+        self._setopt(pycurl.FRESH_CONNECT, int(new))
+        self._setopt(pycurl.FORBID_REUSE, int(new))
+
+    def _set_scouting(self, scouts: bool) -> None:
+        """Say whether to note that a request goes out; the hook for it costs a twenty-fifth of a song."""
+        self._scouts = scouts
+        if scouts:
+            self._setopt(pycurl.PREREQFUNCTION, self._note_sent)
+        else:
+            self.curl.unsetopt(pycurl.PREREQFUNCTION)
+
+    def _send_again(self, *, new: bool) -> bool:
+        """Get ready to send the same request again, in what is left of the time; False: it was often enough."""
+        left = (self._timeout or 0.0) - self._getinfo(pycurl.TOTAL_TIME)
+        if self._resends == _MOST_RESENDS or left < _LEAST_SECONDS:
+            return False
+        self._resends += 1
+        self._set_timeout(left)
+        self._set_new(new)
+        return True
+
+    def _judge(self, error: int, message: str) -> Verdict | None:
+        """Judge the song; None: it is to be sent again."""
+        if error and error != pycurl.E_FILESIZE_EXCEEDED:
+            return None if self._was_lost(error, message) else self._judge_error(error, message)
         head = b"".join(self._lines)
         if len(head) > MOST_HEAD_BYTES:
             return LARGE_HEAD
@@ -151,9 +225,26 @@ class Transfer:
         status = self._status()
         if fields is None or status < 200:
             return UNCLEAR_HEAD
+        # RFC 9110, 15.5.20: ask on another connection.
+        if status == 421 and self._send_again(new=True):
+            return None
         if self.fresh and is_cached(fields):
             return CACHED
         return self._judge_answer(status, fields, cut=bool(error))
+
+    def _was_lost(self, error: int, message: str) -> bool:
+        """Tell whether the request is safe to be sent again, and get ready for it.
+
+        It is if nothing of it went out, if the upstream says that it did not look at it, or if a connection that was
+        used before ended without a byte of an answer (RFC 9110, 9.2.2).
+        """
+        if error not in _ENDS or self._lines or _CALM in message:
+            return False
+        unsent = error == pycurl.E_SEND_ERROR and not self._bytes_sent()
+        used = error != _E_HTTP2_STREAM and not self._getinfo(pycurl.NUM_CONNECTS)
+        if not (unsent or used or _NOT_LOOKED_AT in message):
+            return False
+        return self._send_again(new=not self._sockets.multiplexed)
 
     def _judge_answer(self, status: int, fields: Mapping[str, str], *, cut: bool) -> Verdict:
         verdict = self._judge_song(status, fields, cut=cut)
@@ -194,23 +285,18 @@ class Transfer:
             raise BadSetting(self._refusal)
         if self.observer:
             self.observer.broken(message)
+        if _CALM in message:
+            return _THROTTLED
+        if error == pycurl.E_OPERATION_TIMEDOUT:
+            self._sockets.leave_mute(self._getinfo(pycurl.LOCAL_PORT), self._getinfo(pycurl.TOTAL_TIME))
         if error == pycurl.E_SSL_CONNECT_ERROR and _no_handshake(message):
             return UNTRUSTED
         return _VERDICTS.get(error, _BROKEN)
 
-    def _write(self, chunk: bytes) -> int | None:
-        self._size += len(chunk)
-        self._chunks.append(chunk)
-        return -1 if self._size > self._most_encoded_bytes else None
-
-    def _ask(self, _address: str, _own_address: str, _port: int, own_port: int) -> int:
-        """Let one request go out: libcurl would send up to six, uncounted, if a connection ends without an answer."""
-        if own_port in self._sockets.ended_ports:  # nothing can be sent from there
-            self._sockets.ended_ports.discard(own_port)
-        elif self._asked and not self._sockets.multiplexed:  # HTTP/2 says which requests were not looked at
-            return _ABORT
-        else:
-            self._asked = self._sockets.connected = True
+    def _note_sent(self, *_: object) -> int:
+        """Note that a request goes out: what its connection can carry is known."""
+        self._sockets.connected = True
+        self._noted += 1
         return _GO
 
     def _open_socket(self, _purpose: int, address: Any) -> int:
@@ -249,46 +335,3 @@ class PageTransfer(Transfer):
 def _no_handshake(message: str) -> bool:
     """Tell whether the two have no TLS in common, from libcurl's words: for an end of the connection it has others."""
     return message.startswith("TLS connect error") and "unexpected eof" not in message
-
-
-def parse_head(
-    head: bytes, rate_headers: RateHeaders | None = None, *, follows_redirects: bool = False
-) -> Mapping[str, str] | None:
-    """Return the fields that matter of the final answer's head; None if it is cut or contradicts itself.
-
-    Most heads hold none of them, and are not taken apart.
-    """
-    telling = _TELLING.search(head) or (rate_headers and rate_headers.may_tell(head))
-    telling = telling or (follows_redirects and _LOCATION.search(head))
-    return parse_whole_head(head) if telling or not _whole(head) else {}
-
-
-def parse_whole_head(head: bytes) -> Mapping[str, str] | None:
-    """Return all fields of the final answer's head, names in lower case; None if it is cut or contradicts itself."""
-    if not _whole(head):
-        return None
-    fields = _parse_fields(head)
-    return fields if plain_length([fields["content-length"]] if "content-length" in fields else []) else None
-
-
-def _whole(head: bytes) -> bool:
-    return head.endswith(b"\r\n\r\n") or b"\n\r\n" in head or b"\n\n" in head
-
-
-def _parse_fields(head: bytes) -> dict[str, str]:
-    """Return the fields of the final answer: not of interim ones before it (RFC 9110, 15.2), not those after its body.
-
-    Several of one name are one, with commas between (RFC 9110, 5.2).
-    """
-    rest = iter(head.removesuffix(b"\n").split(b"\n"))
-    fields: dict[str, str] = {}
-    for status_line in rest:
-        fields = {}
-        for line in takewhile(bytes.strip, rest):
-            name, _, value = line.decode("latin-1").partition(":")
-            # What else Python calls a blank may be part of a text in UTF-8, read as ISO 8859-1.
-            name, value = name.lower(), value.strip(" \t\r")
-            fields[name] = f"{fields[name]}, {value}" if name in fields else value
-        if not status_line.split()[1].startswith(b"1"):
-            break
-    return fields
