@@ -12,6 +12,7 @@ import logging
 import re
 import socket
 import ssl
+import threading
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -20,9 +21,11 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HeaderParsingError, NameResolutionError, NewConnectionError
+from urllib3.response import HTTPResponse
 from urllib3.util.response import assert_header_parsing
 from urllib3.util.ssl_ import create_urllib3_context
 
+from crawler.adapters.connection_reuse import ConnectionReuse
 from crawler.adapters.session.responses import LimitedResponse
 from crawler.adapters.session.sockets import LimitedSocket, LimitedSSLSocket, connect
 from crawler.core.verdict import Verdict
@@ -34,13 +37,29 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _SPACE = " \t\r\n"
 
 
+# What only reads, and may be sent again (RFC 9110, 9.2.2).
+READS = frozenset({"GET", "HEAD"})
+# How the end of a connection looks; http.client's RemoteDisconnected is one of these.
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+
+_of_thread = threading.local()
+
+
+def take_resent() -> int:
+    """Return how many requests this thread has sent again since it was last asked."""
+    resent: int = getattr(_of_thread, "resent", 0)
+    _of_thread.resent = 0
+    return resent
+
+
 class LimitedAdapter(HTTPAdapter):
     """An adapter with one pool per host that fits all threads; its connections keep time limits and allowed addresses.
 
-    The responses' bodies hold `most_bytes` at most.
+    The responses' bodies hold `most_bytes` at most. Requests of the methods `reads` change nothing upstream.
     """
 
-    def __init__(self, max_at_once: int, most_bytes: int, allow_private: bool) -> None:
+    def __init__(self, max_at_once: int, most_bytes: int, allow_private: bool, reads: frozenset[str] = READS) -> None:
+        self._reads = reads
         self._most_bytes = most_bytes
         self._allow_private = allow_private
         # Below that it tells whole URLs, a key in the query included, to whatever log the process keeps.
@@ -53,8 +72,9 @@ class LimitedAdapter(HTTPAdapter):
         context = create_urllib3_context()
         context.sslsocket_class = LimitedSSLSocket
         super().init_poolmanager(*args, ssl_context=context, **kwargs)
-        connection = type("Connection", (_LimitedConnection,), {"allow_private": self._allow_private})
-        tls_connection = type("TLSConnection", (_LimitedTLSConnection,), {"allow_private": self._allow_private})
+        of_pools = {"allow_private": self._allow_private, "reads": self._reads, "reuse": ConnectionReuse()}
+        connection = type("Connection", (_LimitedConnection,), of_pools)
+        tls_connection = type("TLSConnection", (_LimitedTLSConnection,), of_pools)
         self.poolmanager.pool_classes_by_scheme = {
             "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": connection}),
             "https": type("TLSPool", (HTTPSConnectionPool,), {"ConnectionCls": tls_connection}),
@@ -118,6 +138,11 @@ class _Head:
             raise HeadError(LARGE_HEAD)
         return line
 
+    @property
+    def begun(self) -> bool:
+        """Tell whether anything of an answer has come."""
+        return self._bytes > 0
+
     def fields(self) -> list[bytes]:
         """Read what follows the status line, up to the empty line and with it."""
         lines = [self.readline(MOST_HEAD_BYTES + 1)]
@@ -165,6 +190,10 @@ class _FinalResponse(http.client.HTTPResponse):
         try:
             version, self.status, reason = self._read_status()
             self.headers = self.msg = _parse(self._head.fields())
+        except _CLOSED as error:
+            if self._head.begun:
+                raise http.client.HTTPException("the head is cut short") from error
+            raise
         finally:
             if self.fp is not None:
                 self.fp = source
@@ -198,8 +227,68 @@ class _FinalResponse(http.client.HTTPResponse):
 
 
 class _LimitedConnection(HTTPConnection):
+    """A connection that may be used again; what only reads is sent again, on a new one, if it is lost by that."""
+
     allow_private = False
+    reads = READS
+    reuse = ConnectionReuse()
     response_class = _FinalResponse
+    _used = False
+    _trial = False
+    _request: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **kwargs: Any) -> None:
+        """Send a request; one that reads is kept until its answer comes."""
+        reads = method in self.reads and (body is None or isinstance(body, (bytes, str)))
+        self._request = ((method, url, body, *args), kwargs) if reads else None
+        self._end_trial(kept=False)
+        if self.reuse.careful and self._used:
+            self._trial = not self.reuse.wants_new()
+            if not self._trial:
+                self.close()
+        used = self._used
+        try:
+            super().request(method, url, body, *args, **kwargs)
+        except ConnectionResetError:
+            if not self._lost(used):
+                raise
+            super().request(method, url, body, *args, **kwargs)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]
+        """Read the head of the answer; where not a byte of it came on a used connection, ask again."""
+        used = self._used
+        try:
+            response = super().getresponse()
+        except _CLOSED:
+            if not self._lost(used):
+                raise
+            arguments, options = self._request or ((), {})
+            super().request(*arguments, **options)
+            response = super().getresponse()
+        self._used = self.sock is not None  # it is closed already where the answer says that it ends
+        self.reuse.count(1)
+        self._end_trial(kept=True)
+        return response
+
+    def _lost(self, used: bool) -> bool:
+        """Tell whether a request was lost on a used connection; leaves that, and counts what is sent again."""
+        if not self._request or not used:
+            return False
+        self._end_trial(kept=False)
+        self.close()
+        self.reuse.count_lost()
+        _of_thread.resent = getattr(_of_thread, "resent", 0) + 1
+        return True
+
+    def _end_trial(self, *, kept: bool) -> None:
+        if self._trial:
+            self.reuse.count_trial(kept=kept)
+        self._trial = False
+
+    def close(self) -> None:
+        """Close the connection; it opens anew with the next request."""
+        self._used = False
+        super().close()
 
     def _new_conn(self) -> LimitedSocket:
         idle = self.timeout if isinstance(self.timeout, (int, float)) else None

@@ -14,13 +14,13 @@ from typing import Any
 import requests
 import urllib3
 
-from crawler.adapters.session.connections import HandshakeError, HeadError, LimitedAdapter
+from crawler.adapters.session.connections import HandshakeError, HeadError, LimitedAdapter, take_resent
 from crawler.adapters.session.responses import LimitedSession, NotTakenError
 from crawler.adapters.session.sockets import time_limit
 from crawler.core.errors import SongcrawlError, SongNotFetched
 from crawler.core.ports import Observer, Page
 from crawler.core.quota import Quota
-from crawler.core.verdict import ABSENT, CACHED, Kind, Verdict, announcing, failed, found, retry
+from crawler.core.verdict import ABSENT, CACHED, Kind, Verdict, announcing, failed, found, retry, sent
 from crawler.upstream.builtin_rules import built_in, judge_status
 from crawler.upstream.classify import UNRESOLVED, UNTRUSTED, DeclaredSong
 from crawler.upstream.rate_headers import RateHeaders
@@ -82,6 +82,11 @@ class DeclaredFetcher:
 
     def attempt(self, item: Any, timeout: float) -> Verdict:
         """Request one song, whole, within `timeout` seconds; raises BadSetting for an address that is not allowed."""
+        take_resent()
+        verdict = self._attempt(item, timeout)
+        return sent(verdict, 1 + take_resent())
+
+    def _attempt(self, item: Any, timeout: float) -> Verdict:
         try:
             with time_limit(timeout), self._ask(item, timeout) as response:
                 verdict = self._judge(response)
@@ -170,7 +175,9 @@ class FunctionFetcher:
         if not isinstance(self._session, LimitedSession):
             return self._call(item, timeout)
         self._session.forget_headers()
+        take_resent()
         verdict = self._call(item, timeout)
+        verdict = sent(verdict, verdict.requests + take_resent())
         return announcing(verdict, _quota(self._rate_headers, self._session.last_headers))
 
     def attempt_fresh(self, item: Any, timeout: float) -> Verdict:

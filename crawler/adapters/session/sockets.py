@@ -25,6 +25,10 @@ from crawler.upstream.address_guard import refusal
 
 _of_thread = threading.local()
 
+# Since when addresses have not answered; forgotten once they are so many.
+_silent_since: dict[Any, float] = {}
+_MOST_SILENT = 1000
+
 # struct timeval; Windows has another form.
 _TIMEVAL = None if sys.platform == "win32" else struct.Struct("ll")
 
@@ -121,18 +125,27 @@ class LimitedSSLSocket(_Limited, ssl.SSLSocket):
 def connect(host: str, port: int, idle: float | None, allow_private: bool) -> LimitedSocket:
     """Connect to the first address of a host that answers and may be connected to.
 
+    Each address gets its share of the time that is left, so that a silent one does not use up that of the others; one
+    that did not answer is tried after the others from then on.
     Whatever is checked is what is connected to: no second look-up lies between, which could give another address.
     Raises BadSetting where all addresses are refused, OSError where those that are not don't answer.
     """
     refused, failure = "", None
-    for family, kind, protocol, address in _look_up(host, port, idle):
-        if reason := refusal(str(address[0]), allow_private):
-            refused = f"The upstream {host} has the address {address[0]}: {reason}."
-            continue
+    addresses = []
+    for family, kind, protocol, where in _look_up(host, port, idle):
+        if reason := refusal(str(where[0]), allow_private):
+            refused = f"The upstream {host} has the address {where[0]}: {reason}."
+        else:
+            addresses.append((family, kind, protocol, where))
+    addresses.sort(key=lambda address: _silent_since.get(address[3], 0.0))
+    for others, (family, kind, protocol, where) in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
+        left = time_left(idle)
+        share = left if left is None else left / (1 + others)
         try:
-            return _connected(LimitedSocket(family, kind, protocol), address, idle)
+            return _connected(LimitedSocket(family, kind, protocol), where, idle, share)
         except OSError as error:
             failure = error
+            _note_silent(where)
     raise failure or BadSetting(refused)
 
 
@@ -147,11 +160,17 @@ def _look_up(host: str, port: int, idle: float | None) -> list[tuple[Any, ...]]:
     return [(family, kind, protocol, address) for family, kind, protocol, _, address in found]
 
 
-def _connected(sock: LimitedSocket, address: Any, idle: float | None) -> LimitedSocket:
+def _note_silent(address: Any) -> None:
+    if len(_silent_since) >= _MOST_SILENT:
+        _silent_since.clear()
+    _silent_since[address] = time.monotonic()
+
+
+def _connected(sock: LimitedSocket, address: Any, idle: float | None, seconds: float | None) -> LimitedSocket:
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(idle)
-        socket.socket.settimeout(sock, time_left(idle))
+        socket.socket.settimeout(sock, seconds)
         sock.connect(address)
         socket.socket.settimeout(sock, None)
     except BaseException:
