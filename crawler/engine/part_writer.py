@@ -130,14 +130,17 @@ class PartWriter:
             return index, "failed", self._encode_row(number, failed("not_json"))
 
     def _insert(self, rows: Sequence[tuple[int, Status, bytes]]) -> None:
+        numbers, outcomes, kept = self._numbers, self._outcomes, self._rows
         for index, status, row in rows:
-            self._outcomes[status].append(self._numbers[index])
-            self._rows[index] = row
-            self._waiting_bytes += len(row)
+            outcomes[status].append(numbers[index])
+            kept[index] = row
+        self._waiting_bytes += sum([len(row) for _, _, row in rows])
         self._fresh += len(rows)
-        while self._prefix < len(self._rows) and (ready := self._rows[self._prefix]) is not None:
-            self._ready_bytes += len(ready)
-            self._prefix += 1
+        prefix, most, ready_bytes = self._prefix, len(kept), self._ready_bytes
+        while prefix < most and (ready := kept[prefix]) is not None:
+            ready_bytes += len(ready)
+            prefix += 1
+        self._prefix, self._ready_bytes = prefix, ready_bytes
 
     def _next_piece(self) -> list[bytes]:
         """Take the next rows in order: a full piece, or what is left once all are there.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from crawler.core.verdict import Verdict, failed, found, refused, retry
+from crawler.core.verdict import Kind, Verdict, failed, refused, retry
 from crawler.upstream.builtin_rules import REDIRECT_RULES, built_in
 from crawler.upstream.response_rules import NO_DECISION, ResponseRules, Rule, paused
 from crawler.upstream.strict_json import decode_json
@@ -17,6 +17,8 @@ UNRESOLVED = refused("The upstream's host name can't be resolved.", "dns")
 UNTRUSTED = refused("The upstream's TLS certificate can't be trusted, or it speaks no TLS we do.", "tls")
 
 _NO_JSON = object()
+# Bound once, as in core/verdict.py.
+_FOUND = Kind.FOUND
 
 
 class Judgement(NamedTuple):
@@ -48,6 +50,7 @@ class DeclaredSong:
         Raises BadSetting, naming the variable, for one that does not parse or calls a function that does not exist.
         """
         self._info = None if info == "@" else _expression("SONG_INFO", info)
+        self._search = self._info.search if self._info else None
         self._missing = _expression("SONG_MISSING", missing) if missing else None
         self._retry = _expression("SONG_RETRY", retry) if retry else None
         self._missing_rule = Rule(name="SONG_MISSING", says=missing or "", action="missing")
@@ -140,8 +143,8 @@ class DeclaredSong:
         return self._pick(content)
 
     def _pick(self, content: Any) -> Verdict:
-        info = content if self._info is None else self._info.search(content)
-        return failed("no_info") if info is None or (info.__class__ is dict and _blank(info)) else found(info)
+        info = content if self._search is None else self._search(content)
+        return failed("no_info") if info is None or (info.__class__ is dict and _blank(info)) else Verdict(_FOUND, info)
 
 
 def _content(body: bytes | Verdict) -> Any:

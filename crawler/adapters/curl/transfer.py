@@ -109,6 +109,10 @@ class Transfer:
         self._new = False
         self._scouts = False
         self._noted = 0
+        self._special = False
+        # Of a 200 without a field that matters, as most are, the song alone need look at the body.
+        judges_itself = type(self)._judge_answer is not Transfer._judge_answer
+        self._plain = not (judges_itself or song.reads_headers)
         self._setopt = self.curl.setopt
         self._getinfo = self.curl.getinfo
         self._status: Callable[[], int] = partial(self.curl.getinfo, pycurl.RESPONSE_CODE)
@@ -134,6 +138,12 @@ class Transfer:
         if timeout != self._timeout:
             self._set_timeout(timeout)
         sockets = self._sockets
+        if self._special or sockets.scouting or sockets.reuse.careful:
+            self._begin_specially()
+
+    def _begin_specially(self) -> None:
+        """Set what few songs need: a new connection, a note of what goes out."""
+        sockets = self._sockets
         # While it is not known whether one connection carries many, nobody opens another.
         careful = sockets.reuse.careful and not (sockets.multiplexed or sockets.scouting)
         new = careful and sockets.reuse.wants_new()
@@ -142,6 +152,7 @@ class Transfer:
         if sockets.scouting is not self._scouts:
             self._set_scouting(sockets.scouting)
         self._noted = 0
+        self._special = new or self._scouts
 
     def ask_past_caches(self) -> None:
         """Have what it carries answered by the upstream itself, or else judged as a cache's."""
@@ -192,7 +203,7 @@ class Transfer:
 
     def _set_new(self, new: bool) -> None:
         """Say whether the request is to have a new connection, which no other gets: a dead one would be tried first."""
-        self._new = new
+        self._new = self._special = new
         self._setopt(pycurl.FRESH_CONNECT, int(new))
         self._setopt(pycurl.FORBID_REUSE, int(new))
 
@@ -225,6 +236,10 @@ class Transfer:
         status = self._status()
         if fields is None or status < 200:
             return UNCLEAR_HEAD
+        if status == 200 and not fields and not error and self._plain:
+            chunks = self._chunks
+            body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            return self._song.judge_body(body) if len(body) <= self._most_bytes else failed("too_large")
         # RFC 9110, 15.5.20: ask on another connection.
         if status == 421 and self._send_again(new=True):
             return None
@@ -259,8 +274,6 @@ class Transfer:
         if not song.reads_errors and not 200 <= status < 300:
             return song.judge_status(status, retry_after)
         body = self._read(fields, cut=cut)
-        if status == 200 and not song.reads_headers:  # as most are
-            return body if isinstance(body, Verdict) else song.judge_body(body, retry_after)
         return song.judge(status, body, retry_after, fields, time.time())
 
     def _read(self, fields: Mapping[str, str], *, cut: bool) -> bytes | Verdict:
