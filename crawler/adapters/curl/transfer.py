@@ -111,7 +111,8 @@ class Transfer:
         self._noted = 0
         self._special = False
         # Of a 200 without a field that matters, as most are, the song alone need look at the body.
-        judges_itself = type(self)._judge_answer is not Transfer._judge_answer
+        kind = type(self)
+        judges_itself = (kind._judge_answer, kind._judge_song) != (Transfer._judge_answer, Transfer._judge_song)
         self._plain = not (judges_itself or song.reads_headers)
         self._setopt = self.curl.setopt
         self._getinfo = self.curl.getinfo
@@ -236,7 +237,7 @@ class Transfer:
         status = self._status()
         if fields is None or status < 200:
             return UNCLEAR_HEAD
-        if status == 200 and not fields and not error and self._plain:
+        if status == 200 and self._plain and not fields and not error:
             chunks = self._chunks
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             return self._song.judge_body(body) if len(body) <= self._most_bytes else failed("too_large")

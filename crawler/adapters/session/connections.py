@@ -13,6 +13,7 @@ import re
 import socket
 import ssl
 import threading
+from collections.abc import Set
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -55,17 +56,21 @@ def take_resent() -> int:
 class LimitedAdapter(HTTPAdapter):
     """An adapter with one pool per host that fits all threads; its connections keep time limits and allowed addresses.
 
-    The responses' bodies hold `most_bytes` at most. Requests of the methods `reads` change nothing upstream.
+    The responses' bodies hold `most_bytes` at most.
     """
 
-    def __init__(self, max_at_once: int, most_bytes: int, allow_private: bool, reads: frozenset[str] = READS) -> None:
-        self._reads = reads
+    def __init__(self, max_at_once: int, most_bytes: int, allow_private: bool) -> None:
+        self._reads = set(READS)
         self._most_bytes = most_bytes
         self._allow_private = allow_private
         # Below that it tells whole URLs, a key in the query included, to whatever log the process keeps.
         logging.getLogger("urllib3").setLevel(logging.ERROR)
         self._latest: tuple[Any, Any] = (None, None)
         super().__init__(pool_connections=16, pool_maxsize=max_at_once, max_retries=0)
+
+    def declare_read(self, method: str) -> None:
+        """Learn that requests of this method only read: what is lost of them may be sent again."""
+        self._reads.add(method)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make the pools' connections ours."""
@@ -230,7 +235,7 @@ class _LimitedConnection(HTTPConnection):
     """A connection that may be used again; what only reads is sent again, on a new one, if it is lost by that."""
 
     allow_private = False
-    reads = READS
+    reads: Set[str] = READS
     reuse = ConnectionReuse()
     response_class = _FinalResponse
     _used = False

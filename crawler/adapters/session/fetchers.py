@@ -71,6 +71,10 @@ class DeclaredFetcher:
         self._url_of = compile_template(url, encode_url, key_of=key_of)
         self._redirects = Redirects(url, self._url_of, posts=body is not None) if song.follows_redirects else None
         self._body = body
+        if body:
+            for adapter in session.adapters.values():
+                if isinstance(adapter, LimitedAdapter):
+                    adapter.declare_read("POST")
         self._song = song
         self._max_song_bytes = max_song_bytes
         self._rate_headers = rate_headers
