@@ -269,10 +269,8 @@ class Dispatcher:
                 settled = self._send_again(settled, now)
                 judged = probe.observe(settled, now)
             for attempt, verdict in settled:
-                if verdict.quota:
+                if verdict.quota or verdict.requests > 1:
                     self.limiter.observe_quota(attempt.started, now, verdict)
-                if verdict.requests > 1:
-                    self.limiter.count_sent(now, verdict.requests - 1)
         self._give_up(probe.error)
         if others == []:
             return of_chunks

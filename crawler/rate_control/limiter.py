@@ -122,11 +122,6 @@ class Limiter:
         for ceiling in self._ceilings:
             ceiling.send(now, count)
 
-    def count_sent(self, now: float, count: int) -> None:
-        """Count requests that went out beside the ones asked for, and are back: others wait for their turns."""
-        self.send(now, count)
-        self.release(count)
-
     def observe_found(self, sent: Sequence[float], now: float) -> bool:
         """Learn that songs were found, by requests sent at these instants; False: `observe` must, one by one."""
         if not self.controller.observe_found(sent, now):
@@ -145,7 +140,13 @@ class Limiter:
         return self.controller.observe(sent_at, now, verdict, **circumstances)
 
     def observe_quota(self, sent_at: float, now: float, verdict: Verdict) -> None:
-        """Learn the quota that an answer announces, once it was observed what came of its request."""
+        """Learn the quota that an answer announces, once it was observed what came of its request.
+
+        And the requests that went out for it beside the first: others wait for their turns.
+        """
+        if verdict.requests > 1:
+            self.send(now, verdict.requests - 1)
+            self.release(verdict.requests - 1)
         if verdict.quota:
             served = verdict.kind not in (Kind.THROTTLED, Kind.REFUSED)
             self.controller.observe_quota(sent_at, now, verdict.quota, served=served)

@@ -110,7 +110,6 @@ class Transfer:
         self._scouts = False
         self._noted = 0
         self._special = False
-        # Of a 200 without a field that matters, as most are, the song alone need look at the body.
         kind = type(self)
         judges_itself = (kind._judge_answer, kind._judge_song) != (Transfer._judge_answer, Transfer._judge_song)
         self._plain = not (judges_itself or song.reads_headers)
@@ -237,6 +236,7 @@ class Transfer:
         status = self._status()
         if fields is None or status < 200:
             return UNCLEAR_HEAD
+        # As most are: only the song need look at the body.
         if status == 200 and self._plain and not fields and not error:
             chunks = self._chunks
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -274,8 +274,7 @@ class Transfer:
             retry_after = parse_retry_after(fields["retry-after"], time.time(), fields.get("date"))
         if not song.reads_errors and not 200 <= status < 300:
             return song.judge_status(status, retry_after)
-        body = self._read(fields, cut=cut)
-        return song.judge(status, body, retry_after, fields, time.time())
+        return song.judge(status, self._read(fields, cut=cut), retry_after, fields, time.time())
 
     def _read(self, fields: Mapping[str, str], *, cut: bool) -> bytes | Verdict:
         """Return the body, or why it can't be had."""

@@ -97,12 +97,12 @@ def test_number_may_stand_in_the_body_alone(opened: Open) -> None:
 
 @both
 def test_post_is_a_read_and_tried_again(opened: Open) -> None:
-    """Judge answers and broken connections as those of a GET, and send each attempt once."""
+    """Judge answers and broken connections as those of a GET, and send again what is lost on a used connection."""
     pages: dict[int, Page] = {2: Page(status=503, body=b"{}"), 3: raw(b""), 4: throttled("3")}
     with Upstream(lambda n, _nth: pages.get(n, song(n)), method="POST") as server:
         with opened(server.url, '{"id": {song_num}}') as fetcher:
             verdicts = attempt_all(fetcher, range(1, 6))
-        assert server.count() == 5
+        assert server.count() == sum(verdict.requests for verdict in verdicts) <= 6
 
     assert verdicts[1:4] == [retry("http_503"), retry("connection"), throttled_verdict("http_429", 3.0)]
     assert [verdicts[0].kind, verdicts[4].kind] == [Kind.FOUND] * 2
