@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import os
 import random
 import shutil
@@ -77,9 +76,7 @@ def store(tmp_path: Path) -> FolderStore:
     return FolderStore(tmp_path / "songs")
 
 
-def make(
-    store: FolderStore, format: FormatName = "jsonl", *, late: bool = False, **request: Any
-) -> SnapshotSummary:
+def make(store: FolderStore, format: FormatName = "jsonl", *, late: bool = False, **request: Any) -> SnapshotSummary:
     """Make a snapshot."""
     time = out_of_time() if late else forever()
     return Snapshots(store, store, format).make(SnapshotRequest(**request), time)
