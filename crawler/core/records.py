@@ -27,6 +27,11 @@ class Counts(msgspec.Struct):
         """Count the songs that have a status."""
         return sum([getattr(self, status) for status in STATUSES])
 
+    def add(self, other: Counts) -> None:
+        """Add what another counts."""
+        for status in STATUSES:
+            setattr(self, status, getattr(self, status) + getattr(other, status))
+
     def by_status(self) -> dict[str, int]:
         """Return the counts by their names, in the order of STATUSES."""
         return {status: getattr(self, status) for status in STATUSES}

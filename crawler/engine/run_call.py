@@ -148,7 +148,7 @@ class RunCall:
         """
         grid, part_range = self.spec.grid, self._part_range
         committed = set()
-        for part in self._run_store.parts(self.spec, part_range):
+        for part in self._run_store.iterate_parts(self.spec, part_range):
             committed.add(part.key.index)
             self._count.was_there(part.tally)
             if self._end:

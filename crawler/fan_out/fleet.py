@@ -27,6 +27,7 @@ from crawler.fan_out.plan import (
 from crawler.fan_out.sweeps import Sweeps
 from crawler.runs.ending.gate import Gate
 from crawler.runs.index import FANNED_OUT, RunIndex, scopes_of
+from crawler.runs.manifest import add_up
 from crawler.runs.spec import RunSpec, Source
 from crawler.runs.status import run_summary
 from crawler.runs.store import Ended, RunStore
@@ -119,14 +120,14 @@ class Fleet(msgspec.Struct, frozen=True):
 
     def _swept(self, spec: RunSpec, held: list[str]) -> Swept:
         run_store, sweeps = self.run_index.run_store(spec.run), self.sweeps(spec.run)
-        parts, times = run_store.parts(spec), run_store.sweep_times()
-        missing = sorted(set(range(len(spec.grid))) - {part.key.index for part in parts})
+        parts, times = add_up(run_store.iterate_parts(spec)), run_store.sweep_times()
+        missing = sorted(set(range(len(spec.grid))).difference(parts.places))
         if not missing and (ended := self.finish(spec, 0)):
             return Swept(run=spec.run, state=ended)
         lost = orphans(spec.run, missing, held)
         plan = sweeps.plan(len(times) - 1) if times and lost else None
-        signs = [part.stored.created_at for part in parts]
-        signs += [stored.created_at for kept in run_store.rests(spec).values() for stored in kept]
+        rests = (stored.created_at for kept in run_store.rests(spec).values() for stored in kept)
+        signs = [parts.created_at, *rests] if parts else list(rests)
         if plan is None or not may_follow(self.epoch, times, [*signs, *self._resumed_at(run_store)]):
             return Swept(run=spec.run, state="running", missing_parts=len(missing))
         number, plan = len(times), self._recut(spec, plan, len(lost))
@@ -156,4 +157,4 @@ class Fleet(msgspec.Struct, frozen=True):
 
 def missing_parts(run_store: RunStore, spec: RunSpec, part_range: range) -> list[int]:
     """List the places of a range of the grid whose parts are not committed."""
-    return sorted(set(part_range) - {part.key.index for part in run_store.parts(spec, part_range)})
+    return sorted(set(part_range).difference(run_store.places(spec, part_range)))

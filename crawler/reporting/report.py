@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, islice
 
 import msgspec
 
-from crawler.core.intervals import covered, merged
-from crawler.core.records import Counts, Row, add_counts
+from crawler.core.intervals import merged
+from crawler.core.records import Counts, Row
 from crawler.runs.grid import Grid
-from crawler.runs.manifest import CommittedPart
 from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_status
 from crawler.runs.store import RunStore
 from crawler.runs.summary import RunSummary
-from crawler.runs.tally import Tally, bucket_end_ms, percentile_ms
+from crawler.runs.tally import RunParts, Tally, bucket_end_ms, percentile_ms
 
 # What a chart can show on the width of a page, and still be read on a phone.
 MOST_BARS = 60
@@ -52,18 +52,15 @@ class Report(msgspec.Struct, frozen=True):
     failures: list[Row]
 
 
-def make_report(
-    spec: RunSpec, summary: RunSummary, grid: Grid | None, parts: Sequence[CommittedPart], failures: list[Row]
-) -> Report:
+def make_report(spec: RunSpec, summary: RunSummary, grid: Grid | None, parts: RunParts, failures: list[Row]) -> Report:
     """Reckon a run's report; where `grid` is None, an open range's end not known yet, it reaches to the last part."""
-    tallies = [part.tally for part in parts]
-    latencies = sum((tally.latencies for tally in tallies), Counter[int]())
-    reach = grid or spec.grid.head(max([part.key.index + 1 for part in parts], default=0))
+    latencies = parts.total.latencies
+    reach = grid or spec.grid.head(max(parts.places, default=-1) + 1)
     return Report(
         summary,
         spec.source,
         spec.format,
-        throughput=throughput(tallies),
+        throughput=throughput(parts),
         latencies=latency_bars(latencies),
         percentiles={share: percentile_ms(latencies, share) for share in PERCENTILES},
         slices=slices(reach, parts),
@@ -71,20 +68,19 @@ def make_report(
     )
 
 
-def throughput(tallies: Sequence[Tally]) -> list[tuple[float, float]]:
+def throughput(parts: RunParts) -> list[tuple[float, float]]:
     """Return songs a second over the time at work: where no instance was at work, no time passes.
 
     A part tells when it began and ended only: its songs are spread evenly between. Those that an earlier call kept
     are left out in proportion to the time that they took.
     """
-    intervals = merged((tally.started_at, tally.finished_at) for tally in tallies)
-    total = covered(intervals)
-    if total < LEAST_SECONDS:
+    work = _Work((tally.started_at, tally.finished_at) for _, tally in parts.tallies)
+    if work.seconds < LEAST_SECONDS:
         return []
-    per_bar = [0.0] * min(MOST_BARS, 2 * len(tallies))
-    width = total / len(per_bar)
-    for tally in tallies:
-        start, finish = (_at_work(intervals, instant) for instant in (tally.started_at, tally.finished_at))
+    per_bar = [0.0] * min(MOST_BARS, 2 * len(parts))
+    width = work.seconds / len(per_bar)
+    for _, tally in parts.tallies:
+        start, finish = (work.until(instant) for instant in (tally.started_at, tally.finished_at))
         for bar, share in _shares(start, finish, width, len(per_bar)):
             per_bar[bar] += share * tally.songs_done * _own_share(tally)
     return [((bar + 1) * width, count / width) for bar, count in enumerate(per_bar)]
@@ -103,16 +99,18 @@ def latency_bars(latencies: Counter[int]) -> list[tuple[float, int]]:
     return [(bucket_end_ms((bar + 1) * joined - 1), bars[bar]) for bar in range(min(bars), max(bars) + 1)]
 
 
-def slices(grid: Grid, parts: Sequence[CommittedPart]) -> list[Slice]:
+def slices(grid: Grid, parts: RunParts) -> list[Slice]:
     """Cut the range into at most MOST_BARS stretches of whole parts."""
-    tallies = {part.key.index: part.tally for part in parts}
     step = -(-len(grid) // MOST_BARS) or 1
-    return [_slice(grid, range(start, min(start + step, len(grid))), tallies) for start in range(0, len(grid), step)]
+    counts = [Counts() for _ in range(0, len(grid), step)]
+    for place, tally in parts.tallies:
+        if place < len(grid):
+            counts[place // step].add(tally)
+    return [_slice(grid, number * step, step, each) for number, each in enumerate(counts)]
 
 
-def _slice(grid: Grid, part_range: range, tallies: dict[int, Tally]) -> Slice:
-    counts = add_counts(tallies[index] for index in part_range if index in tallies)
-    songs = grid.songs.slice(part_range.start * grid.part_songs, part_range.stop * grid.part_songs)
+def _slice(grid: Grid, start: int, step: int, counts: Counts) -> Slice:
+    songs = grid.songs.slice(start * grid.part_songs, (start + step) * grid.part_songs)
     left = len(songs) - counts.songs_done
     return Slice(first=songs.first, last=songs.last, open=left, **counts.by_status())
 
@@ -122,9 +120,26 @@ def _own_share(tally: Tally) -> float:
     return own / (own + tally.carried_seconds) if own + tally.carried_seconds > 0 else 1.0
 
 
-def _at_work(intervals: list[tuple[float, float]], instant: float) -> float:
-    """Turn an instant into seconds at work since the beginning."""
-    return sum(min(finish, instant) - start for start, finish in intervals if start < instant)
+class _Work:
+    """The time in which at least one instance was at work, from its intervals in epoch seconds."""
+
+    def __init__(self, intervals: Iterable[tuple[float, float]]) -> None:
+        self._intervals = merged(intervals)
+        self._starts = [start for start, _ in self._intervals]
+        self._before = [0.0, *accumulate(finish - start for start, finish in self._intervals)]
+
+    @property
+    def seconds(self) -> float:
+        """Return how much it is."""
+        return self._before[-1]
+
+    def until(self, instant: float) -> float:
+        """Turn an instant into seconds at work since the beginning."""
+        number = bisect_left(self._starts, instant) - 1
+        if number < 0:
+            return 0.0
+        start, finish = self._intervals[number]
+        return self._before[number] + min(finish, instant) - start
 
 
 def _shares(start: float, finish: float, width: float, bars: int) -> Iterator[tuple[int, float]]:
@@ -149,11 +164,11 @@ def run_report(run_store: RunStore, spec: RunSpec, epoch: float) -> Report:
     """Report on a run, finished or not."""
     status = run_status(run_store, spec, epoch)
     summary = status.summary(spec, run_store.url, coverage=True)
-    failures = list(islice(_failures(run_store, status.parts), MOST_FAILURES))
+    failures = list(islice(_failures(run_store, spec.grid, status.parts), MOST_FAILURES))
     return make_report(spec, summary, status.grid, status.parts, failures)
 
 
-def _failures(run_store: RunStore, parts: Sequence[CommittedPart]) -> Iterator[Row]:
+def _failures(run_store: RunStore, grid: Grid, parts: RunParts) -> Iterator[Row]:
     """Yield the first failed rows."""
-    for part in islice((part for part in parts if part.tally.failed), MOST_READ):
-        yield from (row for row in run_store.rows(part.key) if row.status == "failed")
+    for place in islice(parts.failing, MOST_READ):
+        yield from (row for row in run_store.rows(grid[place]) if row.status == "failed")

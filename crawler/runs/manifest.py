@@ -6,17 +6,19 @@ version; no time but that of run.json, no attempt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from crawler.core.records import StoredObject, add_counts
+from crawler.core.records import Counts, StoredObject
 from crawler.core.song_set import SongSet, merge, write_ranges
 from crawler.formats.checksum import crc32c
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.spec import RunSpec
-from crawler.runs.tally import Tally
+from crawler.runs.tally import RunParts, Tally
 
 # What a manifest takes from run.json, by its version.
 _SPEC_FIELDS = {
@@ -37,30 +39,75 @@ class CommittedPart(msgspec.Struct, frozen=True):
     tally: Tally
 
 
-def gaps(grid: Grid, parts: Sequence[CommittedPart]) -> SongSet:
-    """Give the numbers of the grid that no part covers; empty: the parts tile the request."""
-    return grid.songs - SongSet.of(pair for part in parts for pair in part.key.songs.ranges)
+def add_up(parts: Iterable[CommittedPart]) -> RunParts:
+    """Add up committed parts, in the grid's order; none of them is held."""
+    run_parts = RunParts()
+    for part in parts:
+        run_parts.add(part.key.index, part.tally, part.stored.created_at)
+    return run_parts
 
 
-def encode_manifest(spec: RunSpec, grid: Grid, parts: Sequence[CommittedPart]) -> bytes:
-    """Write the manifest of a run whose `parts`, ascending, tile the grid.
+def gaps(grid: Grid, places: Iterable[int]) -> SongSet:
+    """Give the numbers of the grid whose places are not among these; empty: the parts there tile the request."""
+    size = grid.part_songs
+    covered = merge((place * size, (place + 1) * size - 1) for place in sorted(places))
+    return grid.songs - SongSet.of(pair for first, last in covered for pair in grid.songs.slice(first, last + 1).ranges)
 
-    Every tally must hold its sets of numbers. For an open range the grid reaches to its end, and the manifest says why
-    it ended there; a part past it, fetched before the end was known, does not belong to the run.
+
+class ManifestParts:
+    """What a manifest says of a run's parts, gathered one after the other, ascending.
+
+    In memory a part is what it comes to in the text, and a number of its sets at most 16 bytes.
     """
-    parts = parts[: len(grid)]
-    manifest = {
-        **{name: getattr(spec, name) for name in _SPEC_FIELDS[spec.version]},
-        **({"format_note": note} if (note := grid.format.note) else {}),
-        "songs": str(grid.songs),
-        "run_json_crc32c": crc32c(spec.encode()),
-        **_ending(spec, grid),
-        **add_counts(part.tally for part in parts).by_status(),
-        "missing_songs": _join(part.tally.missing_songs for part in parts),
-        "failed_songs": _join(part.tally.failed_songs for part in parts),
-        "parts": [_entry(part) for part in parts],
-    }
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+    def __init__(self) -> None:
+        self._total = Tally()
+        self._entries: list[msgspec.Raw] = []
+        self._sets = {name: (array("q"), array("q")) for name in ("missing_songs", "failed_songs")}
+
+    def __len__(self) -> int:
+        """Count the parts."""
+        return len(self._entries)
+
+    @property
+    def counts(self) -> Counts:
+        """Return how many of their songs have each status."""
+        return self._total
+
+    def add(self, part: CommittedPart) -> None:
+        """Add the next part, whose tally must hold its sets of numbers."""
+        self._total.add_part(part.tally)
+        self._entries.append(msgspec.Raw(msgspec.json.encode(_entry(part))))
+        for name, (firsts, lasts) in self._sets.items():
+            for first, last in getattr(part.tally, name).ranges:
+                firsts.append(first)
+                lasts.append(last)
+
+    def encode(self, spec: RunSpec, grid: Grid) -> bytes:
+        """Write the manifest of a run whose parts these are, and tile the grid.
+
+        For an open range the grid reaches to its end, and the manifest says why it ended there; a part past it, fetched
+        before the end was known, does not belong to the run.
+        """
+        manifest = {
+            **{name: getattr(spec, name) for name in _SPEC_FIELDS[spec.version]},
+            **({"format_note": note} if (note := grid.format.note) else {}),
+            "songs": str(grid.songs),
+            "run_json_crc32c": crc32c(spec.encode()),
+            **_ending(spec, grid),
+            **self._total.by_status(),
+            **{name: write_ranges(merge(zip(*pairs, strict=True))) for name, pairs in self._sets.items()},
+            "parts": self._entries,
+        }
+        return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
+
+
+def encode_manifest(spec: RunSpec, grid: Grid, parts: Iterable[CommittedPart]) -> bytes:
+    """Write the manifest of a run whose `parts`, ascending, tile the grid; each tally must hold its sets of numbers."""
+    gathered = ManifestParts()
+    for part in islice(parts, len(grid)):
+        gathered.add(part)
+    return gathered.encode(spec, grid)
 
 
 def _ending(spec: RunSpec, grid: Grid) -> dict[str, Any]:
@@ -69,11 +116,6 @@ def _ending(spec: RunSpec, grid: Grid) -> dict[str, Any]:
     whole = len(grid) == len(spec.grid)
     reason = "MAX_SONGS reached" if whole else f"{spec.end_after_missing} missing in a row"
     return {"ended_at": grid.songs.last, "ended_because": reason}
-
-
-def _join(sets: Iterable[SongSet | None]) -> str:
-    """Write the union of sets, each above the one before; in memory it is no more than its text."""
-    return write_ranges(merge(pair for songs in sets if songs for pair in songs.ranges))
 
 
 def _entry(part: CommittedPart) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import msgspec
 
 from crawler.core.records import StoredObject
 from crawler.runs.ending.gate import Gate, Held
+from crawler.runs.ending.open_range import OpenRangeEnd
 from crawler.runs.grid import Grid
-from crawler.runs.manifest import CommittedPart
+from crawler.runs.manifest import ManifestParts
 from crawler.runs.spec import RunSpec
-from crawler.runs.store import RunStore
+from crawler.runs.store import Ended, RunStore
 from crawler.runs.summary import RunSummary, State, make_coverage, make_summary
-from crawler.runs.tally import Tally
+from crawler.runs.tally import RunParts, Tally
 
 # A run whose last part is younger than this counts as running.
 RUNNING_SECONDS = 120.0
@@ -31,22 +32,21 @@ class RunStatus(msgspec.Struct, frozen=True):
 
     state: State
     grid: Grid | None
-    parts: list[CommittedPart]
+    parts: RunParts
     kept: dict[int, Tally]
     held: Held | None = None
 
     def summary(self, spec: RunSpec, url: str, *, detail: str | None = None, coverage: bool = False) -> RunSummary:
         """Add it up, with the parts' places if `coverage` is wanted."""
-        failed = {part.key.index: part.tally.failed for part in self.parts}
         return make_summary(
             spec,
             self.state,
             url,
             grid=self.grid,
-            parts=[part.tally for part in self.parts],
+            parts=self.parts,
             kept=list(self.kept.values()),
             detail=self._detail(detail),
-            coverage=make_coverage(spec, self.grid, failed, self.kept) if coverage else None,
+            coverage=make_coverage(spec, self.grid, self.parts, self.kept) if coverage else None,
         )
 
     def _detail(self, detail: str | None) -> str | None:
@@ -77,25 +77,48 @@ def run_summary(
 def run_status(run_store: RunStore, spec: RunSpec, epoch: float, *, gate: Gate | None = None) -> RunStatus:
     """Look how a run stands; the rest as in run_summary."""
     ended = None if gate else run_store.ended()  # before the listing, which then holds every part
-    parts = run_store.parts(spec)
-    grid = run_store.end(spec, parts)
+    gathered = ManifestParts()
+    parts, grid = _committed(run_store, spec, gathered if gate else None)
     if grid is not None:
-        parts = parts[: len(grid)]
-        if gate:
-            ended = run_store.finish(spec, grid, parts, gate)
+        if gate and run_store.is_tiled(grid, parts):
+            ended = _finish(run_store, spec, grid, gathered, gate)
         if ended:
             return RunStatus(ended, grid, parts, {}, run_store.held() if ended == "held" else None)
-    committed = {part.key.index for part in parts}
+    committed = set(parts.places)
     reach = len(spec.grid if grid is None else grid)  # rows past an open range's end are not the run's
     rests = {index: kept for index, kept in run_store.rests(spec).items() if index < reach and index not in committed}
     state = _state(run_store, running=gate is None and _is_running(run_store, parts, epoch))
     return RunStatus(state, grid, parts, {index: _kept(run_store, stored) for index, stored in rests.items()})
 
 
-def _is_running(run_store: RunStore, parts: list[CommittedPart], epoch: float) -> bool:
+def _committed(run_store: RunStore, spec: RunSpec, gathered: ManifestParts | None) -> tuple[RunParts, Grid | None]:
+    """Add the committed parts up, those past an open range's end left out; None: that is not known yet.
+
+    What `gathered` can take of them goes there as well.
+    """
+    parts = RunParts()
+    end = OpenRangeEnd(spec.grid, spec.end_after_missing) if spec.end_after_missing is not None else None
+    for part in run_store.iterate_parts(spec):
+        if end:
+            end.add(part.key.index, run_store.with_sets(part).tally)
+        if gathered is not None:
+            gathered.follow(part)
+        parts.add(part.key.index, part.tally, part.stored.created_at)
+        if end and end.parts is not None:
+            return parts, spec.grid.head(end.parts)
+    return parts, None if end else spec.grid
+
+
+def _finish(run_store: RunStore, spec: RunSpec, grid: Grid, gathered: ManifestParts, gate: Gate) -> Ended | None:
+    """End a run whose parts are all there; where some sets of numbers are in the rows only, they are listed again."""
+    if len(gathered) == len(grid):
+        return run_store.end_with(spec, grid, gathered, gate)
+    return run_store.finish(spec, grid, run_store.iterate_parts(spec, range(len(grid))), gate)
+
+
+def _is_running(run_store: RunStore, parts: RunParts, epoch: float) -> bool:
     """Tell whether a part was committed lately, or tasks were enqueued."""
-    latest = max([part.stored.created_at for part in parts], default=0.0)
-    if epoch - latest < RUNNING_SECONDS:
+    if epoch - parts.created_at < RUNNING_SECONDS:
         return True
     return any(epoch - at < RUNNING_SECONDS for at in run_store.sweep_times())
 

@@ -14,24 +14,25 @@ Everything is create-only; whoever comes second finds what the first stored, and
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Literal
 
 import msgspec
 
 from crawler.core.errors import Damaged, ObjectExists, StoreUnavailable
 from crawler.core.ports import Store
-from crawler.core.records import Row, StoredObject, add_counts
+from crawler.core.records import Row, StoredObject
 from crawler.core.song_set import SongSet
 from crawler.formats.jsonl_rows import Line, split_rows
 from crawler.runs.ending.gate import Gate, Held
 from crawler.runs.ending.open_range import OpenRangeEnd
 from crawler.runs.ending.stops import Stops
 from crawler.runs.grid import Grid, PartKey
-from crawler.runs.manifest import CommittedPart, encode_manifest, gaps
+from crawler.runs.manifest import CommittedPart, ManifestParts
 from crawler.runs.spec import RunSpec, check_version
-from crawler.runs.tally import Tally, set_from_metadata, set_to_metadata
+from crawler.runs.tally import RunParts, Tally, set_from_metadata, set_to_metadata
 
 # How a run finishes, as in its summary's state.
 Ended = Literal["complete", "held"]
@@ -89,6 +90,10 @@ class RunStore(msgspec.Struct, frozen=True):
             CommittedPart(key, msgspec.structs.replace(stored, metadata={}), self._tally(key, stored))
             for key, stored in self._listed("songs-", spec.grid.find, spec, part_range)
         )
+
+    def places(self, spec: RunSpec, part_range: range) -> Iterator[int]:
+        """Yield the places of those committed parts that are among some places in a row, ascending."""
+        return (key.index for key, _ in self._listed("songs-", spec.grid.find, spec, part_range))
 
     def is_whole(self, spec: RunSpec, start: int) -> bool:
         """Tell whether the parts tile the grid, from a place on and round; the listing ends at the first gap."""
@@ -148,7 +153,7 @@ class RunStore(msgspec.Struct, frozen=True):
                     cost.carry(Tally.from_metadata(stored.metadata) or Tally())
         return [lines[number] for number in sorted(lines)], cost
 
-    def end(self, spec: RunSpec, parts: list[CommittedPart]) -> Grid | None:
+    def end(self, spec: RunSpec, parts: Iterable[CommittedPart]) -> Grid | None:
         """Give the grid that the run comes to: its own, or for an open range up to its end; None: not known yet."""
         if spec.end_after_missing is None:
             return spec.grid
@@ -157,21 +162,28 @@ class RunStore(msgspec.Struct, frozen=True):
             end.add(part.key.index, self.with_sets(part).tally)
         return None if end.parts is None else spec.grid.head(end.parts)
 
-    def finish(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart], gate: Gate) -> Ended | None:
-        """Write the manifest if the parts tile the grid, or held.json if the gate holds the run; None: they don't.
+    def is_tiled(self, grid: Grid, parts: RunParts) -> bool:
+        """Tell whether the committed parts tile a grid."""
+        return len(parts) == len(grid)
+
+    def finish(self, spec: RunSpec, grid: Grid, parts: Iterable[CommittedPart], gate: Gate) -> Ended | None:
+        """End the run if the parts, ascending, tile the grid; None: they don't. None of them is held in memory."""
+        gathered = self._gathered(grid, parts)
+        return None if gathered is None else self.end_with(spec, grid, gathered, gate)
+
+    def end_with(self, spec: RunSpec, grid: Grid, parts: ManifestParts, gate: Gate) -> Ended | None:
+        """Write the manifest of parts that tile the grid, or held.json if the gate holds the run.
 
         What another finisher with another gate wrote before stands.
         """
-        if gaps(grid, parts):
-            return None
-        held = gate.hold(spec, add_counts(part.tally for part in parts))
+        held = gate.hold(spec, parts.counts)
         if self._is_there("held.json") or (held and self._is_there("manifest.json")):
             return self.ended()
         with suppress(ObjectExists):  # every finisher with this gate writes the same bytes
             if held:
                 self._create("held.json", held.encode())
             else:
-                self._create("manifest.json", self._manifest(spec, grid, parts))
+                self._create("manifest.json", parts.encode(spec, grid))
         return self.ended()
 
     def accept(self, spec: RunSpec) -> None:
@@ -184,11 +196,20 @@ class RunStore(msgspec.Struct, frozen=True):
         data = self.manifest()
         if data is not None or self.ended() is None:
             return data
-        parts = self.parts(spec)
-        grid = self.end(spec, parts)
-        if grid is None or gaps(grid, parts):
+        grid = self.end(spec, self.iterate_parts(spec))
+        gathered = None if grid is None else self._gathered(grid, self.iterate_parts(spec, range(len(grid))))
+        if grid is None or gathered is None:
             raise Damaged(f"The run {spec.run} is held, but not all of its parts are there.")
-        return self._manifest(spec, grid, parts)
+        return gathered.encode(spec, grid)
+
+    def _gathered(self, grid: Grid, parts: Iterable[CommittedPart]) -> ManifestParts | None:
+        """Gather what a manifest says of parts that tile the grid; None: they don't."""
+        gathered = ManifestParts()
+        for part in islice(parts, len(grid)):
+            if part.key.index != len(gathered):
+                return None
+            gathered.add(self.with_sets(part))
+        return gathered if len(gathered) == len(grid) else None
 
     def sweep_times(self) -> list[float]:
         """List when each sweep of a fanned-out run began, in epoch seconds, from sweep 0 on; none: not fanned out."""
@@ -238,9 +259,6 @@ class RunStore(msgspec.Struct, frozen=True):
     def stopped(self) -> bool:
         """Look whether the run is stopped."""
         return self.stops().stopped()
-
-    def _manifest(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> bytes:
-        return encode_manifest(spec, grid, [self.with_sets(part) for part in parts])
 
     def _is_there(self, name: str) -> bool:
         return self.store.stat(self._name(name)) is not None

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from enum import Enum
+from itertools import chain
 from typing import Literal
 
 import msgspec
 
 from crawler.core.intervals import covered
-from crawler.core.records import STATUSES, Counts, add_counts
+from crawler.core.records import STATUSES, Counts
 from crawler.core.song_set import SongSet
 from crawler.core.timestamps import utc_text
 from crawler.runs.cost import ASSUMED_PER_SECOND, cost_usd
 from crawler.runs.grid import Grid
 from crawler.runs.spec import RunSpec
-from crawler.runs.tally import Tally, percentile_ms
+from crawler.runs.tally import RunParts, Tally, percentile_ms
 
 State = Literal["complete", "held", "partial", "running", "stopped", "planned"]
 
@@ -115,7 +116,7 @@ def make_summary(
     output: str,
     *,
     grid: Grid | None,
-    parts: Sequence[Tally],
+    parts: RunParts,
     kept: Sequence[Tally] = (),
     detail: str | None = None,
     coverage: Coverage | None = None,
@@ -125,41 +126,43 @@ def make_summary(
     `grid` is what the run comes to, None while an open range's end is not known. Elapsed is the time in which at least
     one instance was at work; the cost counts each instance's own.
     """
-    tallies = [*parts, *kept]
-    counts = add_counts(tallies)
-    latencies = sum((t.latencies for t in tallies), Counter[int]())
-    elapsed = _elapsed(tallies)
+    total = Tally()
+    for tally in (parts.total, *kept):
+        total.add_part(tally)
+    works = _works(chain((tally for _, tally in parts.tallies), kept))
+    elapsed = _elapsed(works.values())
+    finished_at = max([finish for work in works.values() for _, finish in work.intervals], default=None)
     return RunSummary(
         run=spec.run,
         state=state,
         songs=spec.asked if grid is None else str(grid.songs),
-        **counts.by_status(),
-        remaining=None if grid is None else len(grid.songs) - counts.songs_done,
+        **total.by_status(),
+        remaining=None if grid is None else len(grid.songs) - total.songs_done,
         parts=len(parts),
         output=output,
-        requests=sum(t.requests for t in tallies),
-        throttled=sum(t.throttled for t in tallies),
-        songs_per_second=round(counts.songs_done / elapsed, 1) if elapsed else None,
-        p50_ms=percentile_ms(latencies, 0.50),
-        p95_ms=percentile_ms(latencies, 0.95),
+        requests=total.requests,
+        throttled=total.throttled,
+        songs_per_second=round(total.songs_done / elapsed, 1) if elapsed else None,
+        p50_ms=percentile_ms(total.latencies, 0.50),
+        p95_ms=percentile_ms(total.latencies, 0.95),
         elapsed_seconds=round(elapsed, 3),
-        cost_usd=round(cost_usd(_instance_seconds(tallies), len(parts)), 6),
+        cost_usd=round(cost_usd(sum(_elapsed([work]) for work in works.values()), len(parts)), 6),
         started_at=spec.created_at,
-        finished_at=utc_text(max(t.finished_at for t in tallies)) if state == "complete" and tallies else None,
+        finished_at=utc_text(finished_at) if state == "complete" and finished_at is not None else None,
         detail=detail,
         coverage=coverage,
     )
 
 
-def make_coverage(spec: RunSpec, grid: Grid | None, failed: Mapping[int, int], kept: Iterable[int]) -> Coverage:
-    """Say which parts are there: `failed` counts failed songs by committed place, `kept` are places; both from 0."""
+def make_coverage(spec: RunSpec, grid: Grid | None, parts: RunParts, kept: Iterable[int]) -> Coverage:
+    """Say which parts are there: the committed ones, and the places from 0 of which some rows were `kept`."""
     return Coverage(
         asked=spec.asked,
         part_songs=spec.part_songs,
         grid=None if grid is None else len(grid),
-        committed=_part_numbers(failed),
+        committed=_part_numbers(parts.places),
         kept=_part_numbers(kept),
-        failing=_part_numbers(index for index, times in failed.items() if times),
+        failing=_part_numbers(parts.failing),
     )
 
 
@@ -197,13 +200,25 @@ def _part_numbers(indexes: Iterable[int]) -> str:
     return str(SongSet.of_numbers(index + 1 for index in indexes))
 
 
-def _elapsed(tallies: Sequence[Tally]) -> float:
-    return covered((t.started_at, t.finished_at) for t in tallies) + sum(t.carried_seconds for t in tallies)
+class _Work:
+    """The time that one call was at work on a run, in seconds."""
+
+    def __init__(self) -> None:
+        self.intervals: list[tuple[float, float]] = []
+        self.carried_seconds = 0.0
 
 
-def _instance_seconds(tallies: Iterable[Tally]) -> float:
-    """Add up how long each instance was at work: its parts share a call's id and overlap."""
-    of_call = defaultdict(list)
+def _works(tallies: Iterable[Tally]) -> dict[str, _Work]:
+    """Tell the calls' work apart: parts of one share its id and overlap."""
+    works: dict[str, _Work] = defaultdict(_Work)
     for tally in tallies:
-        of_call[tally.call_id].append(tally)
-    return sum(_elapsed(own) for own in of_call.values())
+        work = works[tally.call_id]
+        work.intervals.append((tally.started_at, tally.finished_at))
+        work.carried_seconds += tally.carried_seconds
+    return works
+
+
+def _elapsed(works: Collection[_Work]) -> float:
+    """Return how long at least one of them was at work, and what calls before spent on the same parts."""
+    intervals = (interval for work in works for interval in work.intervals)
+    return covered(intervals) + sum(work.carried_seconds for work in works)

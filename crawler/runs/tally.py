@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -21,6 +23,9 @@ _BUCKETS_PER_DOUBLING = 8
 # Where they begin, in seconds: the first at 10 us, or less, the last past a day.
 _FIRST_BUCKET, _LAST_BUCKET = -54, 213
 _BEGINNINGS = [2 ** (bucket / _BUCKETS_PER_DOUBLING) / 1000 for bucket in range(_FIRST_BUCKET + 1, _LAST_BUCKET + 1)]
+
+# What is kept of the times of each of a run's parts.
+_TIMES = ("started_at", "finished_at", "carried_seconds")
 
 # The whole numbers among the metadata.
 _COUNTED = (*STATUSES, "requests", "throttled")
@@ -60,6 +65,12 @@ class Tally(Counts):
     def seconds(self) -> float:
         """Give how long the part took, over all calls."""
         return self.carried_seconds + self.finished_at - self.started_at
+
+    def add_part(self, other: Tally) -> None:
+        """Add another part's counts, requests and latencies; times, sets and call stay as they are."""
+        for name in _COUNTED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.latencies.update(other.latencies)
 
     def carry(self, earlier: Tally) -> None:
         """Add what an earlier call's rows of the same part cost."""
@@ -121,6 +132,59 @@ class Tally(Counts):
             )
         except (KeyError, ValueError):
             return None
+
+
+class RunParts:
+    """Add up the committed parts of a run, in the grid's order, and keep a few numbers of each, in columns.
+
+    A tally weighs some 4 KB, and a run may have 100,000 of them: of each, what an answer or a report needs is kept, 64
+    bytes. `total` holds counts, requests and latencies of all; `created_at` is when the latest part was stored, in
+    epoch seconds, 0: there is none.
+    """
+
+    def __init__(self) -> None:
+        self.total = Tally()
+        self.created_at = 0.0
+        self._places = array("q")
+        self._counts: dict[str, array[int]] = {name: array("q") for name in STATUSES}
+        self._times: dict[str, array[float]] = {name: array("d") for name in _TIMES}
+        self._columns: list[tuple[str, array[Any]]] = [*self._counts.items(), *self._times.items()]
+        self._calls = array("q")
+        self._call_ids: dict[str, int] = {}
+
+    def add(self, place: int, tally: Tally, created_at: float = 0.0) -> None:
+        """Add the part at a place of the grid; its tally is not needed any more then."""
+        self.created_at = max(self.created_at, created_at)
+        self._places.append(place)
+        for name, column in self._columns:
+            column.append(getattr(tally, name))
+        self._calls.append(self._call_ids.setdefault(tally.call_id, len(self._call_ids)))
+        self.total.add_part(tally)
+
+    def __len__(self) -> int:
+        """Count the parts."""
+        return len(self._places)
+
+    @property
+    def places(self) -> Iterable[int]:
+        """Return their places in the grid, ascending."""
+        return self._places
+
+    @property
+    def failing(self) -> Iterator[int]:
+        """Yield the places of those that hold failed songs."""
+        return (place for place, failed in zip(self._places, self._counts["failed"], strict=True) if failed)
+
+    @property
+    def tallies(self) -> Iterator[tuple[int, Tally]]:
+        """Yield each place with what is kept of its tally: counts, times and call."""
+        call_ids = list(self._call_ids)
+        columns = zip(*self._counts.values(), *self._times.values(), strict=True)
+        names = (*STATUSES, *_TIMES)
+        latencies = Counter[int]()  # one for all: it stays empty
+        for place, call, values in zip(self._places, self._calls, columns, strict=True):
+            numbers = dict(zip(names, values, strict=True))
+            yield place, Tally(**numbers, call_id=call_ids[call], latencies=latencies)
 
 
 def percentile_ms(latencies: Counter[int], share: float) -> float | None:

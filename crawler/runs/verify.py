@@ -7,6 +7,7 @@ checksums and manifest say of the rows what the rows say themselves.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,12 +16,13 @@ from typing import Any
 import msgspec
 
 from crawler.core.errors import Damaged, StoreUnavailable
-from crawler.core.records import STATUSES, Row, StoredObject, add_counts
+from crawler.core.records import STATUSES, Row, StoredObject
 from crawler.core.song_set import SongSet
 from crawler.formats.checksum import crc32c
+from crawler.runs.ending.open_range import OpenRangeEnd
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.index import RunIndex
-from crawler.runs.manifest import CommittedPart, encode_manifest, gaps
+from crawler.runs.manifest import CommittedPart, ManifestParts, gaps
 from crawler.runs.spec import RunSpec, check_version
 from crawler.runs.store import RunStore
 from crawler.runs.tally import Tally
@@ -84,16 +86,22 @@ def verify_run(run_index: RunIndex, run: str) -> Proof:
     if spec is None:
         return proof
     keys = KeysProof(spec)
-    parts = list(_verify_objects(run_store, spec, proof, keys))
-    grid = run_store.end(spec, parts)
-    if grid is None:
+    end = OpenRangeEnd(spec.grid, spec.end_after_missing) if spec.end_after_missing else None
+    parts, places = ManifestParts(), array("q")
+    for part in _verify_objects(run_store, spec, proof, keys):
+        if end is None or end.parts is None:  # what lies past an open range's end is not the run's
+            parts.add(part)
+            places.append(part.key.index)
+        if end:
+            end.add(part.key.index, part.tally)
+    if end and end.parts is None:
         proof.faults.append("the open range has no end: no part edge has enough missing numbers before it")
         return proof
-    parts = parts[: len(grid)]
+    grid = spec.grid.head(end.parts) if end and end.parts is not None else spec.grid
     proof.parts = len(parts)
-    for status, songs in add_counts(part.tally for part in parts).by_status().items():
+    for status, songs in parts.counts.by_status().items():
         setattr(proof, status, songs)
-    proof.faults += [*keys.faults(), *_gap_faults(grid, parts)]
+    proof.faults += [*keys.faults(), *_gap_faults(grid, places)]
     if run_store.ended() == "held":
         _verify_held(run_store, spec, parts, proof)
     else:
@@ -170,26 +178,28 @@ def _metadata_faults(said: Tally | None, counted: Tally) -> Iterator[str]:
             yield f"its metadata says {name}: {getattr(said, name)}, its rows say {getattr(counted, name)}"
 
 
-def _gap_faults(grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
-    if missing := gaps(grid, parts):
+def _gap_faults(grid: Grid, places: Iterable[int]) -> Iterator[str]:
+    if missing := gaps(grid, places):
         yield f"no part covers the numbers {missing}"
 
 
-def _manifest_faults(run_store: RunStore, spec: RunSpec, grid: Grid, parts: list[CommittedPart]) -> Iterator[str]:
+def _manifest_faults(run_store: RunStore, spec: RunSpec, grid: Grid, parts: ManifestParts) -> Iterator[str]:
     """Hold the manifest against what the parts say; names the fields that differ.
 
     A release before versions, at work on a run of ours during a deployment, finishes it in the form that it knows.
     """
-    right = encode_manifest(spec, grid, parts)
+    right = parts.encode(spec, grid)
     try:
         data = run_store.manifest()
+        if data == right:
+            return
         said = _decode_manifest(data)
     except (StoreUnavailable, ValueError) as error:
         yield f"manifest.json can't be read: {error}"
         return
     if said is None:
         yield "manifest.json is missing"
-    elif data not in (right, encode_manifest(msgspec.structs.replace(spec, version=1), grid, parts)):
+    elif data != parts.encode(msgspec.structs.replace(spec, version=1), grid):
         expected = msgspec.json.decode(right)
         differing = [name for name in {**expected, **said} if said.get(name) != expected.get(name)]
         for name in differing or ["its layout"]:
@@ -197,14 +207,14 @@ def _manifest_faults(run_store: RunStore, spec: RunSpec, grid: Grid, parts: list
         yield from _named_faults(said, expected)
 
 
-def _verify_held(run_store: RunStore, spec: RunSpec, parts: list[CommittedPart], proof: Proof) -> None:
+def _verify_held(run_store: RunStore, spec: RunSpec, parts: ManifestParts, proof: Proof) -> None:
     """Hold held.json against what the parts say."""
     try:
         held = run_store.held()
     except (StoreUnavailable, Damaged) as error:
         proof.faults.append(f"held.json can't be read: {error}")
         return
-    if held and held == held.gate.hold(spec, add_counts(part.tally for part in parts)):
+    if held and held == held.gate.hold(spec, parts.counts):
         proof.held = held.detail
     else:
         proof.faults.append("held.json differs from what the parts say")

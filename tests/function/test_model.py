@@ -5,7 +5,7 @@ The long campaign is `python -m simulation --seeds 10000`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -29,6 +29,7 @@ from crawler.runs.index import RunIndex
 from crawler.runs.manifest import CommittedPart, encode_manifest
 from crawler.runs.spec import RunSpec
 from crawler.runs.store import Ended, RunStore
+from crawler.runs.tally import RunParts
 
 BLOCK = 40
 
@@ -82,7 +83,11 @@ def run_seeds(
 class HastyRunStore(RunStore, frozen=True):
     """Finish a run whether or not its parts tile it."""
 
-    def finish(self, spec: RunSpec, grid: Grid, parts: list[CommittedPart], gate: Gate) -> Ended:
+    def is_tiled(self, grid: Grid, parts: RunParts) -> bool:
+        """Say so."""
+        return True
+
+    def finish(self, spec: RunSpec, grid: Grid, parts: Iterable[CommittedPart], gate: Gate) -> Ended:
         """Write the manifest."""
         with suppress(ObjectExists):
             self._create("manifest.json", encode_manifest(spec, grid, parts))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from crawler.core.records import StoredObject
@@ -10,7 +10,7 @@ from crawler.core.song_set import SongSet
 from crawler.runs.grid import PartKey
 from crawler.runs.manifest import CommittedPart
 from crawler.runs.spec import RunSpec
-from crawler.runs.tally import Tally
+from crawler.runs.tally import RunParts, Tally
 
 
 def run_spec(songs: str = "1-10", **fields: Any) -> RunSpec:
@@ -26,3 +26,11 @@ def committed(key: PartKey, missing: Sequence[int] = (), failed: Sequence[int] =
     sets = {"missing_songs": SongSet.of_numbers(missing), "failed_songs": SongSet.of_numbers(failed)}
     stored = StoredObject(f"runs/trial/{key.name}", 100 + key.index, f"crc{key.index}==", created_at=1e9)
     return CommittedPart(key, stored, Tally(**{**counts, **sets, **fields}))
+
+
+def of_tallies(tallies: Iterable[Tally]) -> RunParts:
+    """Add up the tallies of a run's first parts."""
+    parts = RunParts()
+    for place, tally in enumerate(tallies):
+        parts.add(place, tally)
+    return parts

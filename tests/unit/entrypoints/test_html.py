@@ -16,6 +16,7 @@ from crawler.core.records import Row
 from crawler.entrypoints.http.charts import bar_chart, stacked_chart
 from crawler.entrypoints.http.pages import Document, render_page, render_report
 from crawler.reporting.report import Report, make_report
+from crawler.runs.manifest import add_up
 from crawler.runs.summary import make_coverage, make_summary
 
 MARKUP = "<script>alert(1)</script>"
@@ -36,10 +37,10 @@ def report_of(songs: str = "1-12", parts: tuple[int, ...] = (0, 2), **fields: An
     """Make the report of a run of which some parts are there, one of them with a failed song."""
     spec = run_spec(songs, **fields)
     there = [committed(spec.grid[place], failed=[9] if place == 2 else [], finished_at=2.0) for place in parts]
-    coverage = make_coverage(spec, spec.grid, {part.key.index: part.tally.failed for part in there}, [])
-    tallies = [part.tally for part in there]
-    answer = make_summary(spec, "partial", "/out", grid=spec.grid, parts=tallies, coverage=coverage, detail=MARKUP)
-    return make_report(spec, answer, spec.grid, there, [Row(9, "failed", None, MARKUP)] if there else [])
+    run_parts = add_up(there)
+    coverage = make_coverage(spec, spec.grid, run_parts, [])
+    answer = make_summary(spec, "partial", "/out", grid=spec.grid, parts=run_parts, coverage=coverage, detail=MARKUP)
+    return make_report(spec, answer, spec.grid, run_parts, [Row(9, "failed", None, MARKUP)] if there else [])
 
 
 PAGES = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.runs import committed, run_spec
+from support.runs import committed, of_tallies, run_spec
 
 from crawler.adapters.storage.folder import FolderStore
 from crawler.core.verdict import MISSING, Verdict, failed, found
@@ -24,9 +24,10 @@ from crawler.reporting.report import (
     slices,
     throughput,
 )
+from crawler.runs.manifest import add_up
 from crawler.runs.spec import RunSpec
 from crawler.runs.store import RunStore
-from crawler.runs.tally import Tally, bucket_end_ms
+from crawler.runs.tally import RunParts, Tally, bucket_end_ms
 
 
 def tally(start: float, finish: float, songs: int = 10, **fields: Any) -> Tally:
@@ -36,31 +37,38 @@ def tally(start: float, finish: float, songs: int = 10, **fields: Any) -> Tally:
 
 def test_songs_are_spread_over_the_time_of_their_part() -> None:
     """Cut the time at work into two bars a part, and give each its share."""
-    bars = throughput([tally(100, 102, 40), tally(102, 104, 80)])
+    bars = throughput(of_tallies([tally(100, 102, 40), tally(102, 104, 80)]))
 
     assert bars == [(1.0, 20.0), (2.0, 20.0), (3.0, 40.0), (4.0, 40.0)]
 
 
 def test_no_time_passes_while_nobody_works() -> None:
     """Leave out the hours between two calls."""
-    assert throughput([tally(0, 1), tally(3600, 3601)]) == [(0.5, 10.0), (1.0, 10.0), (1.5, 10.0), (2.0, 10.0)]
+    bars = throughput(of_tallies([tally(0, 1), tally(3600, 3601)]))
+
+    assert bars == [
+        (0.5, 10.0),
+        (1.0, 10.0),
+        (1.5, 10.0),
+        (2.0, 10.0),
+    ]
 
 
 def test_songs_of_an_earlier_call_count_by_the_time_they_took() -> None:
     """Take a quarter of a part's songs where three quarters of its time were another call's."""
-    assert throughput([tally(0, 1, 100, carried_seconds=3.0)]) == [(0.5, 25.0), (1.0, 25.0)]
+    assert throughput(of_tallies([tally(0, 1, 100, carried_seconds=3.0)])) == [(0.5, 25.0), (1.0, 25.0)]
 
 
 @pytest.mark.parametrize("tallies", [[], [tally(5, 5)]], ids=["no part", "no time"])
 def test_without_time_there_is_no_throughput(tallies: list[Tally]) -> None:
     """Draw nothing rather than divide by nothing."""
-    assert throughput(tallies) == []
+    assert throughput(of_tallies(tallies)) == []
 
 
 @given(st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 1e3), st.integers(1, 1000)), min_size=1, max_size=99))
 def test_throughput_loses_no_song(parts: list[tuple[float, float, int]]) -> None:
     """Have the bars add up to the songs, in at most so many bars."""
-    bars = throughput([tally(start, start + length, songs) for start, length, songs in parts])
+    bars = throughput(of_tallies([tally(start, start + length, songs) for start, length, songs in parts]))
     widths = [end - before for (end, _), (before, _) in zip(bars, [(0.0, 0.0), *bars], strict=False)]
 
     assert len(bars) <= MOST_BARS
@@ -84,7 +92,7 @@ def test_a_range_is_cut_into_parts_with_what_became_of_them() -> None:
     """Count each stretch; what no part covers is open."""
     grid = run_spec("1-10").grid
 
-    cut = slices(grid, [committed(grid[0], missing=[2]), committed(grid[2], failed=[9])])
+    cut = slices(grid, add_up([committed(grid[0], missing=[2]), committed(grid[2], failed=[9])]))
 
     assert [(each.first, each.last) for each in cut] == [(1, 4), (5, 8), (9, 10)]
     assert [(each.found, each.missing, each.failed, each.open) for each in cut] == [
@@ -97,11 +105,11 @@ def test_a_range_is_cut_into_parts_with_what_became_of_them() -> None:
 def test_a_long_range_is_cut_into_few_stretches() -> None:
     """Take several parts together, so that the chart stays readable; an empty range has none."""
     grid = run_spec("1-10000").grid
-    cut = slices(grid, [])
+    cut = slices(grid, RunParts())
 
     assert len(cut) <= MOST_BARS
     assert (cut[0].first, cut[-1].last, sum(each.open for each in cut)) == (1, 10_000, 10_000)
-    assert slices(run_spec("").grid, []) == []
+    assert slices(run_spec("").grid, RunParts()) == []
 
 
 class ReadCounter(FolderStore):

@@ -14,8 +14,9 @@ from support.runs import committed, run_spec
 
 from crawler.core.records import STATUSES, Counts
 from crawler.runs.cost import ASSUMED_PER_SECOND, cost_usd
-from crawler.runs.manifest import CommittedPart
+from crawler.runs.manifest import CommittedPart, add_up
 from crawler.runs.summary import RunSummary, make_plan, make_summary
+from crawler.runs.tally import RunParts
 from crawler.runs.verify import Proof
 
 SPEC = run_spec("1-12")
@@ -28,8 +29,7 @@ CONTRACT = (
 
 def answer(parts: list[CommittedPart], state: Any = "complete") -> RunSummary:
     """Answer for a run of twelve songs in parts of four."""
-    tallies = [part.tally for part in parts]
-    return make_summary(SPEC, state, "gs://bucket/runs/trial", grid=SPEC.grid, parts=tallies)
+    return make_summary(SPEC, state, "gs://bucket/runs/trial", grid=SPEC.grid, parts=add_up(parts))
 
 
 def worked(spans: list[tuple[float, float, str]]) -> list[CommittedPart]:
@@ -77,7 +77,7 @@ def test_a_run_without_parts_has_no_time_yet() -> None:
 def test_is_written_in_the_contracts_words() -> None:
     """Write the contract's fields in its order, null included; `detail` only where there is one."""
     plain = msgspec.json.decode(msgspec.json.encode(answer(worked([(1.0, 2.0, "a")]))))
-    with_detail = make_summary(SPEC, "partial", "songs", grid=SPEC.grid, parts=[], detail="Send it again.")
+    with_detail = make_summary(SPEC, "partial", "songs", grid=SPEC.grid, parts=RunParts(), detail="Send it again.")
 
     assert list(plain) == CONTRACT.split(", ")
     assert msgspec.json.decode(msgspec.json.encode(with_detail))["detail"] == "Send it again."
