@@ -83,6 +83,12 @@ class ManifestParts:
                 firsts.append(first)
                 lasts.append(last)
 
+    def follow(self, part: CommittedPart) -> None:
+        """Add a part if all before it in the grid are there, and its tally holds its sets of numbers."""
+        known = part.tally.missing_songs is not None and part.tally.failed_songs is not None
+        if known and part.key.index == len(self):
+            self.add(part)
+
     def encode(self, spec: RunSpec, grid: Grid) -> bytes:
         """Write the manifest of a run whose parts these are, and tile the grid.
 

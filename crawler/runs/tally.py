@@ -123,7 +123,7 @@ class Tally(Counts):
                 **{name: int(metadata[name]) for name in _COUNTED},
                 missing_songs=set_from_metadata(metadata, "missing_songs"),
                 failed_songs=set_from_metadata(metadata, "failed_songs"),
-                latencies=Counter(dict(_latency(pair) for pair in metadata["latencies"].split(",") if pair)),
+                latencies=_latencies(metadata["latencies"]),
                 started_at=float(metadata["started_at"]),
                 finished_at=float(metadata["finished_at"]),
                 carried_seconds=float(metadata["carried_seconds"]),
@@ -206,9 +206,13 @@ def bucket_end_ms(bucket: int) -> float:
     return float(2 ** ((bucket + 1) / _BUCKETS_PER_DOUBLING))
 
 
-def _latency(pair: str) -> tuple[int, int]:
-    bucket, _, times = pair.partition(":")
-    return int(bucket), int(times)
+def _latencies(text: str) -> Counter[int]:
+    """Read a histogram as metadata hold it; raises ValueError if it is none."""
+    numbers = list(map(int, text.replace(":", ",").split(","))) if text else []
+    if len(numbers) != 2 * text.count(":"):
+        raise ValueError(f"{text[:40]} is no histogram")
+    # All at once: a run may have 100,000 parts, and looking at it is mostly this.
+    return Counter(dict(zip(numbers[::2], numbers[1::2], strict=True)))
 
 
 def set_to_metadata(name: str, songs: SongSet | None) -> dict[str, str]:

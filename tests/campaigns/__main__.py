@@ -30,6 +30,7 @@ from campaigns.function import call, start
 from campaigns.fuzz import fuzz
 from campaigns.growth import crawl_to_the_end, follow_growth
 from campaigns.kill import kill_runs
+from campaigns.many import look_at_many
 from campaigns.memory import report, weigh_run
 from campaigns.places import BUCKET, BucketPlace, FolderPlace, Place
 from campaigns.processes import weigh
@@ -107,6 +108,10 @@ def _growth(times: int, draw: random.Random) -> Iterator[Part]:
         yield "next:", partial(_in_folder, partial(follow_growth, steps=steps, count=100, draw=draw))
         end = partial(crawl_to_the_end, last=2000, end_after_missing=250, part_songs=40, draw=draw, kills=4)
         yield "1-", partial(_in_folder, end)
+    many = partial(look_at_many, most_seconds=10, most_mib=100)
+    yield "100,000 parts and 10,000 runs", partial(_in_folder, partial(many, parts=100_000, runs=10_000))
+    # The emulator looks through all that it holds for each page of a listing, and for each object that is created.
+    yield "10,000 parts and 500 runs in a bucket", partial(_in_bucket, partial(many, parts=10_000, runs=500))
 
 
 def _fan_out(_: int, draw: random.Random) -> Iterator[Part]:
@@ -154,7 +159,9 @@ CAMPAIGNS = {
     "stores": Campaign(_stores, 1, "a run through a store that fails in every way, and one that is gone"),
     "zombie": Campaign(_zombie, 10, "an instance frozen, and woken when another has finished its run, so many times"),
     "deadline": Campaign(_deadline, 10, "runs in calls too short for them; of the slow one so many calls"),
-    "growth": Campaign(_growth, 5, "next: and 1- over catalogues that grow and have holes, so many of each"),
+    "growth": Campaign(
+        _growth, 5, "next: and 1- over catalogues that grow, so many of each; then very many parts and runs"
+    ),
     "fuzz": Campaign(_fuzz, 10_000, "right and wrong calls made from openapi.json, so many"),
     "fanout": Campaign(_fan_out, 1, "a run over three processes that are killed, from a queue that loses tasks"),
     "deployment": Campaign(

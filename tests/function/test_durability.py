@@ -17,6 +17,7 @@ from campaigns.duplicates import deliver_duplicates
 from campaigns.function import Answered, call, start
 from campaigns.growth import crawl_to_the_end, follow_growth
 from campaigns.kill import kill_runs
+from campaigns.many import look_at_many
 from campaigns.memory import weigh_run
 from campaigns.places import BUCKET, BucketPlace, FolderPlace, Place, verify
 from campaigns.processes import count_threads, proc_available
@@ -82,6 +83,14 @@ def test_woken_instance_changes_nothing(place: Place) -> None:
     woken = wake_zombies(place, rounds=1, songs=300, part_songs=20, draw=random.Random())
 
     assert woken.objects == 300 / 20 + 2
+
+
+@needs_proc
+def test_many_parts_and_runs_are_looked_at_in_no_time(folder: FolderPlace) -> None:
+    """Answer for a page of runs and a run of many parts, resume that and verify it, quickly and in little memory."""
+    looked = look_at_many(folder, parts=400, runs=40, most_seconds=10, most_mib=40)
+
+    assert list(looked.seconds) == [*looked.mib, "verify"]
 
 
 @needs_proc

@@ -32,10 +32,10 @@ PART_CREATES, PART_READS = 1, 2
 SWEEP_LISTINGS, SWEEP_READS = 5, 6
 
 # A part in the memory of whoever adds up a run or finishes it, and in the manifest.
-PART_MEMORY_BYTES = 5_000
+PART_MEMORY_BYTES = 900
 PART_MANIFEST_BYTES = 200
 # The same of a part where 200 of its thousand numbers are missing, one here and one there.
-SCATTERED_MEMORY_BYTES = 16_000
+SCATTERED_MEMORY_BYTES = 11_000
 INSTANCE_BYTES = GIB * 2**30
 IDLE_BYTES = 100 * 2**20  # what an instance weighs that holds no run
 

@@ -36,6 +36,8 @@ REQUEST_SECONDS = 10.0
 
 # What a listing tells of each object: all that is asked for is a third of what there is.
 _FIELDS = "items(name,size,crc32c,timeCreated,metadata),nextPageToken"
+# Objects on a page at the most: the service gives 1,000, an emulator may give all that there are.
+PAGE_OBJECTS = 2000
 # Sessions of one large upload that may be gone before it is given up.
 _MOST_SESSIONS = 5
 
@@ -118,7 +120,12 @@ class GcsStore:
     def _page(self, bucket: Bucket, prefix: str, start: str | None, token: str | None) -> dict[str, Any]:
         """Ask for one page of a listing: each has the time that is left when its turn comes."""
         listing = bucket.list_blobs(
-            prefix=self._prefix + prefix, start_offset=start, page_token=token, fields=_FIELDS, **self._times()
+            prefix=self._prefix + prefix,
+            start_offset=start,
+            page_token=token,
+            page_size=PAGE_OBJECTS,
+            fields=_FIELDS,
+            **self._times(),
         )
         page: dict[str, Any] = next(listing.pages).raw_page
         return page
