@@ -36,7 +36,7 @@ TIMES ?=
 SEEDS ?= 10000
 CAMPAIGN := PYTHONPATH=.:tests $(IN_VENV)
 
-CAMPAIGNS := kill duplicates stores zombie deadline growth fanout fuzz deployment memory
+CAMPAIGNS := kill duplicates stores zombie deadline troubles growth fanout fuzz deployment memory
 
 .PHONY: campaigns $(CAMPAIGNS)
 campaigns: $(READY) ## list the durability campaigns: make kill, make duplicates, make memory, ...

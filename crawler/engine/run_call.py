@@ -35,7 +35,7 @@ from crawler.runs.index import RunIndex, scopes_of
 from crawler.runs.known_songs import known_songs
 from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
-from crawler.runs.summary import OUT_OF_TIME, CallResult, Interruption, Reason
+from crawler.runs.summary import OUT_OF_TIME, UNANSWERED, CallResult, Interruption, Reason
 from crawler.runs.tally import Tally
 
 
@@ -131,7 +131,14 @@ class RunCall:
             return Interruption(Reason.UPSTREAM, str(dispatcher.error), dispatcher.error.retry_after)
         if dispatcher.error:
             raise dispatcher.error
-        return OUT_OF_TIME
+        return self._out_of_time(dispatcher)
+
+    def _out_of_time(self, dispatcher: Dispatcher) -> Interruption:
+        """Say that the upstream took the time, where requests went out and no song came of them."""
+        progress = self.progress()
+        opened = [part for part in dispatcher.unfinished() if isinstance(part, PartWriter)]
+        asked = dispatcher.cut_off or any(part.tally.requests for part in opened)
+        return UNANSWERED if asked and progress.songs_done == progress.before else OUT_OF_TIME
 
     def give_up(self, key: PartKey, error: str) -> None:
         """Commit a part in which every song is failed that has no row yet."""

@@ -48,6 +48,11 @@ class Interruption(msgspec.Struct, frozen=True):
 OUT_OF_TIME = Interruption(
     Reason.DEADLINE, "The time of this call is over: send the same call again, it continues from here."
 )
+UNANSWERED = Interruption(
+    Reason.DEADLINE,
+    "The upstream answered for no song before the time of this call was over: look at the API, and send the same call "
+    "again, it continues from here.",
+)
 HANDED_TO_QUEUE = Interruption(Reason.QUEUED, "Tasks in the queue go on with the run: GET /runs/RUN follows it.")
 
 

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from servers import fake_gcs
+from servers import ServerProcess, fake_gcs
 from servers.task_queue import QueueFaults
 
 from campaigns.deadline import chain_calls
@@ -35,6 +35,7 @@ from campaigns.memory import report, weigh_run
 from campaigns.places import BUCKET, BucketPlace, FolderPlace, Place
 from campaigns.processes import weigh
 from campaigns.stores import Caller, crawl_through_faults, crawl_without_a_store
+from campaigns.troubles import call_in_trouble
 from campaigns.zombie import wake_zombies
 
 Part = tuple[str, Callable[[], Any]]
@@ -102,6 +103,10 @@ def _deadline(times: int, _: random.Random) -> Iterator[Part]:
     yield "the same in a bucket", partial(_in_bucket, slow)
 
 
+def _troubles(times: int, draw: random.Random) -> Iterator[Part]:
+    yield "one place in trouble", lambda: _with_emulator(partial(call_in_trouble, calls=times, draw=draw))
+
+
 def _growth(times: int, draw: random.Random) -> Iterator[Part]:
     for _ in range(times):
         steps = [draw.randint(0, 300) for _ in range(4)]
@@ -159,6 +164,7 @@ CAMPAIGNS = {
     "stores": Campaign(_stores, 1, "a run through a store that fails in every way, and one that is gone"),
     "zombie": Campaign(_zombie, 10, "an instance frozen, and woken when another has finished its run, so many times"),
     "deadline": Campaign(_deadline, 10, "runs in calls too short for them; of the slow one so many calls"),
+    "troubles": Campaign(_troubles, 1000, "calls in which store, queue or upstream falls silent or goes, so many"),
     "growth": Campaign(
         _growth, 5, "next: and 1- over catalogues that grow, so many of each; then very many parts and runs"
     ),
@@ -189,6 +195,11 @@ def _in_bucket(run: Callable[[Place], Any]) -> dict[str, Any]:
 def _with_service(run: Callable[..., Any]) -> dict[str, Any]:
     with fake_gcs(BUCKET, versioned=True) as service:
         return _figures(run(service, _open_server))
+
+
+def _with_emulator(run: Callable[[ServerProcess], Any]) -> dict[str, Any]:
+    with fake_gcs(BUCKET) as service:
+        return _figures(run(service))
 
 
 @contextmanager

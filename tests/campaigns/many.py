@@ -66,29 +66,9 @@ def look_at_many(place: Place, parts: int, runs: int, *, most_seconds: float, mo
         began = time.monotonic()
         _seed(place, upstream.url, parts, runs)
         looked.seeded_seconds = time.monotonic() - began
-        asked = f"1-{parts}"
-
-        def timed(what: str, act: Callable[[ServerProcess], Any]) -> Any:
-            with start(upstream.url, place.output, part_songs=1, **place.settings) as server:
-                _get(server.url, "/openapi.json")
-                _get(server.url, "/runs/none")
-                looked.idle_mib = max(weight.peak for weight in weigh(server).values())
-                began = time.monotonic()
-                answer = act(server)
-                looked.seconds[what] = time.monotonic() - began
-                looked.mib[what] = max(weight.peak for weight in weigh(server).values())
-                return answer
-
-        page = timed("GET /runs", lambda server: _get(server.url, "/runs"))
-        assert page["next"], page
-        state = timed("GET /runs/RUN", lambda server: _get(server.url, f"/runs/{LARGE}"))
-        assert (state["found"], state["remaining"], state["parts"]) == (parts - 1, 1, parts - 1), state
-        covered = timed("GET /runs/RUN?parts=1", lambda server: _get(server.url, f"/runs/{LARGE}?parts=1"))
-        assert covered["coverage"]["grid"] == parts
-        resumed = timed("resume", lambda server: call(server, {"songs": asked, "run": LARGE}))
-        assert (resumed.status, resumed["found"], upstream.count()) == (200, parts, 1), resumed
-        again = timed("complete", lambda server: call(server, {"songs": asked, "run": LARGE}))
-        assert (again.status, again["found"]) == (200, parts)
+        with start(upstream.url, place.output, part_songs=1, **place.settings) as server:
+            _look(looked, server, f"1-{parts}")
+        assert upstream.count() == 1
         begun = time.monotonic()
         assert verify(place, LARGE)["found"] == parts
         looked.seconds["verify"] = time.monotonic() - begun
@@ -96,6 +76,27 @@ def look_at_many(place: Place, parts: int, runs: int, *, most_seconds: float, mo
     heavy = {what: mib for what, mib in looked.mib.items() if mib - looked.idle_mib > most_mib}
     assert not slow | heavy, f"too slow: {slow}, too heavy: {heavy}; {looked}"
     return looked
+
+
+def _look(looked: Looked, server: ServerProcess, asked: str) -> None:
+    def timed(what: str, act: Callable[[], Any]) -> Any:
+        began = time.monotonic()
+        answer = act()
+        looked.seconds[what] = time.monotonic() - began
+        looked.mib[what] = max(weight.peak for weight in weigh(server).values())  # so far
+        return answer
+
+    parts = looked.parts
+    _get(server.url, "/runs/none")
+    looked.idle_mib = max(weight.peak for weight in weigh(server).values())
+    assert timed("GET /runs", lambda: _get(server.url, "/runs"))["next"]
+    state = timed("GET /runs/RUN", lambda: _get(server.url, f"/runs/{LARGE}"))
+    assert (state["found"], state["remaining"], state["parts"]) == (parts - 1, 1, parts - 1), state
+    covered = timed("GET /runs/RUN?parts=1", lambda: _get(server.url, f"/runs/{LARGE}?parts=1"))
+    assert covered["coverage"]["grid"] == parts
+    for what in ("resume", "complete"):
+        answered = timed(what, lambda: call(server, {"songs": asked, "run": LARGE}))
+        assert (answered.status, answered["found"]) == (200, parts), answered
 
 
 def _get(url: str, path: str) -> Any:

@@ -23,6 +23,7 @@ from campaigns.places import BUCKET, BucketPlace, FolderPlace, Place, verify
 from campaigns.processes import count_threads, proc_available
 from campaigns.stores import Caller, crawl_through_faults, crawl_without_a_store
 from campaigns.stuck import STUCK_SONG
+from campaigns.troubles import call_in_trouble
 from campaigns.zombie import wake_zombies
 from servers import ServerProcess, Upstream, fake_gcs, fake_gcs_available
 from servers.storage_faults import closing_store
@@ -83,6 +84,13 @@ def test_woken_instance_changes_nothing(place: Place) -> None:
     woken = wake_zombies(place, rounds=1, songs=300, part_songs=20, draw=random.Random())
 
     assert woken.objects == 300 / 20 + 2
+
+
+def test_no_trouble_outside_outlasts_a_call_or_costs_a_song(service: ServerProcess) -> None:
+    """End each call in time and say what was at fault, whatever falls silent or goes; then come to the whole run."""
+    came = call_in_trouble(service, calls=4, draw=random.Random(), at_once=4)
+
+    assert came.calls == 4
 
 
 @needs_proc

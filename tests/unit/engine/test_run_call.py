@@ -34,7 +34,7 @@ from crawler.rate_control.controller import RateController
 from crawler.rate_control.limiter import Limiter
 from crawler.runs.index import RunIndex
 from crawler.runs.spec import RunSpec
-from crawler.runs.summary import OUT_OF_TIME, CallResult, Reason, RunSummary
+from crawler.runs.summary import OUT_OF_TIME, UNANSWERED, CallResult, Reason, RunSummary
 
 LIMITS = Limits(max_attempts=2, max_at_once=4)
 
@@ -464,3 +464,16 @@ def test_latencies_and_attempts_are_added_up(store: FolderStore) -> None:
     assert answer.p50_ms is not None
     assert answer.p95_ms is not None
     assert answer.p50_ms <= answer.p95_ms
+
+
+def test_an_upstream_that_says_nothing_is_named(store: FolderStore) -> None:
+    """Say that no song was answered, rather than that the call's time is over, where requests went out in vain."""
+    clock = FakeClock()
+
+    def wait_in_vain(_number: int, _nth: int) -> Verdict:
+        clock.advance(2.0)
+        return retry("timeout")
+
+    result = call_result(store, FakeFetcher(wait_in_vain), seconds=1.0, clock=clock)
+
+    assert (result.reason, result.summary.detail) == (Reason.DEADLINE, UNANSWERED.detail)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crawler.core.records import Row
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import MISSING, found, refused, retry, throttled
-from crawler.runs.tally import MOST_SET_CHARACTERS, Tally, percentile_ms
+from crawler.runs.tally import MOST_SET_CHARACTERS, RunParts, Tally, percentile_ms
 
 # https://cloud.google.com/storage/quotas#objects
 MOST_METADATA_BYTES = 8192
@@ -179,3 +179,27 @@ def test_no_request_has_no_percentile() -> None:
 def test_a_latency_of_nothing_is_counted(seconds: float) -> None:
     """Count a latency that a coarse clock shows as nothing."""
     assert percentile_ms(recorded([seconds]).latencies, 0.5) == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.parametrize("text", ["1", "1:2,3", "1:x", "1:2:", ",", "a"])
+def test_a_damaged_histogram_is_none(text: str) -> None:
+    """Have the rows counted where the metadata's histogram can't be read."""
+    assert Tally.from_metadata(Tally().to_metadata() | {"latencies": text}) is None
+
+
+@given(st.lists(tallies(), max_size=5))
+def test_parts_in_columns_come_to_the_same(each: list[Tally]) -> None:
+    """Keep the counts, times and call of each part, and add up what belongs to all."""
+    parts = RunParts()
+    for place, tally in enumerate(each):
+        parts.add(2 * place, tally, created_at=float(place))
+
+    assert len(parts) == len(each)
+    assert list(parts.places) == [2 * place for place in range(len(each))]
+    assert list(parts.failing) == [2 * place for place, tally in enumerate(each) if tally.failed]
+    assert parts.created_at == max(len(each) - 1, 0)
+    for (_, kept), tally in zip(parts.tallies, each, strict=True):
+        for name in ("found", "missing", "failed", "started_at", "finished_at", "carried_seconds", "call_id"):
+            assert getattr(kept, name) == getattr(tally, name)
+    assert parts.total.requests == sum(tally.requests for tally in each)
+    assert parts.total.latencies == sum((tally.latencies for tally in each), Counter())
