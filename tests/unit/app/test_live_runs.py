@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from support.runs import run_spec
+from support.runs import of_tallies, run_spec
 
 from crawler.app.live_runs import LiveRuns
 from crawler.engine.run_progress import Progress
@@ -17,7 +17,7 @@ SPEC = run_spec("1-100")
 
 def stored(state: str = "partial", found: int = 10) -> RunSummary:
     """Say what the store knows: so many found, of a hundred."""
-    summary = make_summary(SPEC, "partial", "songs", grid=SPEC.grid, parts=[Tally(found=found)])
+    summary = make_summary(SPEC, "partial", "songs", grid=SPEC.grid, parts=of_tallies([Tally(found=found)]))
     return msgspec.structs.replace(summary, state=state)
 
 
