@@ -83,7 +83,6 @@ class Dispatcher:
         self._stopped = False
         self.error: BaseException | None = None
         self.abandoned = 0
-        self.cut_off = 0
 
     def draw_attempts(self, most: int = 1) -> list[Attempt]:
         """Wait for the next attempt to make, and return up to `most`; none: there is nothing left to do, ever."""
@@ -173,7 +172,7 @@ class Dispatcher:
         """Stop, and learn no verdict any more: what is on its way was cut off, or is left behind after an interrupt."""
         self.stop()
         with self._changed, self.limiter:
-            self.cut_off += len(self._in_flight)
+            self.cut_off = len(self._in_flight)
             self.limiter.release(len(self._in_flight))
             self._in_flight.clear()
             self._decided += [(attempt, verdict) for attempt, verdict, _ in self._outage_probe.leftover()]

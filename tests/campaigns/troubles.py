@@ -114,9 +114,9 @@ def _call(service: ServerProcess, seed: int) -> tuple[Troubling, int, float]:
         began = time.monotonic()
         answer = _send(deployment)
         seconds = time.monotonic() - began
-        asked = relay.requests
+        met = relay.troubled > 0
         relay.heal()
-        _check(troubling, answer, seconds, asked)
+        _check(troubling, answer, seconds, met=met)
         _finish(deployment_from(environ), f"{troubling} (seed {seed})")
         return troubling, answer.status, seconds
 
@@ -126,12 +126,12 @@ def _send(deployment: Deployment, seconds: float = DEADLINE_SECONDS) -> HttpResp
     return respond(lambda: deployment, HttpRequest("POST", "/", [], {}, body))
 
 
-def _check(troubling: Troubling, answer: HttpResponse, seconds: float, asked: int) -> None:
+def _check(troubling: Troubling, answer: HttpResponse, seconds: float, *, met: bool) -> None:
     said = f"{troubling}: {answer.status} after {seconds:.2f} s, {answer.body.decode()}"
     assert seconds < DEADLINE_SECONDS + LATE_SECONDS, said
     assert answer.status in (200, 202, 503), said
     content: dict[str, Any] = json.loads(answer.body)
-    if answer.status != 503 or asked < troubling.first:
+    if answer.status != 503 or not met:
         return
     detail = content["detail"]
     slowed = troubling.trouble is Trouble.SLOW or content.get("found")

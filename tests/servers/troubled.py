@@ -40,7 +40,7 @@ class Troubled:
     def __init__(self, target: str) -> None:
         """Start on a free loopback port."""
         self.trouble: Callable[[str, int], Trouble] = lambda _path, _nth: Trouble.NONE
-        self.requests = 0
+        self.requests = self.troubled = 0
         self._target = urlsplit(target).netloc
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -74,6 +74,7 @@ class Troubled:
         with self._lock:
             self.requests += 1
             trouble = self.trouble(handler.path, self.requests)
+            self.troubled += trouble is not Trouble.NONE
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
         if trouble is Trouble.AWAY:
             handler.wfile.write(b"HTTP/1.1 503 Away\r\nRetry-After: 600\r\nContent-Length: 0\r\n\r\n")
