@@ -106,6 +106,8 @@ class RunCall:
         that has its outcome.
         """
         self._part_range = part_range or range(len(self.spec.grid))
+        with self.limiter:
+            self.limiter.renew(self.clock.now())
         dispatcher = Dispatcher(
             self._open_parts(self._wanted()),
             self.limits,

@@ -171,6 +171,11 @@ class CircuitBreaker:
             return OPEN_AFTER
         return OPEN_AFTER_SILENCE if self.was_up else OPEN_AFTER_NOTHING
 
+    def renew(self, now: float) -> None:
+        """Let a new call ask at once, and once, where waiting had become hopeless for those before it."""
+        if self.hopeless(now):
+            self._probe_at, self._probes_failed = now, 0
+
     def hopeless(self, now: float) -> str | None:
         """Say in a sentence why there is no use in waiting longer, if there is none."""
         seconds = now - self.opened_at

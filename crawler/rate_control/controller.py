@@ -178,6 +178,10 @@ class RateController(FaultFinder):
         self._announced.observe(sent_at, now, quota, self._ceiling.in_flight, served=served)
         self._quota = self._announced if self._announced.believed else None
 
+    def renew(self, now: float) -> None:
+        """Let a new call ask at once where waiting had become hopeless for those before it."""
+        self._breaker.renew(now)
+
     def hopeless(self, now: float, deadline: float) -> UpstreamUnavailable | None:
         """Return the reason why nothing can be sent any more before the deadline, if nothing can."""
         seconds = self._pause.outlasts(now, deadline)

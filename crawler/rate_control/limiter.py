@@ -59,6 +59,10 @@ class Limiter:
         """Return how many of those that go out may be songs tried again; where none may, the instant to look again."""
         return self.controller.retries(now)
 
+    def renew(self, now: float) -> None:
+        """Let a new call ask at once where waiting had become hopeless for those before it."""
+        self.controller.renew(now)
+
     def hopeless(self, now: float, deadline: float) -> UpstreamUnavailable | None:
         """Return the reason why nothing can be sent any more before the deadline, if nothing can."""
         return self.controller.hopeless(now, deadline)

@@ -148,6 +148,8 @@ def test_every_setting_of_the_crawl_is_passed_on(copy: Copy) -> None:
     listed = {name: listed_in_script(name) for name in ("CRAWL_SETTINGS", "LEFT_OUT")}
     values = {
         "SOURCE": "deezer-tracks",
+        "SONG_METHOD": "POST",
+        "SONG_BODY": '{"id": {song_num}}',
         "KEYS": "gs://lists/ids.txt",
         "FORMAT": "csv",
         "MAX_AT_ONCE": "5",

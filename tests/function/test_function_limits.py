@@ -121,4 +121,5 @@ def test_an_upstream_that_refuses_us_costs_no_song(tmp_path: Path, status: int) 
     assert (answer["state"], counts(answer)) == ("partial", (25, 0, 0, 35))
     assert answer["detail"].startswith(f"The upstream answers {status}: ")
     assert counts(complete) == (60, 0, 0, 0)
-    assert (sent, upstream.count()) == (26, 26 + 35)
+    assert 26 < sent <= 40  # a known song was asked for now and then
+    assert upstream.count() == sent + 35

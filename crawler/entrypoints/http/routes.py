@@ -32,9 +32,8 @@ from crawler.runs.scheduled import parse_scheduled_call
 from crawler.runs.summary import CallResult, Reason
 
 _PATHS = (
-    *("/", "/runs", "/runs/RUN", "/runs/RUN/songs", "/runs/RUN/songs/SONG_NUM", "/runs/RUN/stop"),
-    *("/runs/RUN/resume", "/runs/RUN/accept", "/runs/RUN/parts"),
-    *("/snapshots", "/snapshots/SNAPSHOT", "/sweep", "/openapi.json"),
+    "/, /runs, /runs/RUN and below it /songs, /songs/SONG_NUM, /stop, /resume, /accept, /parts, "
+    "/snapshots, /snapshots/SNAPSHOT, /sweep, /openapi.json"
 )
 _COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 
@@ -122,7 +121,7 @@ def _route(open_deployment: Callable[[], Deployment], request: HttpRequest) -> H
         case ["openapi.json"]:
             _allow(request, "/openapi.json", "GET")
             return _openapi(open_deployment())
-    raise UnknownRun(f"There is nothing at {request.path[:100]}; allowed: {', '.join(_PATHS)}.")
+    raise UnknownRun(f"There is nothing at {request.path[:100]}; allowed: {_PATHS}.")
 
 
 def _crawl(open_deployment: Callable[[], Deployment], request: HttpRequest) -> HttpResponse:
