@@ -75,7 +75,8 @@ An API that wants access tokens (TOKEN_URL), and what it gives them for; secrets
   TOKEN_HEADERS_SECRET, TOKEN_HEADERS
                    the same for headers, where the API wants Basic authentication
 
-All other settings of the crawl are passed on: SOURCE_NAME, SONG_METHOD, SONG_BODY, REDIRECTS, KEYS (gs://bucket/object),
+All other settings of the crawl are passed on: SOURCE_NAME, SONG_METHOD, SONG_BODY, REDIRECTS,
+KEYS (gs://bucket/object),
 SONG_INFO, SONG_MISSING, SONG_RETRY, RESPONSE_RULES (@file: one that .gcloudignore lets in), FORMAT, PART_SONGS,
 MAX_PER_SECOND, MAX_AT_ONCE,
 REQUEST_TIMEOUT_SECONDS, MAX_ATTEMPTS, MAX_SONG_BYTES, MAX_SONGS, END_AFTER_MISSING, MAX_FAILED, MIN_FOUND, ROBOTS,

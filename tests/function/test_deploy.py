@@ -154,6 +154,7 @@ def test_every_setting_of_the_crawl_is_passed_on(copy: Copy) -> None:
         "FORMAT": "csv",
         "MAX_AT_ONCE": "5",
         "ROBOTS": "obey",
+        "REDIRECTS": "follow",
         "OUTPUT": "gs://fake-project-songs/a b",
         "TOKEN_URL": "https://accounts.example.com/token",
         "ALLOW_PRIVATE_UPSTREAM": "0",
