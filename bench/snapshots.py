@@ -72,7 +72,7 @@ def _store_run(folder: Path, night: int, songs: int) -> None:
         tally = Tally(started_at=1_767_000_000.0 + night * 86_400 + key.index, call_id="bench")
         missing = [number for number in key.songs if number % 10 == 0]
         found = [number for number in key.songs if number % 10]
-        tally.count_numbers({"found": found, "missing": missing, "failed": []})
+        tally.count_numbers({"found": found, "missing": missing, "failed": []}, {})
         run_store.commit(key, compressor.finish(), tally)
     run_store.finish(spec, spec.grid, run_store.parts(spec), Gate())
 

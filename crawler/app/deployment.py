@@ -309,5 +309,5 @@ def _fields(spec: RunSpec) -> dict[str, Any]:
 
 
 def _facts(summary: RunSummary) -> dict[str, Any]:
-    names = ("state", *STATUSES, "remaining", "requests", "throttled", "elapsed_seconds", "detail")
-    return {name: getattr(summary, name) for name in names}
+    names = ("state", *STATUSES, "remaining", "requests", "throttled", "elapsed_seconds", "errors", "warnings")
+    return {name: getattr(summary, name) for name in (*names, "detail")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -11,7 +11,7 @@ from crawler.core.ports import Fetcher
 from crawler.core.records import STATUSES, Status
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import Verdict, failed
-from crawler.formats.jsonl_rows import STATUS, Compressor, Line, encode_row, with_key
+from crawler.formats.jsonl_rows import STATUS, Compressor, Line, encode_row, error_of, with_key
 from crawler.runs.grid import PartKey
 from crawler.runs.tally import Tally
 
@@ -49,6 +49,7 @@ class PartWriter:
         self._ready_bytes = 0  # weight of the rows between the two
         self._waiting_bytes = 0  # weight of all rows not with the compressor
         self._outcomes: dict[Status, list[int]] = {status: [] for status in STATUSES}
+        self._errors: defaultdict[str, list[int]] = defaultdict(list)  # the numbers that failed, by their errors
         self._fresh = 0  # rows of this call
         self._closed = False
         self._rows_lock = threading.Lock()
@@ -104,7 +105,7 @@ class PartWriter:
             if self._closed or self._taken < len(self._rows):
                 return False
             self._closed = True
-            self.tally.count_numbers(self._outcomes)
+            self.tally.count_numbers(self._outcomes, self._errors)
             self._commit(self, self._compressor.finish())
             return True
 
@@ -118,7 +119,7 @@ class PartWriter:
                 return None
             self._closed = True
             self._compressor.feed(row for row in self._rows[self._taken :] if row is not None)
-            self.tally.count_numbers(self._outcomes)
+            self.tally.count_numbers(self._outcomes, self._errors)
             covered = SongSet.of_numbers(number for numbers in self._outcomes.values() for number in numbers)
             return covered, self._compressor.finish()
 
@@ -131,9 +132,14 @@ class PartWriter:
 
     def _insert(self, rows: Sequence[tuple[int, Status, bytes]]) -> None:
         numbers, outcomes, kept = self._numbers, self._outcomes, self._rows
+        failed_before = len(outcomes["failed"])
         for index, status, row in rows:
             outcomes[status].append(numbers[index])
             kept[index] = row
+        if len(outcomes["failed"]) > failed_before:  # looked at once, so that a found song costs nothing more
+            for index, status, row in rows:
+                if status == "failed":
+                    self._errors[error_of(row)].append(numbers[index])
         self._waiting_bytes += sum([len(row) for _, _, row in rows])
         self._fresh += len(rows)
         prefix, most, ready_bytes = self._prefix, len(kept), self._ready_bytes

@@ -104,6 +104,11 @@ def split_rows(data: bytes) -> list[Line]:
     return [Line(head.song_num, head.status, text) for head, text in zip(heads, texts, strict=True)]
 
 
+def error_of(row: bytes) -> str:
+    """Return why a song failed, from its row."""
+    return _decoder.decode(row).error or ""
+
+
 def gunzip(data: bytes) -> bytes:
     """Inflate one gzip member; raises ValueError if it is none, damaged, cut short or something follows it."""
     inflater = zlib.decompressobj(GZIP)

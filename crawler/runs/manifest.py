@@ -16,6 +16,7 @@ import msgspec
 from crawler.core.records import Counts, StoredObject
 from crawler.core.song_set import SongSet, merge, write_ranges
 from crawler.formats.checksum import crc32c
+from crawler.runs.ending.failures import first_kinds
 from crawler.runs.grid import Grid, PartKey
 from crawler.runs.spec import RunSpec
 from crawler.runs.tally import RunParts, Tally
@@ -85,8 +86,8 @@ class ManifestParts:
 
     def follow(self, part: CommittedPart) -> None:
         """Add a part if all before it in the grid are there, and its tally holds its sets of numbers."""
-        known = part.tally.missing_songs is not None and part.tally.failed_songs is not None
-        if known and part.key.index == len(self):
+        tally = part.tally
+        if None not in (tally.missing_songs, tally.failed_songs, tally.failures) and part.key.index == len(self):
             self.add(part)
 
     def encode(self, spec: RunSpec, grid: Grid) -> bytes:
@@ -102,6 +103,7 @@ class ManifestParts:
             "run_json_crc32c": crc32c(spec.encode()),
             **_ending(spec, grid),
             **self._total.by_status(),
+            **_errors(spec, self._total),
             **{name: write_ranges(merge(zip(*pairs, strict=True))) for name, pairs in self._sets.items()},
             "parts": self._entries,
         }
@@ -114,6 +116,13 @@ def encode_manifest(spec: RunSpec, grid: Grid, parts: Iterable[CommittedPart]) -
     for part in islice(parts, len(grid)):
         gathered.add(part)
     return gathered.encode(spec, grid)
+
+
+def _errors(spec: RunSpec, total: Tally) -> dict[str, Any]:
+    """Count the failed songs by their errors, since version 3."""
+    if spec.version < 3:
+        return {}
+    return {"errors": {error: failure.songs for error, failure in first_kinds(total.told_failures).items()}}
 
 
 def _ending(spec: RunSpec, grid: Grid) -> dict[str, Any]:

@@ -6,7 +6,8 @@ Its version is that of all that is stored of the run:
 |---|---|
 | 1 | (run.json and manifest.json name no version) |
 | 2 | `version` in both, `created_at` in the manifest |
-| 3 | `source_name`, `answers_digest`, `keys`, `follows_redirects` in both; rows with `key`, `moved_to` in such runs |
+| 3 | `source_name`, `answers_digest`, `keys`, `follows_redirects` in both; rows with `key`, `moved_to` in such runs;
+      `errors` in the manifest |
 
 A run keeps the version it began with, its manifest too: whichever release finishes it, the bytes are the same. A
 release reads the versions before its own, and refuses those after.

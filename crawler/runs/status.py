@@ -137,5 +137,5 @@ def _kept(run_store: RunStore, stored: list[StoredObject]) -> Tally:
     lines, cost = run_store.restore(stored)
     tally = Tally()
     tally.carry(cost)
-    tally.count_statuses(line.status for line in lines)
+    tally.count_lines(lines)
     return tally

@@ -216,8 +216,8 @@ class RunStore(msgspec.Struct, frozen=True):
         return [stored.created_at for stored in self.store.list(self._name("sweeps/"))]
 
     def with_sets(self, part: CommittedPart) -> CommittedPart:
-        """Have a part's tally hold its sets of numbers, from its rows if the metadata had no room for them."""
-        if part.tally.missing_songs is None or part.tally.failed_songs is None:
+        """Have a part's tally hold its sets of numbers and failures, from its rows if the metadata does not tell."""
+        if None in (part.tally.missing_songs, part.tally.failed_songs, part.tally.failures):
             self._count(part.key, part.tally)
         return part
 

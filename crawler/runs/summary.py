@@ -15,6 +15,7 @@ from crawler.core.records import STATUSES, Counts
 from crawler.core.song_set import SongSet
 from crawler.core.timestamps import utc_text
 from crawler.runs.cost import ASSUMED_PER_SECOND, cost_usd
+from crawler.runs.ending.failures import Failures, first_kinds
 from crawler.runs.grid import Grid
 from crawler.runs.spec import RunSpec
 from crawler.runs.tally import RunParts, Tally, percentile_ms
@@ -75,7 +76,9 @@ class Coverage(msgspec.Struct, kw_only=True, frozen=True):
 class RunSummary(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Tell how a run stands; found + missing + failed + remaining is the number of songs asked for.
 
-    `remaining` is None while an open range's end is not known. `detail` says in a
+    `remaining` is None while an open range's end is not known. `errors` counts the failed songs by error, the most
+    frequent first, `error_examples` are the first few numbers of each; `warnings` are sentences on what looks wrong
+    though the run may be complete. `detail` says in a
     sentence why a call did not complete the run, and what to do; `retry_after` there is the upstream's own word on when
     to come again, in seconds. `coverage` is there if it was asked for.
     """
@@ -98,7 +101,10 @@ class RunSummary(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     cost_usd: float | None
     started_at: str
     finished_at: str | None
+    errors: dict[str, int]
+    warnings: list[str]
     detail: str | None = None
+    error_examples: dict[str, list[int]] = msgspec.field(default_factory=dict)
     retry_after: int | None = None
     coverage: Coverage | None = None
 
@@ -134,6 +140,7 @@ def make_summary(
     total = Tally()
     for tally in (parts.total, *kept):
         total.add_part(tally)
+    failures = first_kinds(total.told_failures)
     works = _works(chain((tally for _, tally in parts.tallies), kept))
     elapsed = _elapsed(works.values())
     finished_at = max([finish for work in works.values() for _, finish in work.intervals], default=None)
@@ -154,9 +161,30 @@ def make_summary(
         cost_usd=round(cost_usd(sum(_elapsed([work]) for work in works.values()), len(parts)), 6),
         started_at=spec.created_at,
         finished_at=utc_text(finished_at) if state == "complete" and finished_at is not None else None,
+        errors={error: failure.songs for error, failure in failures.items()},
+        warnings=make_warnings(spec, total, failures),
         detail=detail,
+        error_examples={error: list(failure.first) for error, failure in failures.items() if failure.first},
         coverage=coverage,
     )
+
+
+def make_warnings(spec: RunSpec, counts: Counts, failures: Failures) -> list[str]:
+    """Say what looks wrong with a run's songs, if anything does.
+
+    Where songs are tried again, or those asked for that may not be born yet, that nothing is found is no surprise.
+    """
+    expects_some = spec.parent is None and not (spec.asked.startswith("next:") and spec.grid.songs.first > 1)
+    if counts.songs_done and not counts.found and expects_some:
+        return [
+            f"Nothing was found: {counts.missing} songs are missing, {counts.failed} failed. "
+            "Are the URL and what tells a missing song right? songcrawl try NUMBER explains one."
+        ]
+    if counts.failed * 2 <= counts.songs_done:
+        return []
+    error, failure = next(iter(failures.items()))
+    examples = f", such as {', '.join(map(str, failure.first))}" if failure.first else ""
+    return [f"Most songs failed: {counts.failed} of {counts.songs_done}, most often with {error}{examples}."]
 
 
 def make_coverage(spec: RunSpec, grid: Grid | None, parts: RunParts, kept: Iterable[int]) -> Coverage:
@@ -196,6 +224,9 @@ def make_plan(spec: RunSpec, output: str, max_per_second: float) -> RunSummary:
         cost_usd=None if seconds is None else round(cost_usd(seconds, len(spec.grid)), 6),
         started_at=spec.created_at,
         finished_at=None,
+        errors={},
+        warnings=[],
+        error_examples={},
         detail="Nothing was asked of the upstream and nothing was stored.",
         coverage=None,
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from bisect import bisect
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,17 @@ import msgspec
 from crawler.core.records import STATUSES, Counts, Row, Status
 from crawler.core.song_set import SongSet
 from crawler.core.verdict import FORBIDDEN, UNSENT, Kind, Verdict
+from crawler.formats.jsonl_rows import Line, error_of
+from crawler.runs.ending.failures import (
+    MOST_EXAMPLES,
+    UNKNOWN,
+    Failure,
+    Failures,
+    add_failures,
+    failures_from_metadata,
+    failures_of,
+    failures_to_metadata,
+)
 
 # Cloud Storage allows 8 KiB of metadata for an object (https://cloud.google.com/storage/quotas#objects): two sets of
 # numbers of at most this many characters and a latency histogram fit.
@@ -37,7 +49,8 @@ _THROTTLED = Kind.THROTTLED
 class Tally(Counts):
     """Count one part, or several added up.
 
-    `known_songs` are a few numbers found, for a later call to ask whether the upstream is there.
+    `known_songs` are a few numbers found, for a later call to ask whether the upstream is there. `failures` tell why
+    songs failed; None where an earlier release stored the part.
     The sets hold the missing and failed numbers; None where they are too scattered for the metadata, so that only the
     rows tell. Times are epoch seconds, `carried_seconds` is what earlier calls spent on the
     same part; `latencies` maps a bucket to how many requests fell in it.
@@ -53,6 +66,7 @@ class Tally(Counts):
     carried_seconds: float = 0.0
     call_id: str = ""
     known_songs: tuple[int, ...] = ()
+    failures: Failures | None = None
 
     def record(self, attempts: Sequence[tuple[float, Verdict]]) -> None:
         """Count attempts, each with its latency in seconds, but for those that sent nothing."""
@@ -67,10 +81,12 @@ class Tally(Counts):
         return self.carried_seconds + self.finished_at - self.started_at
 
     def add_part(self, other: Tally) -> None:
-        """Add another part's counts, requests and latencies; times, sets and call stay as they are."""
+        """Add another part's counts, requests, latencies and failures; times, sets and call stay as they are."""
         for name in _COUNTED:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.latencies.update(other.latencies)
+        if other.failed:
+            self.failures = add_failures([self.failures or {}, other.told_failures])
 
     def carry(self, earlier: Tally) -> None:
         """Add what an earlier call's rows of the same part cost."""
@@ -82,24 +98,41 @@ class Tally(Counts):
     def count_rows(self, rows: Iterable[Row]) -> None:
         """Set counts and sets from a part's rows; what they cost stays as it is."""
         numbers: dict[Status, list[int]] = {status: [] for status in STATUSES}
+        errors: defaultdict[str, list[int]] = defaultdict(list)
         for row in rows:
             numbers[row.status].append(row.song_num)
-        self.count_numbers(numbers)
+            if row.status == "failed":
+                errors[row.error or ""].append(row.song_num)
+        self.count_numbers(numbers, errors)
 
-    def count_numbers(self, numbers: Mapping[Status, Sequence[int]]) -> None:
-        """Set counts and sets from the numbers that have each status."""
+    def count_numbers(self, numbers: Mapping[Status, Sequence[int]], errors: Mapping[str, Iterable[int]]) -> None:
+        """Set counts and sets from the numbers that have each status, and from those that failed by each error."""
         for status in STATUSES:
             setattr(self, status, len(numbers[status]))
         found = numbers["found"]
         self.known_songs = tuple(sorted({found[0], found[len(found) // 2], found[-1]})) if found else ()
         self.missing_songs = SongSet.of_numbers(numbers["missing"])
         self.failed_songs = SongSet.of_numbers(numbers["failed"])
+        self.failures = failures_of(errors)
 
-    def count_statuses(self, statuses: Iterable[Status]) -> None:
-        """Set the counts alone."""
-        counts = Counter(statuses)
+    def count_lines(self, lines: Sequence[Line]) -> None:
+        """Set the counts alone, from rows that were kept aside."""
+        counts = Counter(line.status for line in lines)
         for status in STATUSES:
             setattr(self, status, counts[status])
+        errors: defaultdict[str, list[int]] = defaultdict(list)
+        for line in lines:
+            if line.status == "failed":
+                errors[error_of(line.text)].append(line.song_num)
+        self.failures = failures_of(errors)
+
+    @property
+    def told_failures(self) -> Failures:
+        """Return the failures, those that nothing tells the error of as unknown."""
+        if self.failures is not None:
+            return self.failures
+        first = itertools.islice(self.failed_songs or (), MOST_EXAMPLES)
+        return {UNKNOWN: Failure(self.failed, tuple(first))} if self.failed else {}
 
     def to_metadata(self) -> dict[str, str]:
         """Write the tally as object metadata."""
@@ -109,6 +142,7 @@ class Tally(Counts):
             "known": ",".join(map(str, self.known_songs)),
             **set_to_metadata("missing_songs", self.missing_songs),
             **set_to_metadata("failed_songs", self.failed_songs),
+            **failures_to_metadata(self.failures or {}),
             "latencies": ",".join(f"{bucket}:{times}" for bucket, times in sorted(self.latencies.items())),
             "started_at": f"{self.started_at:.3f}",
             "finished_at": f"{self.finished_at:.3f}",
@@ -128,6 +162,7 @@ class Tally(Counts):
                 finished_at=float(metadata["finished_at"]),
                 carried_seconds=float(metadata["carried_seconds"]),
                 call_id=metadata["attempt"],
+                failures=failures_from_metadata(metadata, int(metadata["failed"])),
                 known_songs=tuple(int(number) for number in metadata.get("known", "").split(",") if number),
             )
         except (KeyError, ValueError):

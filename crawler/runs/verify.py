@@ -173,7 +173,7 @@ def _row_faults(key: PartKey, rows: list[Row]) -> Iterator[str]:
 
 def _metadata_faults(said: Tally | None, counted: Tally) -> Iterator[str]:
     """Hold the metadata against the rows, if there is any: an object copied without it is still a part."""
-    for name in (*STATUSES, "missing_songs", "failed_songs") if said else ():
+    for name in (*STATUSES, "missing_songs", "failed_songs", "failures") if said else ():
         if getattr(said, name) not in (None, getattr(counted, name)):
             yield f"its metadata says {name}: {getattr(said, name)}, its rows say {getattr(counted, name)}"
 

@@ -57,12 +57,15 @@ def commit(
 ) -> None:
     """Store a part."""
     numbers: dict[Status, list[int]] = {"found": [], "missing": [], "failed": []}
+    errors: dict[str, list[int]] = {}
     compressor = Compressor()
     for number in key.songs:
         verdict = judge(number)
         numbers[STATUS[verdict.kind]].append(number)
+        if verdict.error:
+            errors.setdefault(verdict.error, []).append(number)
         row = encode_row(number, verdict)
         compressor.feed([with_key(row, key_of(number)) if key_of else row])
     tally = Tally(started_at=started_at, finished_at=started_at + 1, call_id="stored")
-    tally.count_numbers(numbers)
+    tally.count_numbers(numbers, errors)
     run_store.commit(key, compressor.finish(), tally)

@@ -1,1 +1,1 @@
-"""How a run ends: where an open range does, what the gate says when all parts are there, what stops it."""
+"""How a run ends: where an open range does, what the gate says of it, what stops it, why songs failed."""

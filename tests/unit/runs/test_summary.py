@@ -23,7 +23,7 @@ SPEC = run_spec("1-12")
 
 CONTRACT = (
     "run, state, songs, found, missing, failed, remaining, parts, output, requests, throttled, songs_per_second, "
-    "p50_ms, p95_ms, elapsed_seconds, cost_usd, started_at, finished_at"
+    "p50_ms, p95_ms, elapsed_seconds, cost_usd, started_at, finished_at, errors, warnings"
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,7 +83,8 @@ def test_metadata_and_tally_are_each_others_inverse(tally: Tally) -> None:
     """Read from object metadata the tally that was written there."""
     metadata = tally.to_metadata()
 
-    assert Tally.from_metadata(metadata) == tally
+    told = {} if tally.failures is None and not tally.failed else tally.failures
+    assert Tally.from_metadata(metadata) == msgspec.structs.replace(tally, failures=told)
     assert all(isinstance(value, str) for value in metadata.values())
 
 

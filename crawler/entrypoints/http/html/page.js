@@ -235,6 +235,8 @@ function clear(run) {
   byId("progress").removeAttribute("value");
   byId("strip").replaceChildren();
   byId("said").textContent = "";
+  byId("errors").textContent = "";
+  byId("warnings").hidden = true;
   byId("report").href = `${HOME}runs/${run}`;
   byId("again").href = `${HOME}?songs=failed:${run}`;
   for (const id of ["stop", "accept", "go-on", "report", "again"]) byId(id).hidden = true;
@@ -262,6 +264,9 @@ function display(answer) {
   byId("go-on").hidden = driven || !["partial", "stopped"].includes(answer.state);
   byId("go-on").dataset.stopped = answer.state === "stopped" ? "1" : "";
   byId("go-on").dataset.songs = answer.coverage.asked;
+  byId("errors").textContent = errorsText(answer);
+  byId("warnings").textContent = answer.warnings.join(" ");
+  byId("warnings").hidden = !answer.warnings.length;
   byId("report").hidden = false;
   byId("again").hidden = !FINISHED.includes(answer.state) || !answer.failed;
   const percent = share === null ? "" : `${Math.floor(share * 100)}% · `;
@@ -269,6 +274,14 @@ function display(answer) {
   if (answer.parts) showSongsOf(answer.run);
   updateRow({ ...answer, state });
   announce(answer, state, share);
+}
+
+function errorsText({ errors, error_examples: examples = {} }) {
+  const kinds = Object.entries(errors).map(([error, songs]) => {
+    const first = (examples[error] || []).join(", ");
+    return `${error}: ${whole.format(songs)}${first && ` (${first}${songs > examples[error].length ? ", …" : ""})`}`;
+  });
+  return kinds.length ? `Failed with ${kinds.join("; ")}` : "";
 }
 
 function setState(state) {

@@ -415,7 +415,7 @@ def test_rests_make_a_part_as_old_as_its_first_row(store: FolderStore) -> None:
     run_store = RunStore(store, "a", "later")
     run_store.keep(spec.grid[0], SongSet.parse("1"), b"", Tally(started_at=EPOCH, finished_at=EPOCH + 1))
     tally = Tally(started_at=EPOCH + 100, finished_at=EPOCH + 101, carried_seconds=1.0, found=4, call_id="later")
-    tally.count_numbers({"found": [1, 2, 3, 4], "missing": [], "failed": []})
+    tally.count_numbers({"found": [1, 2, 3, 4], "missing": [], "failed": []}, {})
     compressor = Compressor()
     compressor.feed(encode_row(number, always("a")(number)) for number in range(1, 5))
     run_store.commit(spec.grid[0], compressor.finish(), tally)
