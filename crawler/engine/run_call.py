@@ -35,7 +35,7 @@ from crawler.runs.index import RunIndex, scopes_of
 from crawler.runs.known_songs import known_songs
 from crawler.runs.spec import RunSpec
 from crawler.runs.status import run_summary
-from crawler.runs.summary import OUT_OF_TIME, UNANSWERED, CallResult, Interruption, Reason
+from crawler.runs.summary import OUT_OF_TIME, UNANSWERED, CallResult, Interruption, Reason, asked_nothing
 from crawler.runs.tally import Tally
 
 
@@ -79,7 +79,7 @@ class RunCall:
         if self._run_store.finished():
             summary = run_summary(self._run_store, self.spec, self.clock.epoch())
             self._count.was_there(summary.counts)
-            return CallResult(summary, Reason(summary.state))
+            return CallResult(asked_nothing(summary), Reason(summary.state))
         interruption = await self.fetch()
         summary = run_summary(
             self._run_store, self.spec, self.clock.epoch(), gate=self.gate, detail=interruption.detail

@@ -160,7 +160,7 @@ def make_summary(
         elapsed_seconds=round(elapsed, 3),
         cost_usd=round(cost_usd(sum(_elapsed([work]) for work in works.values()), len(parts)), 6),
         started_at=spec.created_at,
-        finished_at=utc_text(finished_at) if state == "complete" and finished_at is not None else None,
+        finished_at=utc_text(finished_at) if state in ("complete", "held") and finished_at is not None else None,
         errors={error: failure.songs for error, failure in failures.items()},
         warnings=make_warnings(spec, total, failures),
         detail=detail,
@@ -185,6 +185,14 @@ def make_warnings(spec: RunSpec, counts: Counts, failures: Failures) -> list[str
     error, failure = next(iter(failures.items()))
     examples = f", such as {', '.join(map(str, failure.first))}" if failure.first else ""
     return [f"Most songs failed: {counts.failed} of {counts.songs_done}, most often with {error}{examples}."]
+
+
+def asked_nothing(summary: RunSummary) -> RunSummary:
+    """Say to a call that found its run finished that these are the figures of the calls before it."""
+    since = f" since {summary.finished_at}" if summary.finished_at else ""
+    sentence = f"Nothing was asked: the run {summary.run} is {summary.state}{since}; another run name crawls anew."
+    detail = summary.detail or sentence
+    return msgspec.structs.replace(summary, warnings=[*summary.warnings, sentence], detail=detail)
 
 
 def make_coverage(spec: RunSpec, grid: Grid | None, parts: RunParts, kept: Iterable[int]) -> Coverage:

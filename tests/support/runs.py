@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from crawler.core.records import StoredObject
 from crawler.core.song_set import SongSet
 from crawler.runs.grid import PartKey
@@ -34,3 +36,9 @@ def of_tallies(tallies: Iterable[Tally]) -> RunParts:
     for place, tally in enumerate(tallies):
         parts.add(place, tally)
     return parts
+
+
+def figures(answer: Any) -> dict[str, Any]:
+    """Give an answer without its sentences: the same call sent again is told that nothing was asked."""
+    given: dict[str, Any] = msgspec.to_builtins(answer)
+    return {name: value for name, value in given.items() if name not in ("warnings", "detail")}

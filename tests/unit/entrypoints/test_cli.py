@@ -16,6 +16,7 @@ from servers import Page, Upstream, error, hang, missing, song
 from servers.process import clean_environment
 from support.command_line import ROOT, CommandLine
 from support.relay import Relay
+from support.runs import figures
 
 from crawler.app.source_file import source_names, source_text
 from crawler.core.settings import SETTINGS, VERSION
@@ -59,7 +60,8 @@ def test_crawl_prints_its_answer(command: CommandLine, tmp_path: Path, upstream:
     assert [answer[name] for name in ("found", "missing", "failed", "remaining")] == [14, 5, 1, 0]
     assert answer["output"] == "songs/runs/trial"
     assert (tmp_path / "songs" / "runs" / "trial" / "manifest.json").is_file()
-    assert (again.returncode, json.loads(again.stdout)) == (0, answer)
+    assert (again.returncode, figures(json.loads(again.stdout))) == (0, figures(answer))
+    assert json.loads(again.stdout)["detail"].startswith("Nothing was asked: the run trial is complete since 2")
     assert upstream.count() == sent
 
 

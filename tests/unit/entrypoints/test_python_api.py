@@ -18,6 +18,7 @@ import pytest
 import requests
 from servers import Page, Upstream, error, missing, song, throttled
 from support.fakes import join_new_threads
+from support.runs import figures
 
 import crawler
 from crawler import (
@@ -347,7 +348,7 @@ def test_durable_crawl_again_asks_for_nothing(fetch: Callable[..., Any], upstrea
     assert isinstance(again, StoredSongs)
     assert upstream.count() == sent
     assert list(again) == list(first) == [(n, info(n)) for n in (1, 2, 3)]
-    assert again.answer == first.answer
+    assert figures(again.answer) == figures(first.answer)
 
 
 def test_durable_crawl_continues(fetch: Callable[..., Any], upstream: Upstream, tmp_path: Path) -> None:
