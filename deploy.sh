@@ -75,13 +75,12 @@ An API that wants access tokens (TOKEN_URL), and what it gives them for; secrets
   TOKEN_HEADERS_SECRET, TOKEN_HEADERS
                    the same for headers, where the API wants Basic authentication
 
-All other settings of the crawl are passed on: SOURCE_NAME, SONG_METHOD, SONG_BODY, REDIRECTS,
-KEYS (gs://bucket/object),
-SONG_INFO, SONG_MISSING, SONG_RETRY, RESPONSE_RULES (@file: one that .gcloudignore lets in), FORMAT, PART_SONGS,
-MAX_PER_SECOND, MAX_AT_ONCE,
-REQUEST_TIMEOUT_SECONDS, MAX_ATTEMPTS, MAX_SONG_BYTES, MAX_SONGS, END_AFTER_MISSING, MAX_FAILED, MIN_FOUND, ROBOTS,
-USER_AGENT, SSL_CERT_FILE (a file that .gcloudignore lets in), RATE_HEADERS, TOKEN_URL, ALLOW_PRIVATE_UPSTREAM,
-OUTPUT (below the bucket), DEADLINE_SECONDS (below TIMEOUT). README.md says what each means.
+All other settings of the crawl are passed on: SOURCE_NAME, SONG_METHOD, SONG_BODY, REDIRECTS, KEYS
+(gs://bucket/object), SONG_INFO, SONG_MISSING, SONG_RETRY, RESPONSE_RULES (@file: one that .gcloudignore lets in),
+FORMAT, PART_SONGS, MAX_PER_SECOND, MAX_AT_ONCE, REQUEST_TIMEOUT_SECONDS, MAX_ATTEMPTS, MAX_SONG_BYTES, MAX_SONGS,
+END_AFTER_MISSING, MAX_FAILED, MIN_FOUND, ROBOTS, USER_AGENT, SSL_CERT_FILE (a file that .gcloudignore lets in),
+RATE_HEADERS, TOKEN_URL, ALLOW_PRIVATE_UPSTREAM, OUTPUT (below the bucket), DEADLINE_SECONDS (below TIMEOUT).
+README.md says what each means.
 
 docs/deploy.md goes through it step by step: what to type, what it costs, who may do what, how to take it down.
 END
