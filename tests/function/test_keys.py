@@ -86,7 +86,7 @@ def faults(run: str) -> list[str]:
 
 
 def asked(upstream: Upstream) -> list[int]:
-    """List the keys that were asked for, each once: a doubtful refusal is asked for again."""
+    """List the keys that were asked for, each once: a refusal is asked for again."""
     return sorted({request.song_num for request in upstream.requests})
 
 

@@ -121,7 +121,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, An
 
 
 def asked(upstream: Upstream) -> list[int]:
-    """List the songs that were asked for, ascending, each once: a doubtful refusal is asked for again."""
+    """List the songs that were asked for, ascending, each once: a refusal is asked for again."""
     return sorted({request.song_num for request in upstream.requests})
 
 
