@@ -224,11 +224,8 @@ class OutageProbe:
             if attempt.number >= self._max_attempts and odds <= FAILED_ODDS:
                 return [Judged(attempt, failed(word), counts=True)]
             return [Judged(attempt, retry(word), counts=True)]
-        if (
-            self._limiter.needs_canary
-            and not counts
-            and (self._known.has(chunk.fetcher) or self._limiter.pause_is_unproven)
-        ):
+        may_tell = self._known.has(chunk.fetcher) or self._limiter.pause_is_unproven
+        if self._limiter.needs_canary and not counts and may_tell:
             self._deferred.append((attempt, verdict))
             return []
         if not counts or verdict.kind is _THROTTLED:
@@ -272,8 +269,11 @@ class OutageProbe:
         chunk = attempt.chunk
         assert isinstance(chunk, Canary)
         if verdict.kind not in (_FOUND, _MISSING) and not (verdict.kind is _FAILED and not verdict.provisional):
-            self._odds.bad += 1
+            limits = verdict.kind is _THROTTLED or self._limiter.means_throttling(verdict.error or "")
+            self._odds.bad += limits
             self._limiter.observe(attempt.started, now, verdict, has_canary=True, last=True, canary=True)
+            if not (limits or self._limiter.needs_canary):
+                self._look = chunk.suspect  # what fails in another way tells nothing: the next may
             return
         self._limiter.release(1)
         self._gone += verdict.kind is _MISSING

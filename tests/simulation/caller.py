@@ -95,10 +95,6 @@ class Caller(Process):
             self._world.truth.hold(further, f"{call.name} got no further")
         self._world.calm(BREEZE)
         call = self._answered(LONG)
-        # A few songs that always refuse, alone at the end, pass for throttled a while: that may take another call.
-        for _ in range(2):
-            if not self._content(call) and call.spec and self._world.truth.stubborn(call.spec.run):
-                call = self._answered(LONG)
         self._world.truth.hold(self._content(call), f"{call.name} did not complete its run")
         return call
 

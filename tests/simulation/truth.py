@@ -71,7 +71,7 @@ class Truth:
         self.hold(name is not None, f"{call.name} asks for {number}, which {call.spec.run} has not")
         self.hold(name in call.opened, f"{call.name} asks for {number} of a part that it did not look for")
         self.hold(number not in call.settled, f"{call.name} asks for {number} though it has its outcome")
-        seen = call.listing.get(f"runs/{call.spec.run}/rest/songs-", 0)
+        seen = call.first_listing.get(f"runs/{call.spec.run}/rest/songs-", 0)
         again = [kept.by for rest, kept in run.rests if rest == name and kept.serial < seen and number in kept.rows]
         self.hold(not again, f"{call.name} asks for {number}, whose row was kept aside")
         self._tries[call.name, number] += 1

@@ -42,6 +42,7 @@ class Visit(Process):
         self.failed_creates = 0
         self.began = 0  # how many objects there were
         self.listing: dict[str, int] = {}  # how many there were at its last listing of a prefix
+        self.first_listing: dict[str, int] = {}  # and at its first: by that it works, later ones are for known songs
         self._callers: list[SimThread] = []
 
     def start(self, after: float = 0.0) -> None:
@@ -67,6 +68,7 @@ class Visit(Process):
     def listed(self, prefix: str, serial: int) -> None:
         """Note a listing."""
         self.listing[prefix] = serial
+        self.first_listing.setdefault(prefix, serial)
 
     def visit(self) -> None:
         """Do what the call does."""
