@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import requests
 from servers import Page, Upstream, cut, error, free_port, html, missing, raw, reset, song, throttled
 from support.deployed import Deployed, deployed
 from support.stored import Objects, read_folder, read_rows
@@ -33,9 +34,17 @@ FAULTS = {
 }
 
 
-def pages(song_num: int, nth: int) -> Page:
-    """Serve every fault, then a 401 for all that follows."""
-    return FAULTS.get(song_num) or (throttled("0") if nth == 1 else error(401))
+class FaultyApi:
+    """Serve every fault, then a 401 for all that follows; and for everything once it is `closed`."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def page(self, song_num: int, nth: int) -> Page:
+        """Choose the page of a song."""
+        if self.closed:
+            return error(401)
+        return FAULTS.get(song_num) or (throttled("0") if nth == 1 else error(401))
 
 
 class Trace(NamedTuple):
@@ -47,6 +56,14 @@ class Trace(NamedTuple):
     stderr: list[str]
 
 
+def refused(api: FaultyApi, function: Deployed) -> requests.Response:
+    """Have a call refused, also for songs that were found before, until its time is over."""
+    api.closed = True
+    response = function.call("14-40", run="refused", deadline_seconds=3)
+    api.closed = False
+    return response
+
+
 @pytest.fixture(scope="module", params=[None, "true"], ids=["plain", "execution-id"])
 def trace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trace:
     """Lead a function full of secrets through faults and refusals, with and without the platform's wrapper of logs."""
@@ -55,10 +72,11 @@ def trace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     damaged = output / "runs" / "damaged" / "run.json"
     damaged.parent.mkdir(parents=True)
     damaged.write_text("{")
-    with Upstream(pages) as upstream, deployed(output, SONG_URL=upstream.url + QUERY, **settings) as function:
+    api = FaultyApi()
+    with Upstream(api.page) as upstream, deployed(output, SONG_URL=upstream.url + QUERY, **settings) as function:
         responses = [
             function.call(f"1-{len(FAULTS)}", run="faults"),
-            function.call("1-20", run="refused"),
+            refused(api, function),
             function.call("1", run="faults"),  # a conflict: its sentence names what the run asked for
             function.call("1", run="damaged"),
             function.call("one"),
@@ -72,7 +90,7 @@ def trace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def test_no_secret_leaves_the_function(trace: Trace) -> None:
     """Tell no header value and no query value: in no answer, no object and no line of the log, whatever happens."""
-    words = ["complete", "taken", "is damaged", "neither", "nothing at"]
+    words = ["complete", "taken", "partial", "is damaged", "neither", "nothing at"]
 
     assert [word for word in words if word not in trace.answers] == []
     assert b"fields=" in trace.stored["runs/faults/run.json"]

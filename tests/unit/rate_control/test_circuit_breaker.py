@@ -95,3 +95,34 @@ def test_outage_needs_no_canary() -> None:
 
     assert breaker.state is BreakerState.OPEN
     assert not breaker.needs_canary
+
+
+def test_a_new_call_asks_at_once_where_waiting_was_hopeless() -> None:
+    """Let one request out for a call after one that gave up, and say why again only once that has failed too."""
+    breaker = CircuitBreaker()
+    for now in (0.0, 0.1, 0.2):
+        breaker.observe_failure(now, now, "connection", 0.5, has_canary=False, last=False)
+    breaker.send()
+    breaker.observe_failure(15.0, 15.1, "connection", 0.5, has_canary=False, last=False)
+    assert breaker.ready(15.5)[0] == 0
+    assert breaker.hopeless(15.5)
+
+    breaker.renew(15.5)
+
+    assert breaker.ready(15.5) == (1, 15.5)
+    assert breaker.hopeless(15.5) is None
+    breaker.send()
+    breaker.observe_failure(15.5, 15.6, "connection", 0.5, has_canary=False, last=False)
+    assert breaker.hopeless(15.6)
+
+
+def test_a_new_call_waits_where_waiting_has_hope() -> None:
+    """Let nothing out earlier as long as the circuit breaker has not been open for long."""
+    breaker = CircuitBreaker()
+    for now in (0.0, 0.1, 0.2):
+        breaker.observe_failure(now, now, "connection", 0.5, has_canary=False, last=False)
+    due = breaker.ready(0.3)
+
+    breaker.renew(0.3)
+
+    assert breaker.ready(0.3) == due
